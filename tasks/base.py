@@ -1,0 +1,81 @@
+"""The seam between a task and the harness: what is asked, and how an answer is graded."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+def content_id(*parts: str) -> str:
+    """Sixteen hex digits of the content: ids are hashes, never positions."""
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question. `gold` is the final answer; `solution` is the reference answer text (a
+    demonstration), None where the task has none or holds it back."""
+
+    id: str
+    prompt: str
+    gold: str
+    solution: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict)  # subject, level, steps, ...
+
+
+@dataclass(frozen=True)
+class Grade:
+    """The verdict on one response."""
+
+    correct: bool  # the task's headline reading (flexible extraction)
+    strict: bool  # the task's official protocol
+    status: str  # ok | wrong | unparsable_answer | unparsable_gold | timeout | limit
+    how: str  # which rule decided
+    extracted: str | None  # the answer found in the response
+    format_ok: bool  # the response gives its answer in the form that was asked for
+
+
+class TaskError(ValueError):
+    """Data of a task is missing or broken; the message holds the path (and line) and what is allowed."""
+
+
+class Task(BaseModel, ABC):
+    """A task: splits of examples and a grader. Subclasses declare their options as pydantic fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    splits: ClassVar[tuple[str, ...]] = ("train", "validation", "test")  # disjoint by content
+    headline: ClassVar[str] = "test"
+    grader_version: ClassVar[str] = "1"
+    max_tokens: ClassVar[int] = 512  # default generation limit
+    stop: ClassVar[tuple[str, ...]] = ()  # strings that end a response, besides the end token
+
+    @abstractmethod
+    def examples(self, split: str) -> Sequence[Example]:
+        """All examples of a split in a fixed order. Raises TaskError with path and line."""
+
+    @abstractmethod
+    def grade(self, example: Example, responses: Sequence[str]) -> list[Grade]: ...
+
+    @abstractmethod
+    def corpus(self, seed: int) -> Iterator[tuple[str, str]]:
+        """(prompt, response) texts, without end, on which a model built on the spot is pretrained
+        and its tokenizer trained. Never test data."""
+
+    @abstractmethod
+    def fingerprint(self) -> dict[str, str]:
+        """Hashes of the data that results depend on, by split or file; they enter run.json."""
+
+
+def file_hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
