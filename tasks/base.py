@@ -65,6 +65,10 @@ class Task(BaseModel, ABC):
     def examples(self, split: str) -> Sequence[Example]:
         """All examples of a split in a fixed order. Raises TaskError with path and line."""
 
+    def broken(self, split: str) -> Sequence[str]:
+        """Rows of the split's data that are left out: a line each, `path:line: reason`."""
+        return ()
+
     @abstractmethod
     def grade(self, example: Example, responses: Sequence[str]) -> list[Grade]: ...
 

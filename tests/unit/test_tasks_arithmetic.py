@@ -8,6 +8,7 @@ from itertools import islice
 import pytest
 
 import tasks
+from tasks.answers import grade, gsm8k_strict
 from tasks.arithmetic import GAIN, LOSS, _draw
 
 TASK = tasks.get("arithmetic")
@@ -174,3 +175,14 @@ def test_speed():
     start = time.process_time()
     TASK.grade(TASK.examples("test")[0], responses)
     assert (time.process_time() - start) / len(responses) < 30e-6
+
+
+def test_agrees_with_the_general_checker(web):
+    """The task's own integer reading against `tasks.answers`, on texts like a model's: right,
+    wrong and cut off anywhere."""
+    texts = [response[: 1 + i % (len(response) + 3)] for i, (_, response) in enumerate(web[:3000])]
+    for i, text in enumerate(texts):
+        gold = str(i % 30)
+        (got,) = TASK.grade(tasks.Example("", "", gold), [text])
+        assert got.correct == grade(text, gold, style="last-number").correct, (text, gold)
+        assert got.strict == gsm8k_strict(text.replace("####", "#### "), gold), (text, gold)
