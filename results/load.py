@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 
 KEYS = ("suite", "task", "method", "seed", "run")
 TEXTS = ("response", "extracted", "prompt", "gold")
-NEEDED = ("step", "split", "question_id", "decoding", "sample", "correct")  # no evaluation without them
+NEEDED = (
+    "step",
+    "split",
+    "question_id",
+    "decoding",
+    "sample",
+    "correct",
+)  # no evaluation without them
 CATEGORIES = ("split", "question_id", "decoding", "status")
 
 
@@ -68,7 +75,9 @@ class Run:
     def settings(self) -> str:
         """Eight hex digits of what makes two runs of one label the same treatment, the seed apart."""
         parts = {k: self.record.get(k) for k in ("objective", "fields", "source", "budget")}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:8]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[
+            :8
+        ]
 
 
 def load(path: str | Path | Iterable[str | Path]) -> Results:
@@ -87,8 +96,12 @@ def load(path: str | Path | Iterable[str | Path]) -> Results:
             raise FileNotFoundError(f"no folder {place}")
         folders = _run_folders(place)
         if not folders and not (place / "suite.json").is_file():
-            raise FileNotFoundError(f"no run in {place}: expected run.json in it, its folders, or theirs")
-        order += [m for suite in sorted({f.parent for f in folders} | {place}) for m in _declared(suite)]
+            raise FileNotFoundError(
+                f"no run in {place}: expected run.json in it, its folders, or theirs"
+            )
+        order += [
+            m for suite in sorted({f.parent for f in folders} | {place}) for m in _declared(suite)
+        ]
         for folder in folders:
             run, found = _read_run(folder)
             problems += found
@@ -99,8 +112,12 @@ def load(path: str | Path | Iterable[str | Path]) -> Results:
 class Results:
     """The runs of one or many suites. Immutable: `rename`, `merge` and `query` return new ones."""
 
-    def __init__(self, runs: Iterable[Run], problems: Iterable[Problem] = (), order: Iterable[str] = ()):
-        unique = {run.keys["run"]: run for run in reversed([*runs])}  # one id, one result: first wins
+    def __init__(
+        self, runs: Iterable[Run], problems: Iterable[Problem] = (), order: Iterable[str] = ()
+    ):
+        unique = {
+            run.keys["run"]: run for run in reversed([*runs])
+        }  # one id, one result: first wins
         self._runs, clashes = _separate([*reversed(unique.values())])
         self._problems = [*dict.fromkeys([*problems, *clashes])]
         self._order = tuple(dict.fromkeys(order))
@@ -111,7 +128,9 @@ class Results:
 
     def __repr__(self) -> str:
         states = [run.status for run in self._runs]
-        count = ", ".join(f"{states.count(s)} {s}" for s in ("finished", "diverged", "unfinished") if s in states)
+        count = ", ".join(
+            f"{states.count(s)} {s}" for s in ("finished", "diverged", "unfinished") if s in states
+        )
         return f"Results({len(self)} runs: {count or 'none'}; methods {', '.join(self.methods) or 'none'})"
 
     @property
@@ -166,14 +185,20 @@ class Results:
         """Other labels for methods, e.g. `{"grpo": "GRPO, lr 3e-4"}`; KeyError for an unknown one."""
         unknown = set(labels) - set(self.methods)
         if unknown:
-            raise KeyError(f"no method {', '.join(sorted(unknown))}; there are {', '.join(self.methods)}")
+            raise KeyError(
+                f"no method {', '.join(sorted(unknown))}; there are {', '.join(self.methods)}"
+            )
         runs = [_relabel(run, labels.get(run.method, run.method)) for run in self._runs]
         return Results(runs, self._problems, [labels.get(m, m) for m in self._order])
 
     def merge(self, other: Results) -> Results:
         """Both together. A run that stands in both counts once; a label that means different settings
         in the two gets its suite's name added, and `.problems` says so."""
-        return Results([*self._runs, *other._runs], [*self._problems, *other._problems], [*self._order, *other._order])
+        return Results(
+            [*self._runs, *other._runs],
+            [*self._problems, *other._problems],
+            [*self._order, *other._order],
+        )
 
     def query(self, expression: str) -> Results:
         """The runs for which a pandas expression over `.runs` holds, e.g. `"method != 'sft' and seed < 3"`."""
@@ -192,7 +217,9 @@ class Results:
             rows, problems = _read_steps(run.folder)
             found += problems
             if rows:
-                frame = pd.DataFrame(rows).drop_duplicates("step", keep="last")  # a resumed run may repeat some
+                frame = pd.DataFrame(rows).drop_duplicates(
+                    "step", keep="last"
+                )  # a resumed run may repeat some
                 for column, value in reversed(run.keys.items()):
                     frame.insert(0, column, value)
                 frames.append(frame)
@@ -254,11 +281,19 @@ def _read_run(folder: Path) -> tuple[Run | None, list[Problem]]:
         return None, [Problem(name, f"run.json is broken ({error}): left out")]
     version = record.get("schema_version")
     if version != SCHEMA_VERSION:
-        advice = "update evenbench" if isinstance(version, int) and version > SCHEMA_VERSION else "run it again"
-        raise SchemaError(f"{folder}/run.json has schema_version {version!r}; this version reads {SCHEMA_VERSION}: {advice}")
+        advice = (
+            "update evenbench"
+            if isinstance(version, int) and version > SCHEMA_VERSION
+            else "run it again"
+        )
+        raise SchemaError(
+            f"{folder}/run.json has schema_version {version!r}; this version reads {SCHEMA_VERSION}: {advice}"
+        )
     if missing:
         return None, [Problem(name, f"run.json lacks {', '.join(missing)}: left out")]
-    run = Run(folder, record, None, str(record.get("suite", folder.parent.name)), str(record["method"]))
+    run = Run(
+        folder, record, None, str(record.get("suite", folder.parent.name)), str(record["method"])
+    )
     try:
         done = json.loads((folder / "DONE").read_text())
         if done["status"] not in ("finished", "diverged"):
@@ -267,7 +302,9 @@ def _read_run(folder: Path) -> tuple[Run | None, list[Problem]]:
         return run, [Problem(name, "unfinished: not counted")]
     except (ValueError, KeyError, TypeError) as error:
         return run, [Problem(name, f"DONE is broken ({error}): taken as unfinished")]
-    found = [Problem(name, f"diverged: {done.get('reason')}")] if done["status"] == "diverged" else []
+    found = (
+        [Problem(name, f"diverged: {done.get('reason')}")] if done["status"] == "diverged" else []
+    )
     return Run(folder, record, done, run.suite, run.method), found
 
 
@@ -276,16 +313,31 @@ def _separate(runs: list[Run]) -> tuple[list[Run], list[Problem]]:
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.method, run.record["task"]), []).append(run)
-    mixed = {m for (m, _), group in groups.items() if len({r.settings for r in group}) > 1 or _repeats_seed(group)}
+    mixed = {
+        m
+        for (m, _), group in groups.items()
+        if len({r.settings for r in group}) > 1 or _repeats_seed(group)
+    }
     problems, apart = [], set()
     for method in sorted(mixed):
         names = [f"{method} ({s})" for s in sorted({r.suite for r in runs if r.method == method})]
         if len(names) > 1:
             apart.add(method)
-            problems.append(Problem(method, f"means different runs in different suites: shown as {', '.join(names)}"))
+            problems.append(
+                Problem(
+                    method, f"means different runs in different suites: shown as {', '.join(names)}"
+                )
+            )
         else:
-            problems.append(Problem(method, "its runs differ in more than the seed, or repeat one: query or rename them"))
-    return [_relabel(r, f"{r.method} ({r.suite})") if r.method in apart else r for r in runs], problems
+            problems.append(
+                Problem(
+                    method,
+                    "its runs differ in more than the seed, or repeat one: query or rename them",
+                )
+            )
+    return [
+        _relabel(r, f"{r.method} ({r.suite})") if r.method in apart else r for r in runs
+    ], problems
 
 
 def _repeats_seed(group: list[Run]) -> bool:
@@ -311,7 +363,9 @@ def _run_row(run: Run) -> dict[str, Any]:
         "budget_axis": axis,
         "budget": budget,
         "grader": (record.get("grader") or {}).get("version"),
-        "data": hashlib.sha256(json.dumps(record.get("data"), sort_keys=True).encode()).hexdigest()[:12],
+        "data": hashlib.sha256(json.dumps(record.get("data"), sort_keys=True).encode()).hexdigest()[
+            :12
+        ],
         "settings": run.settings,
         "fields": record.get("fields") or {},
         "config": record.get("config") or {},
@@ -354,7 +408,9 @@ def _read_eval_table(run: Run, columns: list[str]) -> tuple[pa.Table | None, lis
     except FileNotFoundError:
         return None, [Problem(name, "no evals.parquet")]
     except (OSError, pa.ArrowException) as error:
-        return None, [Problem(name, f"evals.parquet is broken ({str(error).splitlines()[0]}): left out")]
+        return None, [
+            Problem(name, f"evals.parquet is broken ({str(error).splitlines()[0]}): left out")
+        ]
     for column in CATEGORIES:
         if column in table.column_names:
             at = table.column_names.index(column)
@@ -372,4 +428,6 @@ def _constant(value: int | str, rows: int) -> pa.Array:
 
     if isinstance(value, int):
         return pa.repeat(pa.scalar(value, pa.int32()), rows)
-    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows), pa.array([value]))
+    return pa.DictionaryArray.from_arrays(
+        pa.repeat(pa.scalar(0, pa.int32()), rows), pa.array([value])
+    )

@@ -97,10 +97,31 @@ def write_suite(
         for seed in _seeds(seeds, method):
             key = (method, seed)
             stop = (diverged or {}).get(key) or (unfinished or {}).get(key) or steps
-            state = "diverged" if key in (diverged or {}) else "unfinished" if key in (unfinished or {}) else "finished"
+            state = (
+                "diverged"
+                if key in (diverged or {})
+                else "unfinished"
+                if key in (unfinished or {})
+                else "finished"
+            )
             own = np.random.default_rng([rng_seed, seed, *method.encode()])
-            _write_run(path, suite, method, seed, finals.get(method, 0.45), stop, state, own, dict(config or {}))
-    recipe = {"schema_version": SCHEMA_VERSION, "name": path.name, "task": task, "methods": list(methods)}
+            _write_run(
+                path,
+                suite,
+                method,
+                seed,
+                finals.get(method, 0.45),
+                stop,
+                state,
+                own,
+                dict(config or {}),
+            )
+    recipe = {
+        "schema_version": SCHEMA_VERSION,
+        "name": path.name,
+        "task": task,
+        "methods": list(methods),
+    }
     (path / "suite.json").write_text(json.dumps(recipe, indent=1))
     return path
 
@@ -118,7 +139,9 @@ def _write_run(
     digest = hashlib.sha256(f"{suite.name}/{method}/{seed}".encode()).hexdigest()[:8]
     folder = path / f"{method}-{suite.task}-s{seed}-{digest}"
     folder.mkdir(exist_ok=True)
-    (folder / "run.json").write_text(json.dumps(_run_record(suite, folder.name, method, seed, config), indent=1))
+    (folder / "run.json").write_text(
+        json.dumps(_run_record(suite, folder.name, method, seed, config), indent=1)
+    )
     lines = [json.dumps(row) for row in _step_rows(suite, method, stop, state, rng)]
     text = "\n".join(lines) + "\n"
     if state == "unfinished":
@@ -127,11 +150,19 @@ def _write_run(
     pq.write_table(_eval_rows(suite, final, stop, seed, rng), folder / "evals.parquet")
     if state != "unfinished":
         reason = f"loss is not finite at step {stop}" if state == "diverged" else None
-        done = {"status": state, "reason": reason, "step": stop, "seconds": 0.2 * stop, "ended": "2026-01-01T00:10:00"}
+        done = {
+            "status": state,
+            "reason": reason,
+            "step": stop,
+            "seconds": 0.2 * stop,
+            "ended": "2026-01-01T00:10:00",
+        }
         (folder / "DONE").write_text(json.dumps(done))
 
 
-def _run_record(suite: _Suite, run: str, method: str, seed: int, config: dict[str, Any]) -> dict[str, Any]:
+def _run_record(
+    suite: _Suite, run: str, method: str, seed: int, config: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "id": run,
@@ -147,7 +178,10 @@ def _run_record(suite: _Suite, run: str, method: str, seed: int, config: dict[st
         "packages": {"torch": "0.0"},
         "hardware": {"cpu": "synthetic", "cores": 1, "threads": 1, "memory_gb": 1, "gpu": None},
         "git": None,
-        "data": {split: hashlib.sha256(logits.tobytes()).hexdigest()[:16] for split, logits in suite.splits.items()},
+        "data": {
+            split: hashlib.sha256(logits.tobytes()).hexdigest()[:16]
+            for split, logits in suite.splits.items()
+        },
         "grader": {"version": "1", "options": {}},
         "base": {"id": "synthetic", "cost": {"seconds": 100.0, "flops": 1e12}},
         "warnings": [],
@@ -155,7 +189,9 @@ def _run_record(suite: _Suite, run: str, method: str, seed: int, config: dict[st
     }
 
 
-def _step_rows(suite: _Suite, method: str, stop: int, state: str, rng: np.random.Generator) -> list[dict[str, Any]]:
+def _step_rows(
+    suite: _Suite, method: str, stop: int, state: str, rng: np.random.Generator
+) -> list[dict[str, Any]]:
     """Every method draws 128 samples an update; an offline one is charged its whole replay set first."""
     offline = method in SOURCES
     rows = []
@@ -184,7 +220,9 @@ def _step_rows(suite: _Suite, method: str, stop: int, state: str, rng: np.random
     return rows
 
 
-def _eval_rows(suite: _Suite, final: float, stop: int, seed: int, rng: np.random.Generator) -> pa.Table:
+def _eval_rows(
+    suite: _Suite, final: float, stop: int, seed: int, rng: np.random.Generator
+) -> pa.Table:
     seed_effect = rng.normal(0, suite.spread.seed)
     steps = [s for s in suite.eval_steps if s <= stop]
     parts = []
