@@ -47,8 +47,7 @@ $(READY): pyproject.toml constraints.txt
 	  'environment: the module ensurepip is missing. Debian, Ubuntu: apt install python3-venv' >&2; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || { echo '== making $(VENV)'; $(PYTHON) -m venv $(VENV); }
 	@echo '== installing $(TORCH) (CPU build about 0.2 GB, CUDA build about 3 GB to download)'
-	@$(PIP) install --progress-bar off $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) \
-	  -c constraints.txt $(TORCH) | grep -v '^\(Looking\|Requirement\|  Preparing\)' || true
+	@$(PIP) install $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) -c constraints.txt $(TORCH)
 	@$(BIN)/python -W ignore -c 'import torch; t = torch.version; print("== torch", torch.__version__, \
 	  "is a", f"CUDA {t.cuda}" if t.cuda else "ROCm" if t.hip else "CPU", "build; GPU present:", \
 	  torch.cuda.is_available() or torch.backends.mps.is_available())'
