@@ -120,6 +120,7 @@ def optional_at_start(root: Path) -> list[str]:
     at_start = [found for found in imports(root) if found.at_start]
     reached: set[str] = set()
     waiting = ["bench.cli", *PACKAGES]
+    waiting += [m for m in known if m.startswith(("methods.", "tasks."))]  # by their registries
     while waiting:
         module = waiting.pop()
         if module in known and module not in reached:
@@ -222,6 +223,10 @@ def test_an_optional_import_at_start_is_found(tree):
     tree("bench.entrants.__init__", "import ray.util")
     root = tree("bench.entrants.grpo", "def run():\n    import trl")
     assert optional_at_start(root) == ["bench.entrants:1 imports ray.util"]
+
+
+def test_a_task_is_imported_at_start(tree):
+    assert optional_at_start(tree("tasks.gsm8k", "import datasets")) != []
 
 
 def test_an_optional_import_that_waits_is_not(tree):
