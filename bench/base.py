@@ -3,14 +3,11 @@ corpus and cached by content hash."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,26 +19,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from tasks import Task, content_id
 
 from . import rng
+from .cache import cache_root, locked
 from .config import ConfigError, Model
 from .policy import Policy
 from .rows import pad
 
 Progress = Callable[[int, int, str], None]  # done, total, what
 FORMAT = 1  # enters the cache key: raise it when building changes
-
-
-def cache_root() -> Path:
-    """`EVENBENCH_CACHE`, or `~/.cache/evenbench`. `evenbench clean` empties it."""
-    return Path(os.environ.get("EVENBENCH_CACHE") or Path.home() / ".cache" / "evenbench")
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Exclusive lock between processes; released when its holder dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def base_id(model: Model, task: Task) -> str:

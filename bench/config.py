@@ -48,7 +48,7 @@ class Model(Section):
     layers: int = Field(3, ge=1)
     heads: int = Field(3, ge=1)
     intermediate: int = Field(256, ge=8)
-    positions: int = Field(512, ge=16)
+    positions: int = Field(2048, ge=16)
     vocabulary: int = Field(512, ge=300)  # of a byte-level BPE, where the task has no word pattern
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     pretrain: Pretrain = Pretrain()

@@ -19,7 +19,8 @@ from methods import GOLD, MISMATCHED, SAMPLE, Needs, Rollout
 from tasks import Example, Grade, Task, content_id
 from tasks.registry import load_plugin
 
-from . import base, rng
+from . import rng
+from .cache import cache_root, locked
 from .config import ConfigError, Run
 from .ledger import Flops, Ledger
 from .policy import Policy
@@ -139,8 +140,8 @@ class ReplaySource:
         run, shape = self.run, self.run.rollout
         content = [base_digest, run.task, self.task.fingerprint(), self.task.grader_version, run.seed, shape.prompts,
                    shape.group, shape.temperature, run.max_tokens, run.rollouts]  # fmt: skip
-        path = base.cache_root() / "replay" / f"{content_id(json.dumps(content, sort_keys=True))}.parquet"
-        with base.locked(path.with_suffix(".lock")):
+        path = cache_root() / "replay" / f"{content_id(json.dumps(content, sort_keys=True))}.parquet"
+        with locked(path.with_suffix(".lock")):
             if not (path.is_file() and path.with_suffix(".json").is_file()):
                 ledger = Ledger()
                 examples = self.task.examples("train")
