@@ -96,8 +96,8 @@ def test_loss_is_equation_two_and_its_collapsed_form(seed, stats, weights):
     a_N, length_N = signal.advantage_NT[:, 0], r.mask_NT.sum(-1)
     weight_N = torch.where(
         r.kind_N == methods.GOLD,
-        torch.tensor(beta + (lam / 4 if stats == "joint" else 0.0)).double(),
-        torch.tensor((alpha + lam) / 4).double(),
+        torch.tensor(beta + (lam / 4 if stats == "joint" else 0.0), dtype=torch.float64),
+        torch.tensor((alpha + lam) / 4, dtype=torch.float64),
     )
     collapsed_NT = -(weight_N * a_N / length_N / 3)[:, None] * r.mask_NT
     # a prompt without y has no imitation term; its samples keep their weight
