@@ -25,7 +25,7 @@ from .policy import Policy
 from .rows import pad
 
 Progress = Callable[[int, int, str], None]  # done, total, what
-FORMAT = 1  # enters the cache key: raise it when building changes
+FORMAT = 2  # enters the cache key: raise it when building changes
 
 
 def base_id(model: Model, task: Task) -> str:
@@ -119,19 +119,20 @@ def build(model: Model, task: Task, progress: Progress | None = None) -> tuple[P
 
 
 def _pretrain(policy: Policy, model: Model, task: Task, progress: Progress | None) -> tuple[int, float]:
-    """Token mean NLL of prompt and response, AdamW, linear decay to zero."""
+    """Token mean NLL of the responses, AdamW, linear warm-up and decay to zero."""
     plan = model.pretrain
-    if not plan.steps:
-        return 0, float("nan")
     optimizer = torch.optim.AdamW(policy.parameters(), lr=plan.lr, betas=(0.9, 0.95), weight_decay=0.0)
     texts = task.corpus(plan.seed)
-    start = policy.tokenizer.bos_token_id  # which `encode_prompt` begins with
     tokens, mean = 0, float("nan")
-    longest = model.positions - 1
+    warmup = max(1, plan.steps // 20)
+    half = model.positions // 2
     for step in range(plan.steps):
-        optimizer.param_groups[0]["lr"] = plan.lr * (1 - step / plan.steps)
-        batch = [policy.encode_prompt(p)[1:] + policy.encode_response(r) for p, r in islice(texts, plan.batch)]
-        rows = pad([[start]], [0] * len(batch), [ids[:longest] for ids in batch], [1.0] * len(batch), policy.pad_id, policy.device)  # fmt: skip
+        optimizer.param_groups[0]["lr"] = plan.lr * min((step + 1) / warmup, 1 - step / plan.steps)
+        prompts, responses = zip(*islice(texts, plan.batch), strict=True)
+        rows = pad(
+            [policy.encode_prompt(p)[-half:] for p in prompts], range(plan.batch),
+            [policy.encode_response(r)[:half] for r in responses], [1.0] * plan.batch, policy.pad_id, policy.device,
+        )  # fmt: skip
         logp_NT, _ = policy.score(rows)
         loss = -logp_NT.sum() / rows.mask_NT.sum()
         loss.backward()
