@@ -35,6 +35,29 @@ VARIANTS: dict[str, list[dict]] = {
         {"aggregation": "sequence_sum"},
     ],
     "grao": [{"stats": "samples"}, {"imitation_floor": True}, {"alpha": 0.0}, {"lam": 0.0}],
+    "ppo": [
+        {"entropy_weight": 0.1, "kl": 0.1},
+        {"whiten": False, "bootstrap": False, "reward_kl": 0.0, "gamma": 0.9},
+    ],
+    "dpo": [{"pairing": "all"}],
+    "ipo": [{"average": True}],
+    "orpo": [{"pairing": "all", "lam": 1.0}],
+    "kto": [{"desirable": 2.0, "undesirable": 0.5}],
+    "una": [{"feedback": "binary_bce"}, {"feedback": "score"}, {"feedback": "reward"}],
+    "dft": [{"on": "correct", "reduction": "sequence_mean"}],
+    "rft": [{"reduction": "sequence_mean"}],
+    "naive": [{"reduction": "sequence_mean"}, {"reduction": "sum"}, {"group_normalise": True}],
+    "unlikelihood": [{"reduction": "sum"}],
+    "topr": [{"reduction": "token_mean"}],
+    "reinforce": [{"kl": 0.1}],
+    "rloo": [{"kl": 0.1}, {"clip": 0.2}],
+    "reinforce++": [{"reward_kl": 0.0}, {"kl": 0.1}],
+    "dr-grpo": [{"kl": 0.1}],
+    "dapo": [{"overlong_penalty": 0.0}, {"overlong_buffer": 0.6, "kl": 0.1}],
+    "cispo": [{"absolute_cap": True, "epsilon_high": 1.1}],
+    "nft": [{"prompt_weight": "one"}, {"prompt_weight": "root"}],
+    "grpo-sft": [{"sft_weight": 1.0, "kl": 0.1}],
+    "grpo-gold": [{"std": False, "kl": 0.1}],
     "gift": [
         {"stats_grad": "detached"},
         {"anchor": "old"},
@@ -128,7 +151,8 @@ def leaves(r: Rollout, signal: Signal, seed: int = 1, spread: float = 0.3) -> Le
         unit = torch.rand(r.mask_NT.shape, generator=generator, dtype=torch.float64)
         return ((2 * unit - 1) * spread).to(r.reward_N.dtype)
 
-    assert r.old_logp_NT is not None and r.old_value_NT is not None
+    assert r.old_logp_NT is not None
+    assert r.old_value_NT is not None
     logp_NT = torch.where(live_NT, (r.old_logp_NT + noise()).clamp(max=-1e-3), 0.0)
     value_NT = torch.where(live_NT, r.old_value_NT + noise(), 0.0)
     entropy_NT = torch.where(live_NT, noise() + 1.0, 0.0)
