@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from .compare import Comparison
+    from .render import Table
+
 KEYS = ("suite", "task", "method", "seed", "run")
 TEXTS = ("response", "extracted", "prompt", "gold")
 NEEDED = (
@@ -206,6 +209,23 @@ class Results:
         runs = [run for run in self._runs if run.record["id"] in kept]
         gone = {run.folder.name for run in self._runs} - {run.folder.name for run in runs}
         return Results(runs, [p for p in self._problems if p.run not in gone], self._order)
+
+    def compare(
+        self, a: str, b: str, metric: str = "avg", split: str | None = None, **options: Any
+    ) -> Comparison:
+        """Is a better than b? `print` it. Metric: avg (avg@K), greedy, pass@k, maj@k. For several
+        comparisons at once, with Holm's correction, see `results.compare.family`."""
+        from .compare import compare
+
+        return compare(self, a, b, metric, split, **options)
+
+    def table(self, name: str = "main", **options: Any) -> Table:
+        """One of `results.tables.TABLES`, by name."""
+        from .tables import TABLES
+
+        if name not in TABLES:
+            raise KeyError(f"no table {name!r}; there are {', '.join(TABLES)}")
+        return TABLES[name](self, **options)
 
     @cached_property
     def _step_lines(self) -> pd.DataFrame:
