@@ -1,5 +1,9 @@
 """Is one method better than another? A declared family of comparisons, each with its verdict."""
 
+# pandas annotates groupby and indexing with unions that pyright cannot narrow
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
+
 from __future__ import annotations
 
 import itertools
@@ -18,7 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Method a against b on one task and split. Scores are shares; p-values of `difference` are raw."""
+    """Method a against b on one task and split. Scores are shares; p-values of `difference` are
+    raw."""
 
     a: str
     b: str
@@ -99,8 +104,9 @@ def family(
     delta: float = DELTA,
     alpha: float = ALPHA,
 ) -> list[Comparison]:
-    """Compare each pair on each task; Holm's adjustment is over all of them, for the differences and
-    for the equivalence tests alike. The pairs are the declared family: pass all that you look at."""
+    """Compare each pair on each task; Holm's adjustment is over all of them, for the differences
+    and for the equivalence tests alike. The pairs are the declared family: pass all that you look
+    at."""
     pairs = list(pairs)
     unknown = {m for pair in pairs for m in pair} - set(results.methods)
     if unknown:
@@ -137,7 +143,7 @@ def compare(
     made = family(results, [(a, b)], metric, split, **options)  # type: ignore[arg-type]
     if len(made) > 1:
         raise ValueError(
-            f"the results hold {len(made)} tasks ({', '.join(c.task for c in made)}): choose one with"
+            f"the results hold the tasks {', '.join(c.task for c in made)}: choose one with"
             " .query(\"task == '...'\"), or compare them as a family"
         )
     return made[0]
@@ -206,8 +212,8 @@ def best_group(
     at: scores.At = "last",
     alpha: float = ALPHA,
 ) -> tuple[str | None, set[str]]:
-    """(best method by its mean, the methods not significantly below it, itself among them). Holm over
-    the comparisons with the best. Empty set where nothing can be tested."""  # fmt: skip
+    """(best method by its mean, the methods not significantly below it, itself among them). Holm
+    over the comparisons with the best. Empty set where nothing can be tested."""  # fmt: skip
     frame = scores.metric_scores(results, metric, split, at=at)
     tasks = [task] if task else sorted(frame["task"].unique())
     if frame.empty or len(tasks) != 1:

@@ -2,11 +2,15 @@
 
     points = curves.points(results)             # a row per run and evaluation, with its costs
     curves.mean_curve(points, "tokens")         # mean and 95 % band over seeds
-    curves.efficiency(results)                  # area under the curve and cost to thresholds, per run
+    curves.efficiency(results)                  # area under the curve, cost to thresholds
 
 Nothing is smoothed. The k-th evaluations of a method's seeds are averaged: they stand at the same
 share of the budget. A run that ended early (it diverged) stays at its last value.
 """
+
+# pandas annotates groupby and indexing with unions that pyright cannot narrow
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
 
 from __future__ import annotations
 
@@ -31,8 +35,8 @@ def points(
     decoding: str = "sampled",
     reading: scores.Reading = "correct",
 ) -> pd.DataFrame:
-    """A row per run that counts and evaluation: GROUP, status, index (0, 1, ...), step, score, carried,
-    and the cumulative cost on every budget axis (0 before the first update)."""
+    """A row per run that counts and evaluation: GROUP, status, index (0, 1, ...), step, score,
+    carried, and the cumulative cost on every budget axis (0 before the first update)."""
     split = split or scores.headline_split(results)
     frame = scores.run_scores(results, split, decoding, reading)
     frame["index"] = frame.groupby("run", observed=True).cumcount()
@@ -59,8 +63,8 @@ def _status(results: Results) -> dict[str, str]:
 
 
 def carry(points: pd.DataFrame) -> pd.DataFrame:
-    """Points with the runs that ended early continued at their last value, to the last evaluation of
-    their method; the cost of a continued point is the mean of the seeds that got there."""
+    """Points with the runs that ended early continued at their last value, to the last evaluation
+    of their method; the cost of a continued point is the mean of the seeds that got there."""
     parts = [points]
     for _, method in points.groupby(["task", "method"], observed=True):
         last = int(method["index"].max())
@@ -125,7 +129,8 @@ def efficiency(
     results: Results, axis: str | None = None, split: str | None = None, decoding: str = "sampled"
 ) -> pd.DataFrame:
     """A row per run: GROUP, axis, until (the common budget), auc (mean accuracy up to it), and per
-    threshold: threshold_50, cost_50 (until where it was never reached), reached_50, likewise _90."""
+    threshold: threshold_50, cost_50 (until where it was never reached), reached_50, likewise
+    _90."""
     axis = axis or budget_axis(results)
     everything = points(results, split, decoding)
     rows = []
@@ -153,8 +158,9 @@ def efficiency(
 def at_common_cost(
     results: Results, split: str | None = None, decoding: str = "sampled"
 ) -> pd.DataFrame:
-    """Accuracy at the largest cost that all methods reached, on every budget axis: task, axis, until,
-    method, seeds, mean, low, high, rank. Rankings may flip between axes. Linear between evaluations."""
+    """Accuracy at the largest cost that all methods reached, on every budget axis: task, axis,
+    until, method, seeds, mean, low, high, rank. Rankings may flip between axes. Linear between
+    evaluations."""
     rows = []
     for task_name, task in points(results, split, decoding).groupby("task", observed=True):
         for axis in BUDGET_AXES:

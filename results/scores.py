@@ -5,6 +5,10 @@ evaluation of a run is scored: "last"; "selected", the one that is best on the v
 "oracle", the one that is best on the scored split itself: an upper bound that nobody can reach.
 """
 
+# pandas annotates groupby and indexing with unions that pyright cannot narrow
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
@@ -92,8 +96,8 @@ def pass_scores(frame: pd.DataFrame, k: int) -> pd.DataFrame:
 def majority_scores(
     results: Results, split: str, k: int | None = None, at: At = "last"
 ) -> pd.DataFrame:
-    """Like `question_scores`, with maj@k of the extracted answers as the score. Questions that do not
-    have the full number of samples are left out."""
+    """Like `question_scores`, with maj@k of the extracted answers as the score. Questions that do
+    not have the full number of samples are left out."""
     rows = results.responses
     kept = (rows["split"] == split) & (rows["decoding"] == "sampled")
     rows = rows[kept & rows["run"].isin(counted(results)["run"])]
@@ -151,8 +155,8 @@ def metric_scores(
     reading: Reading = "correct",
     at: At = "last",
 ) -> pd.DataFrame:
-    """Scores by the metric's name: avg (avg@K of sampled answers), greedy, pass@k, maj (of all K) or
-    maj@k. GROUP, question_id, score."""
+    """Scores by the metric's name: avg (avg@K of sampled answers), greedy, pass@k, maj (of all K)
+    or maj@k. GROUP, question_id, score."""
     split = split or headline_split(results)
     name, _, k = metric.partition("@")
     if name not in ("avg", "greedy", "pass", "maj") or (name == "pass") > k.isdigit():

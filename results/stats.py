@@ -1,8 +1,8 @@
 """The statistics of a comparison, as plain functions on arrays; docs/statistics.md says why each.
 
-Shape suffixes: S seeds, Q questions, K samples of one question, T tasks, so `x_SQ` holds a score per
-seed and question. Scores are shares (0..1) unless said otherwise. The seed is the replication unit:
-where an interval is over questions alone its name says so.
+Shape suffixes: S seeds, Q questions, K samples of one question, T tasks, so `x_SQ` holds a score
+per seed and question. Scores are shares (0..1) unless said otherwise. The seed is the replication
+unit: where an interval is over questions alone its name says so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,13 +28,11 @@ Floats = NDArray[np.float64]
 Verdict = Literal["better", "worse", "equivalent", "undetermined"]
 
 
-# --- metrics of sampled answers -----------------------------------------------------------------
-
-
 def pass_at_k(correct: ArrayLike, total: ArrayLike, k: int) -> Floats:
     """Chance that k of `total` samples, drawn without replacement, hold a correct one.
 
-    `1 - C(total - correct, k) / C(total, k)`, unbiased (Chen et al., arXiv 2107.03374), elementwise.
+    `1 - C(total - correct, k) / C(total, k)`, unbiased (Chen et al., arXiv 2107.03374),
+    elementwise.
 
     Raises:
         ValueError: k is below 1 or above the number of samples.
@@ -59,19 +57,20 @@ def maj_at_k(
     """Chance per question that the majority of k samples is correct, shape Q.
 
     All correct answers are one candidate, however they are written; a sample without an answer
-    (None) does not vote; a tie counts by the share of its candidates that are correct. For k below K
-    the mean over all subsets of k samples, or over 1,000 drawn ones (fixed seed) where there are more.
+    (None) does not vote; a tie counts by the share of its candidates that are correct. For k
+    below K the mean over all subsets of k samples, or over 1,000 drawn ones (fixed seed) where
+    there are more.
     """
     correct_QK = np.asarray(correct_QK, bool)
     samples = correct_QK.shape[1]
-    k = samples if k is None else k
-    if not 1 <= k <= samples:
-        raise ValueError(f"maj@{k} needs 1 <= k <= samples a question; there are {samples}")
-    if math.comb(samples, k) <= 1000:
-        subsets = np.array(list(itertools.combinations(range(samples), k)))
+    size = samples if k is None else k
+    if not 1 <= size <= samples:
+        raise ValueError(f"maj@{size} needs 1 <= k <= samples a question; there are {samples}")
+    if math.comb(samples, size) <= 1000:
+        subsets = np.array(list(itertools.combinations(range(samples), size)))
     else:
         subsets = np.random.default_rng(0).permuted(np.tile(np.arange(samples), (1000, 1)), axis=1)
-        subsets = subsets[:, :k]
+        subsets = subsets[:, :size]
     return np.array(
         [
             _majority(answers, right, subsets)
@@ -81,18 +80,19 @@ def maj_at_k(
 
 
 def _majority(answers: Sequence[str | None], correct: NDArray[np.bool_], subsets: NDArray) -> float:
-    votes: dict[object, int] = {}
-    codes = np.array([
-        0 if right else -1 if answer is None or answer != answer else 1 + votes.setdefault(answer, len(votes))
-        for answer, right in zip(answers, correct, strict=True)
-    ])  # fmt: skip
+    votes: dict[object, int] = {}  # wrong answers, numbered
+
+    def code(answer: str | None, right: bool) -> int:
+        if right:
+            return 0
+        missing = answer is None or answer != answer  # NaN, as pandas has it
+        return -1 if missing else 1 + votes.setdefault(answer, len(votes))
+
+    codes = np.array([code(a, bool(r)) for a, r in zip(answers, correct, strict=True)])
     counts = (codes[subsets][:, :, None] == np.arange(len(votes) + 1)).sum(1)
     top = counts.max(1, keepdims=True)
     winners = (counts == top) & (top > 0)
     return float(np.mean(winners[:, 0] / np.maximum(winners.sum(1), 1)))
-
-
-# --- intervals ----------------------------------------------------------------------------------
 
 
 class Interval(NamedTuple):
@@ -137,8 +137,9 @@ def two_way_interval(x_SQ: ArrayLike, alpha: float = ALPHA) -> Interval:
     """New questions and new seeds: variance V_seed + V_question - V_cell, Satterthwaite's df.
 
     Seeds and questions are crossed random effects. The seed part and the question part each hold
-    the variance of single cells, so it is taken off once; the sum is never let fall below the larger
-    part, which is a bound in expectation. A matrix of paired differences gives the paired interval.
+    the variance of single cells, so it is taken off once; the sum is never let fall below the
+    larger part, which is a bound in expectation. A matrix of paired differences gives the paired
+    interval.
     """
     x = np.asarray(x_SQ, float)
     seeds, questions = x.shape
@@ -191,7 +192,7 @@ def wilson(successes: float, total: float, alpha: float = ALPHA) -> Interval:
     """Wilson's score interval of a share; `total` need not be whole."""
     if total <= 0:
         return Interval(math.nan, math.nan, math.nan, math.nan, math.inf, "questions")
-    z, p = sp.norm.ppf(1 - alpha / 2), successes / total
+    z, p = float(sp.norm.ppf(1 - alpha / 2)), successes / total
     centre = (p + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z / (1 + z**2 / total) * math.sqrt(p * (1 - p) / total + z**2 / (4 * total**2))
     se = math.sqrt(p * (1 - p) / total)
@@ -220,9 +221,6 @@ def question_interval(x_QK: ArrayLike, alpha: float = ALPHA) -> Interval:
     # t for z: the correlation is itself estimated from the questions (Korn and Graubard)
     effective *= (sp.norm.ppf(1 - alpha / 2) / sp.t.ppf(1 - alpha / 2, questions - 1)) ** 2
     return wilson(x.mean() * effective, effective, alpha)
-
-
-# --- two methods --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -277,7 +275,7 @@ def _difference(
         bounds = (0.0, 0.0) if same else (math.nan, math.nan)
         p, p_equivalent = (1.0, 0.0) if same else (math.nan, math.nan)
         return Difference(estimate, *bounds, se, df, p, p_equivalent, math.nan, design, seeds)
-    half = se * sp.t.ppf(1 - alpha / 2, df)
+    half = se * float(sp.t.ppf(1 - alpha / 2, df))
     p = 2 * sp.t.sf(abs(estimate) / se, df)
     p_equivalent = max(sp.t.sf((estimate + delta) / se, df), sp.t.sf((delta - estimate) / se, df))
     return Difference(
@@ -291,12 +289,16 @@ def mde(se: float, df: float, alpha: float = ALPHA, power: float = POWER) -> flo
     with the given power (non-central t)."""
     if not (se > 0 and df > 0):
         return math.nan
-    critical = sp.t.ppf(1 - alpha / 2, df)
+    critical = float(sp.t.ppf(1 - alpha / 2, df))
 
     def missing(shift: float) -> float:  # finding it with the wrong sign adds less than 1e-6
         return float(sp.nct.sf(critical, df, shift)) - power
 
-    return se * float(optimize.brentq(missing, 1e-6, 4 * critical + 10))
+    return se * _root(missing, 1e-6, 4 * critical + 10)
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    return float(optimize.root_scalar(function, bracket=(low, high)).root)
 
 
 def holm(p: ArrayLike) -> Floats:
@@ -311,9 +313,9 @@ def holm(p: ArrayLike) -> Floats:
 
 
 def verdict(estimate: float, p: float, p_equivalent: float, alpha: float = ALPHA) -> Verdict:
-    """Better or worse where the difference is significant, equivalent where it is shown to lie within
-    the margin, else undetermined. Both p-values adjusted for the family by the caller. A difference
-    that is significant and within the margin is called by its sign."""
+    """Better or worse where the difference is significant, equivalent where it is shown to lie
+    within the margin, else undetermined. Both p-values adjusted for the family by the caller. A
+    difference that is significant and within the margin is called by its sign."""
     if p < alpha:
         return "better" if estimate > 0 else "worse"
     return "equivalent" if p_equivalent < alpha else "undetermined"
@@ -349,10 +351,8 @@ def mcnemar(a_Q: ArrayLike, b_Q: ArrayLike) -> McNemar:
     a, b = np.asarray(a_Q, bool), np.asarray(b_Q, bool)
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     table = [[int((a & b).sum()), only_a], [only_b, int((~a & ~b).sum())]]
-    return McNemar(float(test(table, exact=True).pvalue), only_a, only_b)
-
-
-# --- several tasks ------------------------------------------------------------------------------
+    found: Any = test(table, exact=True)
+    return McNemar(float(found.pvalue), only_a, only_b)
 
 
 def iqm(x: ArrayLike) -> Floats:
@@ -361,7 +361,8 @@ def iqm(x: ArrayLike) -> Floats:
 
 
 def optimality_gap(x: ArrayLike, target: float = 1.0) -> Floats:
-    """How far below `target` the runs are on average, over the last axis; above it counts as at it."""
+    """How far below `target` the runs are on average, over the last axis; above it counts as at
+    it."""
     return np.maximum(target - np.asarray(x, float), 0).mean(-1)
 
 
@@ -423,11 +424,12 @@ def performance_profile(
 def probability_of_improvement(
     x: Sequence[ArrayLike], y: Sequence[ArrayLike], alpha: float = ALPHA
 ) -> Interval:
-    """P(X > Y) + P(X = Y)/2 of a run of x against one of y, mean over tasks; an array of seeds a task.
+    """P(X > Y) + P(X = Y)/2 of a run of x against one of y, mean over tasks; an array of seeds a
+    task.
 
-    Newcombe's score-type interval in each task (Statistics in Medicine 25, 2006, method 5), combined
-    by his square-and-add rule. Unlike a bootstrap it stays open where one method wins every pair, and
-    it holds for few seeds.
+    Newcombe's score-type interval in each task (Statistics in Medicine 25, 2006, method 5),
+    combined by his square-and-add rule. Unlike a bootstrap it stays open where one method wins
+    every pair, and it holds for few seeds.
     """
     pairs = [(np.asarray(a, float), np.asarray(b, float)) for a, b in zip(x, y, strict=True)]
     theta = np.array([_wins(a, b) for a, b in pairs])
@@ -447,19 +449,16 @@ def _wins(a: Floats, b: Floats) -> float:
 
 
 def _newcombe(theta: float, m: int, n: int, alpha: float) -> tuple[float, float]:
-    z, centre = sp.norm.ppf(1 - alpha / 2), (m + n) / 2 - 1
+    z, centre = float(sp.norm.ppf(1 - alpha / 2)), (m + n) / 2 - 1
 
     def excess(t: float) -> float:
         variance = t * (1 - t) * (1 + centre * ((1 - t) / (2 - t) + t / (1 + t))) / (m * n)
         return (t - theta) ** 2 - z**2 * variance
 
     # theta itself is a root where it is 0 or 1: the other one is wanted
-    low = 0.0 if theta == 0 else optimize.brentq(excess, 0.0, min(theta, 1 - 1e-9))
-    high = 1.0 if theta == 1 else optimize.brentq(excess, max(theta, 1e-9), 1.0)
-    return float(low), float(high)
-
-
-# --- efficiency ---------------------------------------------------------------------------------
+    low = 0.0 if theta == 0 else _root(excess, 0.0, min(theta, 1 - 1e-9))
+    high = 1.0 if theta == 1 else _root(excess, max(theta, 1e-9), 1.0)
+    return low, high
 
 
 def normalised_auc(x: ArrayLike, y: ArrayLike, until: float) -> float:
@@ -497,9 +496,6 @@ def restricted_mean(times: ArrayLike, reached: ArrayLike, until: float) -> float
         survival *= 1 - np.sum(reached & (times == t)) / np.sum(times >= t)
         last = t
     return float(area + survival * (until - last))
-
-
-# --- where the variance comes from, and tuning --------------------------------------------------
 
 
 class Components(NamedTuple):

@@ -3,6 +3,10 @@
 A table never crashes for want of data: what cannot be said is a dash, and a note says why.
 """
 
+# pandas annotates groupby and indexing with unions that pyright cannot narrow
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -95,7 +99,7 @@ def main_table(
         Column("auc", "AUC %", "percent", "auc_half", "", "mean accuracy over the common budget"),
         *(Column(c, "FLOPs" if c == "flops" else c, kind, "", "", about)  # type: ignore[arg-type]
           for c, (kind, about) in COSTS.items()),
-        Column("difference", f"vs {control}", "points", "difference_half", "", "points of accuracy"),
+        Column("difference", f"vs {control}", "points", "difference_half", "", "points"),
         Column("mde", "MDE", "percent", "", "", "smallest difference found with power 0.8, points"),
         Column("verdict", "verdict"),
     )  # fmt: skip
@@ -149,7 +153,8 @@ def comparison_table(
 
 
 def pass_table(results: Results, split: str | None = None) -> Table:
-    """pass@k for k = 1, 2, 4, ... up to K, maj@K, all from the sampled answers of the last evaluation."""
+    """pass@k for k = 1, 2, 4, ... up to K, maj@K, all from the sampled answers of the last
+    evaluation."""
     split = split or scores.headline_split(results)
     frame = scores.question_scores(results, split)
     k_max = int(frame["samples"].max()) if len(frame) else 0
@@ -232,9 +237,9 @@ def efficiency_table(results: Results, axis: str | None = None, split: str | Non
         Column("reached_90", "reached %", "percent"),
     )
     notes = [
-        "AUC: mean accuracy up to the largest cost that all finished runs reached. Thresholds: start +"
-        " 50 % and + 90 % of the best method's gain. Cost: restricted mean over seeds, a run that never"
-        " gets there counts with the whole budget (right-censored)."
+        "AUC: mean accuracy up to the largest cost that all finished runs reached. Thresholds:"
+        " start + 50 % and + 90 % of the best method's gain. Cost: restricted mean over seeds, a"
+        " run that never gets there counts with the whole budget (right-censored)."
     ]
     for task, group in runs.groupby("task", observed=True):
         levels = [f"{100 * group[f'threshold_{n}'].iloc[0]:.1f} %" for n in ("50", "90")]
@@ -299,7 +304,7 @@ def cost_table(results: Results) -> Table:
     shown = [c for c in entries if (frame[c] > 0).any()]
     columns = [*_task_column(results), Column("method", "Method")]
     columns += [Column(c, c.replace("_", " "), "number" if "seconds" in c else "si") for c in shown]
-    note = "Means over the runs that count; evaluation, storing and recomputation are not in the totals."
+    note = "Means over the runs that count; evaluation, storing, recomputing are in no total."
     return Table("costs", "What a run costs", frame, tuple(columns), (note,))
 
 
@@ -483,11 +488,9 @@ TABLES: dict[str, Callable[..., Table]] = {
 }
 
 
-# --- parts --------------------------------------------------------------------------------------
-
-
 def last_costs(results: Results) -> pd.DataFrame:
-    """The last row of the ledger of each run that counts, with zeros where the ledger lacks a cost."""
+    """The last row of the ledger of each run that counts, with zeros where the ledger lacks a
+    cost."""
     ledger = results.ledger[results.ledger["run"].isin(scores.counted(results)["run"])]
     last = ledger.sort_values("step").drop_duplicates("run", keep="last")
     return last.reindex(columns=[*last.columns, *(c for c in COSTS if c not in last)])
@@ -551,16 +554,16 @@ def _footnote(
     notes = [f"{size}."]
     if (frame["seeds"] > 1).any():
         notes = [
-            f"± half a {level} Student-t interval over seeds, questions fixed ({size}); the CSV holds"
-            " the interval for new questions too."
+            f"± half a {level} Student-t interval over seeds, questions fixed ({size}); the CSV"
+            " holds the interval for new questions too."
         ]
     alone = frame.loc[frame["seeds"] == 1, ["task", "method"]]
     if len(alone):
         halves = [_checkpoint_half(results, split, *pair) for pair in alone.itertuples(index=False)]
         notes.append(
             f"One seed of {', '.join(dict.fromkeys(alone['method']))}: how much another seed would"
-            " differ is unknown, so there is no interval, test or verdict. For these checkpoints the"
-            f" questions alone leave up to ±{100 * max(halves):.1f} points."
+            " differ is unknown, so there is no interval, test or verdict. For these checkpoints"
+            f" the questions alone leave up to ±{100 * max(halves):.1f} points."
         )
     checker = ", ".join(sorted({str(g) for g in runs["grader"].dropna()})) or "unknown"
     data = ", ".join(sorted({str(d) for d in runs["data"].dropna()}))
