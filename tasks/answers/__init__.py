@@ -1,0 +1,19 @@
+"""The answer checker: does a response's final answer mean the same as the gold answer?"""
+
+from tasks.answers.check import check, grade, grade_many
+from tasks.answers.extract import STYLES, extract
+from tasks.answers.options import GRADER_VERSION, Options, Verdict
+from tasks.answers.protocols import gsm8k_strict, math_strict
+
+__all__ = [
+    "GRADER_VERSION",
+    "STYLES",
+    "Options",
+    "Verdict",
+    "check",
+    "extract",
+    "grade",
+    "grade_many",
+    "gsm8k_strict",
+    "math_strict",
+]

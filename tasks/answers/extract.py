@@ -1,0 +1,272 @@
+"""Where in a response the answer stands: the published protocols, and one flexible reading.
+
+Every protocol looks only at what follows the last `</think>`: an answer before it is not given.
+The flexible reading (`auto`) takes the first of these that a response has: `<answer>` tags, boxes,
+`####`, a sentence that says "the answer is", the last formula or number. It yields one answer, so
+that a response cannot be right by offering several.
+
+Sources: GSM8K (arXiv:2110.14168) `#### n`; MATH (arXiv:2103.03874) the last `\\boxed`; Minerva
+(arXiv:2206.14858) "Final Answer: The final answer is X. I hope it is correct."
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, get_args
+
+Style = Literal["auto", "boxed", "hashes", "last-number", "answer-tag", "minerva"]
+STYLES: tuple[str, ...] = get_args(Style)
+
+MAX_RESPONSE = 200_000  # characters; only the end of a longer response is read
+
+# Control characters that stand where a backslash command was unescaped once too often ("\f" + "rac").
+CONTROL = {"\x07": "\\a", "\x08": "\\b", "\x0b": "\\v", "\x0c": "\\f"}
+_CONTROL = re.compile("[\x07\x08\x0b\x0c](?=[a-z])")
+_ONE_BACKSLASH = re.compile(r"(?<!\\)\\[a-zA-Z]")
+_TWO_BACKSLASHES = re.compile(r"\\\\(?=[a-zA-Z({\[)}\]])")
+
+_END_TOKENS = re.compile(
+    r"<\|(?:im_start|im_end|im_sep|endoftext|end_of_text|eot_id|end|eos|user|assistant)\|?>|</s>|<eos>"
+    r"|<end_of_turn>|<｜end▁of▁sentence｜>"
+)
+_BOX_TOKEN = re.compile(r"\\(?:boxed|fbox)\s*\{|\\(?:boxed|fbox)(?![a-zA-Z{])|\\[\s\S]|[{}]")
+_TAG = re.compile(r"<answer>", re.IGNORECASE)
+_TAG_END = re.compile(r"</answer>", re.IGNORECASE)
+
+# A number in running text: 1,234.5  .5  -3  13/28  4 4/9  1e-6, with an optional percent sign.
+_NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?:[\u00a0\u2009\u202f]\d{3})+(?!\d)|\d+)"
+_DECIMAL = rf"(?:{_NUMBER}(?:\.\d+)?(?:,\d{{1,2}}(?![\d,]))?|\.\d+)(?:[eE][+-]?\d{{1,4}}(?![\w]))?"
+_LAST_NUMBER = re.compile(
+    rf"(?<![\w.^_])(?:(?<![\d)\]}}%])[-\u2212])?\$?(?:\d{{1,9}} \d{{1,9}}/\d{{1,9}}(?![\d/])|"
+    rf"{_DECIMAL}(?:/-?{_DECIMAL})?)(?:\s?(?:\\?%|percent\b|pct\b))?"
+)
+_ANY_NUMBER = re.compile(rf"[-\u2212]?{_DECIMAL}")
+
+_FINAL = re.compile(r"final answer\s*(?:is\b\s*:?|:|\uff1a)", re.IGNORECASE)
+_PHRASE = re.compile(
+    r"\banswer\s*(?:to (?:this|the) (?:question|problem)\s*)?"
+    r"(?:is\b|are\b|equals\b|would be\b|will be\b|must be\b|:|\uff1a|=)\s*:?"
+    r"|\u7b54\u6848\s*(?:\u662f|\u4e3a|:|\uff1a)|\bAnswer\b(?=\s*(?:\$|\\\(|\\\[))",
+    re.IGNORECASE,
+)
+_HOPE = re.compile(r"[.,]?\s*I hope (?:it|this) is correct", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"\.(?=\s|$|\*)|\n|\u3002|[!?](?=\s+[A-Z])")
+_IS = re.compile(r"(?:\bis\b|\bare\b|\bequals\b|\bbe\b|\bgives\b|:|\uff1a)\s*(?:just\b|exactly\b)?")
+_MATH = re.compile(
+    r"\\\[([\s\S]*?)\\\]|\\\(([\s\S]*?)\\\)|(?<!\\)\$\$([\s\S]*?)(?<!\\)\$\$"
+    r"|(?<![\\$])\$(?!\$)((?:\\.|[^$\\])*)\$(?!\$)"
+)
+_CALCULATOR = re.compile(r"<<[^<>\n]*>>")  # GSM8K's calculator annotations
+_WORDS = re.compile(r"(?<![\\a-zA-Z{])[a-zA-Z]{3,}")
+_CONNECTIVE = re.compile(r"\b(?:and|or)\b|[,;&]|\u548c|\u6216")
+
+
+def unescape(text: str) -> str:
+    """Repairs text that went through one string escape too many or too few."""
+    if _CONTROL.search(text):
+        text = _CONTROL.sub(lambda match: CONTROL[match.group()], text)
+    if "\\\\" in text and not _ONE_BACKSLASH.search(text):
+        text = _TWO_BACKSLASHES.sub(lambda _: "\\", text)
+    return text
+
+
+def after_thinking(response: str) -> str:
+    """The part of a response that counts: after the last `</think>`, before an end token."""
+    response = response[-MAX_RESPONSE:]
+    _, closed, rest = response.rpartition("</think>")
+    if closed:
+        response = rest
+    if "<" in response and (end := _END_TOKENS.search(response.lstrip())):
+        response = response.lstrip()[: end.start()] or response
+    return response
+
+
+def boxes(text: str, unclosed: bool = False) -> list[tuple[int, int, str]]:
+    """The outermost boxes as (start, end, content). An unclosed last box counts where asked for."""
+    if "boxed" not in text and "fbox" not in text:
+        return []
+    found: list[tuple[int, int, str]] = []
+    depth, opened, start, inside = 0, -1, -1, -1  # opened: depth outside of the current box
+    for token in _BOX_TOKEN.finditer(text):
+        word = token.group()
+        if word[0] == "\\" and word[-1] == "{" and len(word) > 2:
+            if opened < 0:
+                opened, start, inside = depth, token.start(), token.end()
+            depth += 1
+        elif word == "{":
+            depth += 1
+        elif word == "}":
+            depth -= 1
+            if opened >= 0 and depth <= opened:
+                found.append((start, token.end(), text[inside : token.start()]))
+                opened = -1
+        elif opened < 0 and word[-1] == "d" or word[-4:] == "fbox":
+            rest = re.match(r"\s*([^$\\\s]+)", text[token.end() : token.end() + 200])
+            if opened < 0 and rest:
+                end = token.end() + rest.end()
+                found.append((token.start(), end, rest.group(1)))
+    if opened >= 0 and unclosed:
+        found.append((start, len(text), text[inside:]))
+    return found
+
+
+def _joined(gap: str) -> bool:
+    """Whether the text between two boxes makes them parts of one answer."""
+    if len(gap) > 80 or re.search(r"[.!?]\s|\n\s*\n", gap):
+        return False
+    words = re.findall(r"[a-zA-Z]+", re.sub(r"\\(?:text|quad|qquad|mathrm)\b", " ", gap))
+    if not words:
+        return True
+    return bool(_CONNECTIVE.search(gap)) and len(words) <= 5
+
+
+def last_boxed(text: str, join: bool = True, unclosed: bool = False) -> str | None:
+    """The last box; with `join`, boxes that a short conjunction links are one list."""
+    found = boxes(text, unclosed)
+    if not found:
+        return None
+    group = [found[-1]]
+    for box in reversed(found[:-1]):
+        if not (join and len(group) < 32 and _joined(text[box[1] : group[-1][0]])):
+            break
+        group.append(box)
+    parts = [content.strip() for _, _, content in reversed(group)]
+    return parts[0] if len(parts) == 1 else " , ".join(dict.fromkeys(parts))
+
+
+def hashes(text: str) -> str | None:
+    """What stands after the last `####`, to the end of the line."""
+    _, mark, rest = text.rpartition("####")
+    if not mark:
+        return None
+    line = rest.strip().split("\n", 1)[0].strip()
+    return line or None
+
+
+def answer_tag(text: str) -> str | None:
+    """The content of the last `<answer>` tag that is closed."""
+    ends = list(_TAG_END.finditer(text))
+    if not ends:
+        return None
+    starts = [tag for tag in _TAG.finditer(text) if tag.end() <= ends[-1].start()]
+    return text[starts[-1].end() : ends[-1].start()].strip() if starts else None
+
+
+def last_number(text: str) -> str | None:
+    """The last number of a text (GSM8K's flexible reading)."""
+    found = None
+    for found in _LAST_NUMBER.finditer(_CALCULATOR.sub(" ", text)):
+        pass
+    if found is None:
+        for found in _ANY_NUMBER.finditer(text):
+            pass
+    return found.group().strip().lstrip("$") if found else None
+
+
+def _is_formula(content: str) -> bool:
+    return any(c.isalnum() for c in content) and not _WORDS.search(content)
+
+
+def last_value(text: str) -> str | None:
+    """The last formula or number of a text, whichever stands later."""
+    text = _CALCULATOR.sub(" ", text)
+    formula, end = None, 0
+    if "$" in text or "\\(" in text or "\\[" in text:
+        for match in _MATH.finditer(text):
+            content = next(group for group in match.groups() if group is not None)
+            if _is_formula(content):
+                formula, end = content, match.end()
+    if formula is None:
+        return last_number(text)
+    return last_number(text[end:]) or formula.strip()
+
+
+def _sentence(text: str) -> str:
+    """The first sentence of a text; points and line breaks inside formulas do not end it."""
+    text = text.lstrip(" *_:")
+    hidden = _MATH.sub(lambda match: "\0" * len(match.group()), text)
+    lead = len(hidden) - len(hidden.lstrip())
+    end = _SENTENCE_END.search(hidden, lead)
+    return text[: end.start() if end else len(text)].strip()
+
+
+def _from_sentence(segment: str) -> str | None:
+    """The answer that a sentence gives: after its last "is", else its last value."""
+    segment = segment.strip().strip("*_`\"'\\ ").strip()
+    if not segment:
+        return None
+    hidden = _MATH.sub(lambda match: "\0" * len(match.group()), segment)
+    cut = 0
+    for verb in _IS.finditer(hidden):
+        if segment[verb.end() :].strip(" .*"):
+            cut = verb.end()
+    segment = segment[cut:].strip().strip("*").strip()
+    chunks = list(_MATH.finditer(segment))
+    outside = _WORDS.sub(" ", _MATH.sub(" ", segment)) if chunks else segment
+    words = [w for w in _WORDS.findall(_MATH.sub(" ", segment)) if w.lower() not in ("and", "percent")]
+    if not words or (cut and not chunks and not re.search(r"\d", segment)):
+        return segment
+    if chunks:
+        first = next(group for group in chunks[0].groups() if group is not None)
+        return first.strip()
+    del outside
+    if re.match(r"[-$(]?\s*\d", segment) and len(words) <= 3:
+        return segment
+    return last_number(segment) or segment
+
+
+def minerva(text: str) -> str | None:
+    """Minerva's "The final answer is X. I hope it is correct."; the last of them."""
+    found = None
+    for found in _FINAL.finditer(text):
+        pass
+    return _after(text, found.end()) if found else None
+
+
+def phrase(text: str) -> str | None:
+    """What follows the last "answer is", "answer:" and the like."""
+    found = None
+    for found in _PHRASE.finditer(text):
+        pass
+    return _after(text, found.end()) if found else None
+
+
+def _after(text: str, start: int) -> str | None:
+    rest = text[start : start + 2000]
+    if hope := _HOPE.search(rest):
+        rest = rest[: hope.start()]
+    return _from_sentence(_sentence(rest))
+
+
+def extract(response: str, style: str = "auto", join: bool = True) -> str | None:
+    """The answer that a response gives under a protocol, or None.
+
+    Raises ValueError for a style that is not known.
+    """
+    if style not in STYLES:
+        raise ValueError(f"style={style!r}: allowed are {', '.join(map(repr, STYLES))}")
+    text = after_thinking(response)
+    if style == "boxed":
+        return last_boxed(unescape(text), join)
+    if style == "hashes":
+        return hashes(text)
+    if style == "last-number":
+        return last_number(text)
+    if style == "answer-tag":
+        return answer_tag(text)
+    if style == "minerva":
+        return minerva(unescape(text))
+    if "<" in text and (tagged := answer_tag(text)) is not None:
+        return last_boxed(tagged, join) or tagged
+    text = unescape(text)
+    if found := boxes(text):
+        rest = text[found[-1][1] :]
+        if _FINAL.search(rest) and (said := minerva(rest)):
+            return said
+        return last_boxed(text, join)
+    if "####" in text and (marked := hashes(text)):
+        return marked
+    for said in (minerva(text), phrase(text), last_value(text)):
+        if said:
+            return said
+    return None
