@@ -76,7 +76,7 @@ format: $(READY)
 
 smoke: $(READY)
 	out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && \
-	  $(BIN)/evenbench run smoke --out "$$out" && $(BIN)/evenbench report "$$out"
+	  $(BIN)/evenbench run smoke --out "$$out" && $(BIN)/evenbench report "$$out/smoke"
 
 doctor: $(READY)
 	$(BIN)/evenbench doctor

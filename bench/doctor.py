@@ -84,13 +84,13 @@ def healthy(rows: Iterable[Row]) -> bool:
     )
 
 
-def render(rows: Iterable[Row]) -> Table:
-    """The rows as a rich table."""
+def table(rows: Iterable[Row] | None = None) -> Table:
+    """The rows, by default those of `report`, for a terminal."""
     table = Table(title="evenbench doctor", title_justify="left", pad_edge=False)
     for column in ("what", "found", "wanted", "state", "note"):
         table.add_column(column, overflow="fold")
     styles = {"ok": "green", "differs": "yellow", "missing": "red", "broken": "red", "info": "dim"}
-    for row in rows:
+    for row in report() if rows is None else rows:
         note = f"disables {row.note}" if row.state == "missing" else row.note
         state = Text(row.state, styles[row.state])
         # Text, not markup: rich would read the extra's name in "[vllm]" as a style
