@@ -20,7 +20,7 @@ from .registry import register
 class GIFT(Method):
     """GIFT: match the standardised implicit reward to the standardised explicit one.
 
-        d_i  = sum_t (lp_t - lp_anchor_t) / length^length_exponent      (DPO's implicit reward / beta)
+        d_i  = sum_t (lp_t - lp_anchor_t) / length^length_exponent   (DPO's implicit reward / beta)
         A    = zscore(r), z = zscore(d) inside each prompt's group
         loss = mean_i (A_i - beta * z_i)^2
 
@@ -58,10 +58,11 @@ class GIFT(Method):
         if self.anchor == "reference" or updates_per_rollout > 1:
             return []
         return [
-            "GIFT with anchor='old' and one update per rollout batch: the policy is its own anchor at "
-            "that update, so the implicit reward is identically zero and the method is REINFORCE with "
-            "group-standardised rewards, token sums and a constant scale of 2 beta / (std_floor + "
-            "std_eps). Use several minibatches per rollout for the implicit reward to take part."
+            "GIFT with anchor='old' and one update per rollout batch: at that update the policy is "
+            "its own anchor, so the implicit reward is identically zero and the method is "
+            "REINFORCE with group-standardised rewards, token sums and a constant scale of "
+            "2 beta / (std_floor + std_eps). Use several minibatches per rollout for the implicit "
+            "reward to take part."
         ]
 
     def signal(self, rollout: Rollout) -> Signal:
@@ -79,8 +80,9 @@ class GIFT(Method):
     def loss(self, leaves: Leaves, rollout: Rollout, signal: Signal) -> Loss:
         assert signal.advantage_NT is not None
         anchor_NT = rollout.ref_logp_NT if self.anchor == "reference" else rollout.old_logp_NT
-        implicit_N = reduce.log_ratio(leaves.logp_NT, anchor_NT, reduce.live(rollout, signal)).sum(-1)
-        implicit_N = implicit_N / reduce.lengths(rollout.mask_NT, implicit_N) ** self.length_exponent
+        ratio_NT = reduce.log_ratio(leaves.logp_NT, anchor_NT, reduce.live(rollout, signal))
+        size_N = reduce.lengths(rollout.mask_NT, ratio_NT) ** self.length_exponent
+        implicit_N = ratio_NT.sum(-1) / size_N
         advantage_N = reduce.per_row(signal.advantage_NT)
 
         groups = reduce.Groups.of(rollout.group_N, signal.trained_N)

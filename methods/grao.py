@@ -35,7 +35,7 @@ class GRAO(Method):
     """
 
     paper = "https://arxiv.org/abs/2508.07750"
-    unbounded = "wrong answers, and y where samples beat it, are pushed down by their log-likelihood"
+    unbounded = "wrong answers, and y where samples beat it, are pushed down by log-likelihood"
 
     alpha: float = Field(1.0, ge=0)
     beta: float = Field(0.5, ge=0)
@@ -78,13 +78,18 @@ class GRAO(Method):
         if self.imitation_floor:
             above_N = self.beta * advantage_N - self.lam * group.mean(advantage_N) > 0
             imitate_N, couple_N = reduce.keep(imitate_N, above_N), reduce.keep(couple_N, above_N)
-        terms = {
-            "exploration": self.alpha * explore_N.sum(),
-            "imitation": imitate_N.sum(),
-            "regulariser": self.lam * explore_N.sum() + couple_N.sum(),
-        }
+        explore = self.alpha * explore_N.sum()
+        imitate = imitate_N.sum()
+        couple = self.lam * explore_N.sum() + couple_N.sum()
         prompts = reduce.Groups(group.index_N, samples_N | gold_N).number()
-        value = -reduce.ratio_of(sum(terms.values()), prompts)
-        total = sum(term.detach().abs() for term in terms.values())
-        floor = (total == 0).to(total.dtype)
-        return Loss(value, {f"share_{k}": v.detach().abs() / (total + floor) for k, v in terms.items()})
+        value = -reduce.ratio_of(explore + imitate + couple, prompts)
+        size = explore.detach().abs() + imitate.detach().abs() + couple.detach().abs()
+        size = size + (size == 0).to(size.dtype)
+        return Loss(
+            value,
+            {
+                "share_exploration": explore.detach().abs() / size,
+                "share_imitation": imitate.detach().abs() / size,
+                "share_regulariser": couple.detach().abs() / size,
+            },
+        )

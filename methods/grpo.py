@@ -17,8 +17,9 @@ class GRPO(ClippedSurrogate):
         A_i  = (r_i - mean r) / (std r + std_eps), the same for all tokens of answer i
         loss = mean_i mean_t( -min(rho * A, clip(rho) * A) + kl * k3(policy, reference) )
 
-    The paper (https://arxiv.org/abs/2402.03300) has kl = 0.04; today's practice and the default here
-    is 0. Its std leaves ddof and epsilon open: 1 and 1e-4, as TRL. `std=False` leaves the mean only.
+    The paper (https://arxiv.org/abs/2402.03300) has kl = 0.04; today's practice and the default
+    here is 0. It leaves open the std's ddof and epsilon: 1 and 1e-4, as TRL. `std=False` subtracts
+    the mean only.
     A group whose rewards are all equal has A = 0: it gets no forward pass (but for a KL penalty)
     and still counts in the denominator. Aggregation, clip and KL estimator are part of the method.
     """

@@ -30,7 +30,7 @@ METRICS = {
     "share_imitation": "share of the absolute loss of the term on the reference answers",
     "share_regulariser": "share of the absolute loss of the term that couples the two",
     "negative_term": "the part of the loss that comes from wrong answers",
-    "negative_probability": "mean token probability (ratio, with importance) of trained wrong answers",
+    "negative_probability": "mean token probability (RIFT with importance: ratio) of wrong answers",
 }
 
 Aggregation = Literal["token_mean", "sequence_mean", "sequence_sum", "constant"]
@@ -159,7 +159,7 @@ class Groups:
         return self.sum(flag_N.long()) > 0
 
     def constant(self, x_N: torch.Tensor) -> torch.Tensor:
-        """bool [N]: all counted values are equal, bit for bit (a std of equal floats may not be 0)."""
+        """bool [N]: all counted values are equal, bit for bit (their computed std may not be 0)."""
         far = torch.finfo(x_N.dtype).max
         edges = []
         for sign in (1.0, -1.0):

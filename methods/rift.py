@@ -16,7 +16,7 @@ Reduction = Literal["token_mean", "sequence_mean", "sum"]
 
 
 @register("rift")
-@register("rift-is", "RIFT with the behaviour policy's 1/pi_0 put back on wrong answers", importance=True)
+@register("rift-is", "RIFT with 1/pi_0 put back on wrong answers", importance=True)
 class RIFT(Method):
     """RIFT: raise the log-probability of right answers, lower the probability of wrong ones.
 
@@ -62,8 +62,8 @@ class RIFT(Method):
         )
 
     def signal(self, rollout: Rollout) -> Signal:
-        like = rollout.reward_N
-        reward_N = torch.where(rollout.correct_N, self.positive_reward, self.negative_reward).to(like)
+        reward_N = torch.full_like(rollout.reward_N, self.negative_reward)
+        reward_N = reward_N.masked_fill(rollout.correct_N, self.positive_reward)
         samples_N = reduce.samples(rollout)
         if self.group_normalise:
             groups = reduce.Groups.of(rollout.group_N, samples_N)

@@ -19,7 +19,7 @@ class ClippedSurrogate(Method):
     `kl_estimator` of KL(policy || reference) at token t. Subclasses give `signal`.
     """
 
-    unbounded = "where kl > 0: k3 grows as ref / pi and k2 as its squared logarithm; the surrogate not"
+    unbounded = "where kl > 0: k3 grows as ref / pi, k2 as its squared logarithm"
 
     clip: float = Field(0.2, gt=0, lt=1)
     clip_high: float | None = Field(None, gt=0)  # None: as clip

@@ -140,12 +140,50 @@ def scored(method: Method, r: Rollout, **options) -> tuple[Signal, Leaves]:
     return signal, leaves(r, signal, **options)
 
 
-def gradients(method: Method, at: Leaves, r: Rollout, signal: Signal) -> tuple[Loss, list[torch.Tensor]]:
+def gradients(
+    method: Method, at: Leaves, r: Rollout, signal: Signal
+) -> tuple[Loss, list[torch.Tensor]]:
     """The loss, and its gradient by each leaf (zeros for a leaf that it does not read)."""
     inputs = [getattr(at, f.name).detach().clone().requires_grad_() for f in fields(at)]
     result = method.loss(Leaves(*inputs), r, signal)
-    found = torch.autograd.grad(result.value, inputs, allow_unused=True)
-    return result, [torch.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)]
+    found = torch.autograd.grad(result.value, inputs, allow_unused=True, materialize_grads=True)
+    return result, list(found)
+
+
+def bandit(
+    reward_PG: torch.Tensor,
+    gold_P: torch.Tensor | None = None,
+    length_PG: torch.Tensor | None = None,
+    correct_PG: torch.Tensor | None = None,
+) -> Rollout:
+    """Given rewards (and lengths, 1 if not given) of P prompts and G samples, in order, for laws
+    that are stated by hand; `gold_P` appends a reference answer of one token with these rewards.
+    Anchors are all 0, so that d = sum lp."""
+    prompts, group = reward_PG.shape
+    prompt_N = torch.arange(prompts).repeat_interleave(group)
+    reward_N, kind_N = reward_PG.flatten().double(), torch.full_like(prompt_N, SAMPLE)
+    length_N = torch.ones_like(prompt_N) if length_PG is None else length_PG.flatten()
+    correct_N = (reward_PG if correct_PG is None else correct_PG).flatten() > 0
+    if gold_P is not None:
+        reward_N = torch.cat([reward_N, gold_P.double()])
+        prompt_N = torch.cat([prompt_N, torch.arange(prompts)])
+        kind_N = torch.cat([kind_N, torch.full((prompts,), GOLD)])
+        length_N = torch.cat([length_N, torch.ones(prompts, dtype=torch.long)])
+        correct_N = torch.cat([correct_N, torch.ones(prompts, dtype=torch.bool)])
+    tokens = int(length_N.max())
+    mask_NT = torch.arange(tokens)[None] < length_N[:, None]
+    zeros_NT, true_N = torch.zeros(mask_NT.shape, dtype=torch.float64), torch.ones_like(correct_N)
+    return Rollout(
+        mask_NT, reward_N, prompt_N, kind_N, correct_N, true_N, true_N, tokens,
+        old_logp_NT=zeros_NT, sampler_logp_NT=zeros_NT, ref_logp_NT=zeros_NT, old_value_NT=zeros_NT,
+    )  # fmt: skip
+
+
+def logp_gradient(method: Method, logp_NT: torch.Tensor, r: Rollout) -> tuple[Loss, torch.Tensor]:
+    signal = method.signal(r)
+    zeros = torch.zeros_like(logp_NT)
+    result, found = gradients(method, Leaves(logp_NT, zeros, zeros), r, signal)
+    return result, found[0]
 
 
 def select_leaves(at: Leaves, rows: torch.Tensor) -> Leaves:

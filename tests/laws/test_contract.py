@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from . import factory
 
 CASES = factory.cases()
 every_case = pytest.mark.parametrize("case", CASES, ids=map(factory.label, CASES))
-EXACT = {"rtol": 1e-10, "atol": 1e-12}
+EXACT: Any = {"rtol": 1e-10, "atol": 1e-12}
 
 
 def build(case: tuple[str, dict]) -> Method:
@@ -249,7 +250,8 @@ def test_micro_batches_give_the_exact_gradient(case):
 
     def forward(rows: slice | torch.Tensor) -> Leaves:
         logp_TV = theta.log_softmax(-1)
-        logp_NT = logp_TV.expand(len(token_NT[rows]), -1, -1).gather(2, token_NT[rows][..., None])[..., 0]
+        spread_NTV = logp_TV.expand(len(token_NT[rows]), -1, -1)
+        logp_NT = spread_NTV.gather(2, token_NT[rows][..., None])[..., 0]
         entropy_T = -(logp_TV.exp() * logp_TV).sum(-1)
         value_NT = theta.tanh().mean(-1).expand_as(logp_NT)
         outputs = (logp_NT, value_NT, entropy_T.expand_as(logp_NT))
@@ -263,9 +265,8 @@ def test_micro_batches_give_the_exact_gradient(case):
     for rows in torch.arange(len(r)).split(3):
         part = forward(rows)
         outputs = [getattr(part, f.name) for f in fields(part)]
-        total += torch.autograd.grad(
-            sum((w[rows] * x).sum() for w, x in zip(weights, outputs, strict=True)), theta
-        )[0]
+        weighted = [(w[rows] * x).sum() for w, x in zip(weights, outputs, strict=True)]
+        total += torch.autograd.grad(torch.stack(weighted).sum(), theta)[0]
     torch.testing.assert_close(whole, total, **EXACT)
 
 
