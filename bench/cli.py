@@ -170,7 +170,7 @@ def _summary(console: Any, folder: Path) -> None:
 
     loaded = results.load(folder)
     if len(loaded.runs):
-        console.print(main_table(loaded).to_rich())
+        console.print(main_table(loaded))
     for problem in loaded.problems:
         console.print(f"[yellow]{_escape(str(problem))}[/]")
 
