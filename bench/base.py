@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -61,6 +62,7 @@ def cost(model: Model, task: Task) -> dict[str, Any]:
 def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
     """A fresh copy of the starting model. Raises ConfigError where it cannot be read."""
     dtype = getattr(torch, model.dtype)
+    transformers.utils.logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, revision=model.revision or "main")
         network = AutoModelForCausalLM.from_pretrained(where, revision=model.revision or "main", dtype=dtype)
@@ -71,6 +73,7 @@ def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
 
 def save(policy: Policy, folder: Path) -> None:
     """A folder that `from_pretrained` reads."""
+    transformers.utils.logging.disable_progress_bar()
     policy.model.save_pretrained(folder)
     policy.tokenizer.save_pretrained(folder)
 

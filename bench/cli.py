@@ -189,6 +189,37 @@ def plan(recipe: Recipe, methods: Methods = None, method: Extra = None, seeds: S
     show_plan(Console(), suite, workers, device, teraflops, every_run=True)
 
 
+@app.command()
+def tune(recipe: Recipe, rates: Annotated[str, typer.Option(help="learning rates, comma-separated")] = "1e-5,3e-5,1e-4,3e-4",
+         trial_seeds: Annotated[int, typer.Option(help="seeds a rate; none of them is used by a reported run")] = 1,
+         methods: Methods = None, method: Extra = None, task: TaskOption = None, data_dir: DataDir = None,
+         override: Override = None, out: Out = Path("runs"), workers: Workers = None, device: Device = None) -> None:  # fmt: skip
+    """Choose learning rates from equal trials of every method on validation questions."""
+    from rich.console import Console
+
+    from .progress import watch_suite
+    from .tune import best
+    from .tune import tune as run_trials
+
+    try:
+        grid = [float(r) for r in rates.split(",")]
+    except ValueError:
+        fail(f"--rates {rates!r}: numbers, comma-separated")
+    suite = _suite(recipe, methods, method, "1", task, data_dir, None, override)
+    console = Console()
+    folder = out / f"{suite.name}-tune"
+    device, workers = _resources(device, workers, len(suite.runs) * len(grid) * trial_seeds)
+    console.print(f"{len(suite.runs)} methods x {len(grid)} learning rates x {trial_seeds} seed(s), on validation questions")
+    log = run_trials(suite, grid, trial_seeds, folder, workers, device,
+                     run=lambda s, f: watch_suite(console, s, f, workers, device))  # fmt: skip
+    table = log.pivot_table(index="method", columns="lr", values="score", sort=False)
+    console.print((100 * table).round(1).to_string())
+    console.print("\nchosen, for the recipe:", style="bold")
+    for row in best(log).itertuples():
+        console.print(f"[method.{row.method}.optimizer]\nlr = {row.lr:g}", markup=False, highlight=False)
+    console.print(f"\nall trials: {folder / 'trials.jsonl'}", soft_wrap=True)
+
+
 @app.command("list")
 def list_(methods: Annotated[bool, typer.Option("--methods", help="only the methods")] = False,
           tasks: Annotated[bool, typer.Option("--tasks", help="only the tasks")] = False,
