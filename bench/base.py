@@ -128,13 +128,12 @@ def _pretrain(policy: Policy, model: Model, task: Task, progress: Progress | Non
     texts = task.corpus(plan.seed)
     tokens, mean = 0, float("nan")
     warmup = max(1, plan.steps // 20)
-    half = model.positions // 2
     for step in range(plan.steps):
         optimizer.param_groups[0]["lr"] = plan.lr * min((step + 1) / warmup, 1 - step / plan.steps)
         prompts, responses = zip(*islice(texts, plan.batch), strict=True)
         rows = pad(
-            [policy.encode_prompt(p)[-half:] for p in prompts], range(plan.batch),
-            [policy.encode_response(r)[:half] for r in responses], [1.0] * plan.batch, policy.pad_id, policy.device,
+            [policy.encode_prompt(p)[-plan.length:] for p in prompts], range(plan.batch),
+            [policy.encode_response(r)[: plan.length] for r in responses], [1.0] * plan.batch, policy.pad_id, policy.device,
         )  # fmt: skip
         logp_NT, _ = policy.score(rows)
         loss = -logp_NT.sum() / rows.mask_NT.sum()

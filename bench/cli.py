@@ -170,7 +170,9 @@ def _summary(console: Any, folder: Path) -> None:
 
     loaded = results.load(folder)
     if len(loaded.runs):
-        console.print(main_table(loaded))
+        table = main_table(loaded)
+        narrow = ("method", "accuracy", "greedy", "flops", "difference", "mde", "verdict")
+        console.print(table if console.width >= 120 else table.select(*narrow))
     for problem in loaded.problems:
         console.print(f"[yellow]{_escape(str(problem))}[/]")
 

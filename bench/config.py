@@ -36,6 +36,7 @@ class Pretrain(Section):
     steps: int = Field(1200, ge=0)
     batch: int = Field(64, ge=1)
     lr: float = Field(3e-3, gt=0)
+    length: int = Field(128, ge=8)  # prompts and responses are cut to that many tokens
     seed: int = 0
 
 

@@ -87,6 +87,11 @@ def watch_suite(console: Console, suite: Suite, folder: Path, workers: int, devi
             f"base model {where}: {human(facts['parameters'])} parameters, {fresh} {clock(facts['seconds'])}, "
             f"{human(facts['tokens'])} tokens, final loss {facts['loss']:.3f}", soft_wrap=True,
         )  # fmt: skip
+    if first.model.path is None and first.build_task().word_pattern is None:
+        console.print(
+            f"[yellow]note[/] a model of {human(facts['parameters'])} parameters, built on the spot, cannot solve "
+            f"{first.task['name']}: accuracy near zero is expected; set model.path to a real model"
+        )  # fmt: skip
     for warning in _warnings(suite):
         console.print(f"[yellow]note[/] {warning}")
     started = time.time()
