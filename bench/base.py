@@ -3,45 +3,30 @@ corpus and cached by content hash."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from tasks import Task, content_id
 
 from . import rng
+from .cache import cache_root, locked
 from .config import ConfigError, Model
 from .policy import Policy
 from .rows import pad
 
 Progress = Callable[[int, int, str], None]  # done, total, what
-FORMAT = 1  # enters the cache key: raise it when building changes
-
-
-def cache_root() -> Path:
-    """`EVENBENCH_CACHE`, or `~/.cache/evenbench`. `evenbench clean` empties it."""
-    return Path(os.environ.get("EVENBENCH_CACHE") or Path.home() / ".cache" / "evenbench")
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Exclusive lock between processes; released when its holder dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+FORMAT = 2  # enters the cache key: raise it when building changes
 
 
 def base_id(model: Model, task: Task) -> str:
@@ -77,6 +62,7 @@ def cost(model: Model, task: Task) -> dict[str, Any]:
 def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
     """A fresh copy of the starting model. Raises ConfigError where it cannot be read."""
     dtype = getattr(torch, model.dtype)
+    transformers.utils.logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, revision=model.revision or "main")
         network = AutoModelForCausalLM.from_pretrained(where, revision=model.revision or "main", dtype=dtype)
@@ -87,6 +73,7 @@ def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
 
 def save(policy: Policy, folder: Path) -> None:
     """A folder that `from_pretrained` reads."""
+    transformers.utils.logging.disable_progress_bar()
     policy.model.save_pretrained(folder)
     policy.tokenizer.save_pretrained(folder)
 
@@ -135,19 +122,19 @@ def build(model: Model, task: Task, progress: Progress | None = None) -> tuple[P
 
 
 def _pretrain(policy: Policy, model: Model, task: Task, progress: Progress | None) -> tuple[int, float]:
-    """Token mean NLL of prompt and response, AdamW, linear decay to zero."""
+    """Token mean NLL of the responses, AdamW, linear warm-up and decay to zero."""
     plan = model.pretrain
-    if not plan.steps:
-        return 0, float("nan")
     optimizer = torch.optim.AdamW(policy.parameters(), lr=plan.lr, betas=(0.9, 0.95), weight_decay=0.0)
     texts = task.corpus(plan.seed)
-    start = policy.tokenizer.bos_token_id  # which `encode_prompt` begins with
     tokens, mean = 0, float("nan")
-    longest = model.positions - 1
+    warmup = max(1, plan.steps // 20)
     for step in range(plan.steps):
-        optimizer.param_groups[0]["lr"] = plan.lr * (1 - step / plan.steps)
-        batch = [policy.encode_prompt(p)[1:] + policy.encode_response(r) for p, r in islice(texts, plan.batch)]
-        rows = pad([[start]], [0] * len(batch), [ids[:longest] for ids in batch], [1.0] * len(batch), policy.pad_id, policy.device)  # fmt: skip
+        optimizer.param_groups[0]["lr"] = plan.lr * min((step + 1) / warmup, 1 - step / plan.steps)
+        prompts, responses = zip(*islice(texts, plan.batch), strict=True)
+        rows = pad(
+            [policy.encode_prompt(p)[-plan.length:] for p in prompts], range(plan.batch),
+            [policy.encode_response(r)[: plan.length] for r in responses], [1.0] * plan.batch, policy.pad_id, policy.device,
+        )  # fmt: skip
         logp_NT, _ = policy.score(rows)
         loss = -logp_NT.sum() / rows.mask_NT.sum()
         loss.backward()

@@ -33,9 +33,10 @@ class Section(BaseModel):
 
 
 class Pretrain(Section):
-    steps: int = Field(1100, ge=0)
+    steps: int = Field(1200, ge=0)
     batch: int = Field(64, ge=1)
     lr: float = Field(3e-3, gt=0)
+    length: int = Field(128, ge=8)  # prompts and responses are cut to that many tokens
     seed: int = 0
 
 
@@ -48,7 +49,7 @@ class Model(Section):
     layers: int = Field(3, ge=1)
     heads: int = Field(3, ge=1)
     intermediate: int = Field(256, ge=8)
-    positions: int = Field(512, ge=16)
+    positions: int = Field(2048, ge=16)
     vocabulary: int = Field(512, ge=300)  # of a byte-level BPE, where the task has no word pattern
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     pretrain: Pretrain = Pretrain()
@@ -173,8 +174,9 @@ class Run(Section):
         return self.rollout.max_tokens or self.build_task().max_tokens
 
     @property
-    def rollouts(self) -> int:
-        """Rollout batches that a policy run of this budget draws, hence the size of a replay set."""
+    def rollouts(self) -> int | None:
+        """Rollout batches that a policy run of this budget draws, hence the size of a replay set;
+        None where the axis does not tell."""
         if self.replay_rollouts:
             return self.replay_rollouts
         shape = self.rollout
@@ -182,10 +184,7 @@ class Run(Section):
             return -(-int(self.budget.amount) // shape.updates)
         if self.budget.axis == "samples":
             return -(-int(self.budget.amount) // (shape.prompts * shape.group))
-        raise ConfigError(
-            f"budget.axis = {self.budget.axis!r}: the size of a replay set cannot be told from it; "
-            "set replay_rollouts"
-        )
+        return None
 
     def digest(self) -> str:
         """Eight hex digits of what determines the result."""
@@ -330,8 +329,10 @@ def _check(run: Run, origin: str) -> None:
                 f"{where}: rollout.minibatches * rollout.epochs = {run.rollout.updates}: {phase.method} allows at most "
                 f"{most} update(s) per rollout batch"
             )
-        if source == "replay":
-            _ = run.rollouts
+        if source == "replay" and run.rollouts is None:
+            raise ConfigError(
+                f"{where}: budget.axis = {run.budget.axis!r} does not tell the size of the replay set; set replay_rollouts"
+            )
         if (needs.gold or source == "demonstrations") and not any(e.solution for e in task.examples("train")):
             raise ConfigError(f"{where}: {phase.method} needs reference answers; task {run.task['name']!r} has none")
     known = ("correct", "format", "random")
@@ -371,8 +372,8 @@ def _model_at(title: str, location: tuple[Any, ...]) -> list[str] | None:
     """Names of the fields that are allowed where an unknown key was found."""
     model: Any = {"Run": Run, "Suite": Suite}.get(title)
     if model is None:
-        model = next((methods.entry(n).cls for n in methods.names() if methods.entry(n).cls.__name__ == title), None)
-        model = model or next((tasks.entry(n) for n in tasks.names() if tasks.entry(n).__name__ == title), None)
+        known = [methods.entry(n).cls for n in methods.names()] + [tasks.entry(n).cls for n in tasks.names()]
+        model = next((cls for cls in known if cls.__name__ == title), None)
     for part in location[:-1]:
         field = getattr(model, "model_fields", {}).get(part)
         model = field.annotation if field else None

@@ -88,6 +88,11 @@ class Policy:
     def device(self) -> torch.device:
         return self.model.device
 
+    @property
+    def positions(self) -> int:
+        """Tokens that the model can hold; none stated: no limit."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 2**31
+
     def parameters(self) -> list[nn.Parameter]:
         return [p for p in self.model.parameters() if p.requires_grad]
 

@@ -19,7 +19,8 @@ from methods import GOLD, MISMATCHED, SAMPLE, Needs, Rollout
 from tasks import Example, Grade, Task, content_id
 from tasks.registry import load_plugin
 
-from . import base, rng
+from . import rng
+from .cache import cache_root, locked
 from .config import ConfigError, Run
 from .ledger import Flops, Ledger
 from .policy import Policy
@@ -136,16 +137,17 @@ class ReplaySource:
         self.seconds = json.loads(self.path.with_suffix(".json").read_text())
 
     def _ensure(self, base_digest: str) -> Path:
-        run, shape = self.run, self.run.rollout
+        run, shape, rollouts = self.run, self.run.rollout, self.run.rollouts
+        assert rollouts is not None  # checked with the config
         content = [base_digest, run.task, self.task.fingerprint(), self.task.grader_version, run.seed, shape.prompts,
-                   shape.group, shape.temperature, run.max_tokens, run.rollouts]  # fmt: skip
-        path = base.cache_root() / "replay" / f"{content_id(json.dumps(content, sort_keys=True))}.parquet"
-        with base.locked(path.with_suffix(".lock")):
+                   shape.group, shape.temperature, run.max_tokens, rollouts]  # fmt: skip
+        path = cache_root() / "replay" / f"{content_id(json.dumps(content, sort_keys=True))}.parquet"
+        with locked(path.with_suffix(".lock")):
             if not (path.is_file() and path.with_suffix(".json").is_file()):
                 ledger = Ledger()
                 examples = self.task.examples("train")
                 parts = []
-                for i in range(run.rollouts):
+                for i in range(rollouts):
                     at = rng.prompt_order(run.seed, len(examples), i * shape.prompts, shape.prompts)
                     groups = draw_samples(self.policy, self.task, [examples[j] for j in at], run, i, ledger, self.flops)
                     parts += [
@@ -155,7 +157,7 @@ class ReplaySource:
                     ]  # fmt: skip
                 partial = path.with_suffix(".partial")
                 pd.DataFrame(parts).to_parquet(partial, index=False, compression="zstd")
-                seconds = {k: ledger.spent(f"seconds_{k}") / run.rollouts for k in ("sample", "grade")}
+                seconds = {k: ledger.spent(f"seconds_{k}") / rollouts for k in ("sample", "grade")}
                 path.with_suffix(".json").write_text(json.dumps(seconds))
                 partial.replace(path)
         return path

@@ -128,7 +128,9 @@ class Trainer:
         reason = None
         for epoch in range(run.rollout.epochs):
             for part in self._minibatches(rollout, epoch):
-                if reason is None and self.progress < 1:
+                # what was sampled is trained on; only a budget of updates ends inside a batch
+                over = run.budget.axis == "updates" and self.progress >= 1
+                if reason is None and not over:
                     row, reason = self._update(method, batch.rows.select(part), rollout.select(part), signal.select(part))
                     rows_done.append({**row, **_describe_batch(rollout, signal), **self.ledger.row(), "rollout": self.rollout})
         self.rollout += 1

@@ -1,4 +1,5 @@
-"""What was measured: load runs, compare methods, make tables. `import results` loads no pandas yet."""
+"""What was measured: load runs, compare methods, make tables. `import results` loads no pandas
+yet."""
 
 from .load import Results, SchemaError, load
 

@@ -7,9 +7,14 @@
     r.evals     # a row per run, evaluation, question and sample: EVAL_COLUMNS without the texts
     r.responses # the same with response, extracted, prompt and gold
 
-All but `runs` carry suite, task, method, seed and run, so that they join on any of these. A torn last
-line, an unfinished run or a broken file is no error: it is left out and stands in `.problems`.
+All but `runs` carry suite, task, method, seed and run, so that they join on any of these. A torn
+last line, an unfinished run or a broken file is no error: it is left out and stands in
+`.problems`.
 """
+
+# pandas annotates groupby and indexing with unions that pyright cannot narrow
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
 
 from __future__ import annotations
 
@@ -26,6 +31,9 @@ from .schema import EVAL_COLUMNS, LEDGER_COLUMNS, SCHEMA_VERSION
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+    from .compare import Comparison
+    from .render import Table
 
 KEYS = ("suite", "task", "method", "seed", "run")
 TEXTS = ("response", "extracted", "prompt", "gold")
@@ -73,7 +81,8 @@ class Run:
 
     @property
     def settings(self) -> str:
-        """Eight hex digits of what makes two runs of one label the same treatment, the seed apart."""
+        """Eight hex digits of what makes two runs of one label the same treatment, the seed
+        apart."""
         parts = {k: self.record.get(k) for k in ("objective", "fields", "source", "budget")}
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[
             :8
@@ -131,7 +140,8 @@ class Results:
         count = ", ".join(
             f"{states.count(s)} {s}" for s in ("finished", "diverged", "unfinished") if s in states
         )
-        return f"Results({len(self)} runs: {count or 'none'}; methods {', '.join(self.methods) or 'none'})"
+        methods = ", ".join(self.methods) or "none"
+        return f"Results({len(self)} runs: {count or 'none'}; methods {methods})"
 
     @property
     def methods(self) -> list[str]:
@@ -148,10 +158,10 @@ class Results:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """A row per run: KEYS, status (finished | diverged | unfinished), reason, last_step (updates done,
-        of a finished or diverged run), wall_seconds, objective, source, budget_axis, budget, grader,
-        data (hash over all its data hashes), settings (hash; equal in all seeds of a method), fields
-        and config (dicts), warnings, path."""
+        """A row per run: KEYS, status (finished | diverged | unfinished), reason, last_step
+        (updates done, of a finished or diverged run), wall_seconds, objective, source,
+        budget_axis, budget, grader, data (hash over all its data hashes), settings (hash; equal
+        in all seeds of a method), fields and config (dicts), warnings, path."""
         import pandas as pd
 
         rows = [_run_row(run) for run in self._runs]
@@ -166,8 +176,8 @@ class Results:
 
     @cached_property
     def ledger(self) -> pd.DataFrame:
-        """KEYS, step and LEDGER_COLUMNS, cumulative since the run's start (all zero at step 0, which
-        stands in no row)."""
+        """KEYS, step and LEDGER_COLUMNS, cumulative since the run's start (all zero at step 0,
+        which stands in no row)."""
         frame = self._step_lines
         return frame[[*KEYS, "step", *(c for c in LEDGER_COLUMNS if c in frame)]]
 
@@ -182,7 +192,8 @@ class Results:
         return self._read_evals([*EVAL_COLUMNS])
 
     def rename(self, labels: Mapping[str, str]) -> Results:
-        """Other labels for methods, e.g. `{"grpo": "GRPO, lr 3e-4"}`; KeyError for an unknown one."""
+        """Other labels for methods, e.g. `{"grpo": "GRPO, lr 3e-4"}`; KeyError for an unknown
+        one."""
         unknown = set(labels) - set(self.methods)
         if unknown:
             raise KeyError(
@@ -192,8 +203,8 @@ class Results:
         return Results(runs, self._problems, [labels.get(m, m) for m in self._order])
 
     def merge(self, other: Results) -> Results:
-        """Both together. A run that stands in both counts once; a label that means different settings
-        in the two gets its suite's name added, and `.problems` says so."""
+        """Both together. A run that stands in both counts once; a label that means different
+        settings in the two gets its suite's name added, and `.problems` says so."""
         return Results(
             [*self._runs, *other._runs],
             [*self._problems, *other._problems],
@@ -201,11 +212,29 @@ class Results:
         )
 
     def query(self, expression: str) -> Results:
-        """The runs for which a pandas expression over `.runs` holds, e.g. `"method != 'sft' and seed < 3"`."""
+        """The runs for which a pandas expression over `.runs` holds, e.g. `"method != 'sft' and
+        seed < 3"`."""
         kept = set(self.runs.query(expression).run)
         runs = [run for run in self._runs if run.record["id"] in kept]
         gone = {run.folder.name for run in self._runs} - {run.folder.name for run in runs}
         return Results(runs, [p for p in self._problems if p.run not in gone], self._order)
+
+    def compare(
+        self, a: str, b: str, metric: str = "avg", split: str | None = None, **options: Any
+    ) -> Comparison:
+        """Is a better than b? `print` it. Metric: avg (avg@K), greedy, pass@k, maj@k. For several
+        comparisons at once, with Holm's correction, see `results.compare.family`."""
+        from .compare import compare
+
+        return compare(self, a, b, metric, split, **options)
+
+    def table(self, name: str = "main", **options: Any) -> Table:
+        """One of `results.tables.TABLES`, by name."""
+        from .tables import TABLES
+
+        if name not in TABLES:
+            raise KeyError(f"no table {name!r}; there are {', '.join(TABLES)}")
+        return TABLES[name](self, **options)
 
     @cached_property
     def _step_lines(self) -> pd.DataFrame:
@@ -287,7 +316,8 @@ def _read_run(folder: Path) -> tuple[Run | None, list[Problem]]:
             else "run it again"
         )
         raise SchemaError(
-            f"{folder}/run.json has schema_version {version!r}; this version reads {SCHEMA_VERSION}: {advice}"
+            f"{folder}/run.json has schema_version {version!r};"
+            f" this version reads {SCHEMA_VERSION}: {advice}"
         )
     if missing:
         return None, [Problem(name, f"run.json lacks {', '.join(missing)}: left out")]
@@ -309,7 +339,8 @@ def _read_run(folder: Path) -> tuple[Run | None, list[Problem]]:
 
 
 def _separate(runs: list[Run]) -> tuple[list[Run], list[Problem]]:
-    """Runs of one label and task must be one treatment: where suites differ, the label gets the suite's name."""
+    """Runs of one label and task must be one treatment: where suites differ, the label gets the
+    suite's name."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.method, run.record["task"]), []).append(run)

@@ -66,14 +66,15 @@ def write_suite(
     task: str = "arithmetic",
     config: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a suite folder (suite.json and a folder a run); returns its path, named by its last part.
+    """Write a suite folder (suite.json and a folder a run); returns its path, named by its last
+    part.
 
     Args:
         seeds: a number, a list, or a list per method (unequal seeds).
-        questions: of the test split (validation, train and ood get half as many), or a number per split.
-        samples: K sampled responses a question, beside one greedy response.
-        evaluations: evaluations a run, the first before any update (step 0).
-        effects: final accuracy of a method on the test split where it is not FINALS (0.45 for
+        questions: of the test split (validation, train and ood get half as many), or a number per
+            split. samples: K sampled responses a question, beside one greedy response.
+            evaluations: evaluations a run, the first before any update (step 0). effects: final
+            accuracy of a method on the test split where it is not FINALS (0.45 for
             unknown names); it grows from `start` as 1 - exp(-3 progress), validation alike,
             train ends 0.05 higher, ood 0.05 lower.
         diverged: (method, seed) -> step of the non-finite loss; DONE says so.
@@ -192,7 +193,8 @@ def _run_record(
 def _step_rows(
     suite: _Suite, method: str, stop: int, state: str, rng: np.random.Generator
 ) -> list[dict[str, Any]]:
-    """Every method draws 128 samples an update; an offline one is charged its whole replay set first."""
+    """Every method draws 128 samples an update; an offline one is charged its whole replay set
+    first."""
     offline = method in SOURCES
     rows = []
     for step in range(1, stop + 1):
@@ -203,17 +205,21 @@ def _step_rows(
         total |= {
             "updates": step, "prompts": 16 * step, "samples": 128 * step, "verifier_calls": drawn,
             "tokens_prompt": 21 * 16 * step, "tokens_sampled": sampled, "tokens_trained": trained,
-            "tokens": sampled + trained, "flops_sample": 2e6 * sampled, "flops_train": 6e6 * trained,
-            "flops": 2e6 * sampled + 6e6 * trained, "flops_evaluate": 1e10 * step,
+            "tokens": sampled + trained, "flops_sample": 2e6 * sampled,
+            "flops_train": 6e6 * trained, "flops": 2e6 * sampled + 6e6 * trained,
+            "flops_evaluate": 1e10 * step,
             "seconds": (0.1 if offline else 0.2) * step * rng.uniform(0.95, 1.05),
-            "seconds_train": 0.1 * step, "seconds_evaluate": 0.05 * step, "peak_memory_bytes": 10**9,
+            "seconds_train": 0.1 * step, "seconds_evaluate": 0.05 * step,
+            "peak_memory_bytes": 10**9,
         }  # fmt: skip
         accuracy = suite.start + 0.3 * (1 - np.exp(-3 * step / suite.steps))
         bad = state == "diverged" and step == stop
         rows.append({
-            "step": step, "rollout": step, "loss": float("nan") if bad else float(rng.normal(0, 0.1)),
-            "grad_norm": float("nan") if bad else float(rng.lognormal()), "lr": 1e-4, "reward_mean": accuracy,
-            "accuracy": accuracy, "response_tokens": 20.0 + 2 * step / suite.steps, "finished": 0.98,
+            "step": step, "rollout": step,
+            "loss": float("nan") if bad else float(rng.normal(0, 0.1)),
+            "grad_norm": float("nan") if bad else float(rng.lognormal()), "lr": 1e-4,
+            "reward_mean": accuracy, "accuracy": accuracy, "finished": 0.98,
+            "response_tokens": 20.0 + 2 * step / suite.steps,
             "format_ok": 0.9, "rows": 128, "rows_trained": 96, "empty": False, **total,
             "policy_kl": 0.01 * step, "entropy": 1.0 - 0.5 * step / suite.steps,
         })  # fmt: skip
@@ -253,13 +259,15 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 def _evaluation(
     suite: _Suite, split: str, step: int, logits: np.ndarray, last: bool, rng: np.random.Generator
 ) -> pa.Table:
-    n, k = len(logits), suite.samples
+    n, k, text = len(logits), suite.samples, pa.string()
     chance = _sigmoid(logits)
     correct = np.concatenate([chance > 0.5, (rng.random((n, k)) < chance[:, None]).ravel()])
     question = np.concatenate([np.arange(n), np.repeat(np.arange(n), k)])
     greedy = np.arange(len(correct)) < n
     rows = len(correct)
+    sample = np.concatenate([np.zeros(n), np.tile(np.arange(k), n)]).astype(np.int16)
     format_ok = correct | (rng.random(rows) < 0.8)
+    status = np.where(correct, "ok", np.where(format_ok, "wrong", "unparsable_answer"))
     ids = np.array([hashlib.sha256(f"{split}/{i}".encode()).hexdigest()[:16] for i in range(n)])
     gold = np.array([str(17 + i) for i in range(n)])
     guess = np.array([str(i) for i in rng.integers(0, 10, rows)])
@@ -267,21 +275,20 @@ def _evaluation(
     extracted[~format_ok] = None
     shown = [*range(n)] if last and suite.texts else []
     blank = [None] * (rows - len(shown))
-    text = pa.string()
+    responses = [f"3+4=7####{e}" for e in extracted] if suite.texts else [None] * rows
     return pa.table({
         "step": pa.array(np.full(rows, step, np.int32)),
         "split": pa.array([split] * rows, text).dictionary_encode(),
         "question_id": pa.array(ids[question], text),
         "decoding": pa.array(np.where(greedy, "greedy", "sampled"), text).dictionary_encode(),
-        "sample": pa.array(np.where(greedy, 0, np.concatenate([np.zeros(n), np.tile(np.arange(k), n)])).astype(np.int16)),
+        "sample": pa.array(sample),
         "correct": pa.array(correct),
-        "strict": pa.array(correct & format_ok),
-        "status": pa.array(np.where(correct, "ok", np.where(format_ok, "wrong", "unparsable_answer")), text)
-        .dictionary_encode(),
+        "strict": pa.array(correct & (rng.random(rows) < 0.95)),
+        "status": pa.array(status, text).dictionary_encode(),
         "format_ok": pa.array(format_ok),
         "finished": pa.array(rng.random(rows) < 0.98),
         "tokens": pa.array(rng.integers(10, 30, rows).astype(np.int32)),
-        "response": pa.array([f"3+4=7####{e}" for e in extracted] if suite.texts else [None] * rows, text),
+        "response": pa.array(responses, text),
         "extracted": pa.array(extracted if suite.texts else [None] * rows, text),
         "prompt": pa.array([f"Tom has {i} coins. now?" for i in shown] + blank, text),
         "gold": pa.array([*gold[shown], *blank] if shown else blank, text),

@@ -39,6 +39,12 @@ def sample(policy: Policy, prompts: Sequence[list[int]], group: int, keys_N: Seq
     """
     P, N = len(prompts), len(prompts) * group
     device = policy.device
+    longest = max(map(len, prompts), default=0)
+    if longest + max_tokens > policy.positions:
+        raise ValueError(
+            f"a prompt of {longest} tokens and rollout.max_tokens = {max_tokens} exceed the model's "
+            f"{policy.positions} positions; lower rollout.max_tokens or take a model with more"
+        )
     prompt_N = torch.arange(P, device=device).repeat_interleave(group)
     head = pad(prompts, prompt_N.tolist(), [[] for _ in range(N)], [temperature] * N, policy.pad_id, device)
     response_NT = torch.full((N, max_tokens), policy.pad_id, device=device)

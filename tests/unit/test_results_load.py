@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,22 @@ import results
 from results.schema import EVAL_COLUMNS, LEDGER_COLUMNS
 from tests.synthetic import write_suite
 
-SMALL = {"methods": ["grpo", "gift"], "questions": 8, "samples": 2, "evaluations": 3, "steps": 4}
+SMALL: dict[str, Any] = {
+    "methods": ["grpo", "gift"],
+    "questions": 8,
+    "samples": 2,
+    "evaluations": 3,
+    "steps": 4,
+}
+
+
+def small(path: Path, **changes: Any) -> Path:
+    return write_suite(path, **{**SMALL, **changes})
 
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
-    return write_suite(tmp_path / "quick", seeds=2, **SMALL)
+    return small(tmp_path / "quick", seeds=2)
 
 
 def test_tables_hold_every_row_and_join_on_the_keys(suite: Path) -> None:
@@ -52,8 +63,8 @@ def test_wrong_places_are_refused_with_their_path(tmp_path: Path) -> None:
 
 
 def test_unfinished_torn_and_broken_runs_are_problems(tmp_path: Path) -> None:
-    ends = {"diverged": {("gift", 0): 3}, "unfinished": {("gift", 1): 2}}
-    bad = write_suite(tmp_path / "bad", seeds=3, **SMALL, **ends)
+    ends: dict[str, Any] = {"diverged": {("gift", 0): 3}, "unfinished": {("gift", 1): 2}}
+    bad = small(tmp_path / "bad", seeds=3, **ends)
     (next(bad.glob("grpo-*-s0-*")) / "run.json").write_text("{")
     next(bad.glob("grpo-*-s1-*/evals.parquet")).write_bytes(b"PAR1 torn")
     next(bad.glob("grpo-*-s2-*/DONE")).write_text("")
@@ -107,14 +118,14 @@ def test_rename_query_and_merge(suite: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="no method gfit"):
         r.rename({"gfit": "x"})
     assert set(r.query("method == 'gift' and seed == 1").evals.seed) == {1}
-    more = write_suite(tmp_path / "more", seeds=[5, 6], **SMALL | {"methods": ["gift"]})
+    more = small(tmp_path / "more", seeds=[5, 6], methods=["gift"])
     both = r.merge(results.load(more))
     assert len(both) == 6 and both.methods == ["grpo", "gift"]
     assert len(r.merge(r)) == 4
 
 
 def test_one_label_for_two_treatments_is_told_apart(suite: Path, tmp_path: Path) -> None:
-    again = write_suite(tmp_path / "again", seeds=2, **SMALL | {"methods": ["gift"]})
+    again = small(tmp_path / "again", seeds=2, methods=["gift"])
     both = results.load(suite).merge(results.load(again))
     assert both.methods == ["grpo", "gift (again)", "gift (quick)"]
     assert "different runs in different suites" in "\n".join(map(str, both.problems))
