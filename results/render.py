@@ -70,7 +70,7 @@ class Table:
         by_key = {c.key: c for c in self.columns}
         return replace(self, columns=tuple(by_key[k] for k in keys))
 
-    def __rich__(self) -> rich.table.Table:
+    def to_rich(self) -> rich.table.Table:
         from rich import box
         from rich.table import Table as Rich
         from rich.text import Text
@@ -85,6 +85,8 @@ class Table:
         for row in self.cells():
             shown.add_row(*(Text(str(c), style="bold" if c.bold else "") for c in row))
         return shown
+
+    __rich__ = to_rich  # print(table) with rich
 
     def text(self, width: int = 140) -> str:
         """As the terminal shows it, without colours."""

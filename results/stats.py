@@ -163,7 +163,8 @@ def two_way_welch(a_SQ: ArrayLike, b_SQ: ArrayLike, alpha: float = ALPHA) -> Int
     difference = a.mean(0) - b.mean(0)
     questions = len(difference)
     if min(len(a), len(b), questions) < 2:
-        return _t_interval(difference.mean(), math.nan, 0, alpha, "seeds and questions")
+        mean = difference.mean() if questions else math.nan
+        return _t_interval(mean, math.nan, 0, alpha, "seeds and questions")
     (seed_a, _, cell_a), (seed_b, _, cell_b) = _two_way_variances(a), _two_way_variances(b)
     plus = [
         (seed_a, len(a) - 1),
@@ -240,10 +241,14 @@ class Difference:
 
 
 def paired_difference(
-    a_S: ArrayLike, b_S: ArrayLike, delta: float = DELTA, alpha: float = ALPHA, power: float = POWER
+    a_S: ArrayLike,
+    b_S: ArrayLike = 0.0,
+    delta: float = DELTA,
+    alpha: float = ALPHA,
+    power: float = POWER,
 ) -> Difference:
-    """Paired t over shared seeds. Differences that are all 0 are equal for certain (p = 1); other
-    differences without spread have no error to speak of: p is NaN."""
+    """Paired t over shared seeds (`a_S` may hold the differences). Differences that are all 0 are
+    equal for certain (p = 1); others without spread have an unknown error: p is NaN."""
     d = np.asarray(a_S, float) - np.asarray(b_S, float)
     se = d.std(ddof=1) / math.sqrt(len(d)) if len(d) > 1 else math.nan
     return _difference(d.mean(), se, len(d) - 1, delta, alpha, power, "paired", (len(d), len(d)))
