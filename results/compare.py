@@ -184,7 +184,7 @@ def _compare(
     if len(questions) and min(difference.seeds) < 2:
         notes.append("one seed: its error over seeds is unknown")
     elif len(questions) and difference.p != difference.p:
-        notes.append("the difference is the same in every seed: its error is unknown")
+        notes.append("the difference is the same in every seed, so its error is unknown")
     nan = float("nan")
     return Comparison(
         a, b, task, split, metric, difference, wide, nan, nan, 1, "undetermined", delta,

@@ -118,9 +118,10 @@ def _t_interval(mean: float, variance: float, df: float, alpha: float, kind: str
 
 
 def seed_interval(x_S: ArrayLike, alpha: float = ALPHA) -> Interval:
-    """Student t over seeds: these questions, new seeds. One seed gives a mean and NaN bounds."""
+    """Student t over seeds: these questions, new seeds. One seed, or seeds without any spread, give
+    a mean and NaN bounds: the error is unknown, not 0."""
     x = np.asarray(x_S, float)
-    variance = x.var(ddof=1) / len(x) if len(x) > 1 else math.nan
+    variance = x.var(ddof=1) / len(x) if len(x) > 1 and np.ptp(x) > 1e-12 else math.nan
     return _t_interval(x.mean() if len(x) else math.nan, variance, len(x) - 1, alpha, "seeds")
 
 
@@ -247,8 +248,8 @@ def paired_difference(
     alpha: float = ALPHA,
     power: float = POWER,
 ) -> Difference:
-    """Paired t over shared seeds (`a_S` may hold the differences). Differences that are all 0 are
-    equal for certain (p = 1); others without spread have an unknown error: p is NaN."""
+    """Paired t over shared seeds (`a_S` may hold the differences). Differences without any spread,
+    as few questions give by chance, have an unknown error: p is NaN."""
     d = np.asarray(a_S, float) - np.asarray(b_S, float)
     se = d.std(ddof=1) / math.sqrt(len(d)) if len(d) > 1 else math.nan
     return _difference(d.mean(), se, len(d) - 1, delta, alpha, power, "paired", (len(d), len(d)))
@@ -276,10 +277,8 @@ def _difference(
 ) -> Difference:  # fmt: skip
     estimate, se = float(estimate), float(se)
     if not se > 1e-12:  # one seed, or no spread at all
-        same = estimate == 0 and se == 0
-        bounds = (0.0, 0.0) if same else (math.nan, math.nan)
-        p, p_equivalent = (1.0, 0.0) if same else (math.nan, math.nan)
-        return Difference(estimate, *bounds, se, df, p, p_equivalent, math.nan, design, seeds)
+        n = math.nan
+        return Difference(estimate, n, n, se, df, n, n, n, design, seeds)
     half = se * float(sp.t.ppf(1 - alpha / 2, df))
     p = 2 * sp.t.sf(abs(estimate) / se, df)
     p_equivalent = max(sp.t.sf((estimate + delta) / se, df), sp.t.sf((delta - estimate) / se, df))

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from . import compare, curves, scores, stats
-from .render import Cell, Column, Table
+from .render import Cell, Column, Kind, Table
 from .schema import BUDGET_AXES
 from .stats import ALPHA
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TABLES", "Cell", "Column", "Table", "main_table"]
 
-COSTS = {
+COSTS: dict[str, tuple[Kind, str]] = {
     "samples": ("si", "responses generated or reference answers consumed"),
     "tokens": ("si", "tokens generated and trained"),
     "flops": ("si", "algorithmic, without evaluation"),
@@ -102,9 +102,9 @@ def main_table(
         *_task_column(results),
         Column("method", "Method"),
         *accuracies,
-        Column("auc", "AUC %", "percent", "auc_half", "", "mean accuracy over the common budget"),
-        *(Column(c, "FLOPs" if c == "flops" else c, kind, "", "", about)  # type: ignore[arg-type]
-          for c, (kind, about) in COSTS.items()),
+        Column("auc", "AUC %", "percent", "auc_half", about="mean accuracy over the common budget",
+               wide=True),
+        *_cost_columns(),
         Column("difference", f"vs {control}", "points", "difference_half", "", "points"),
         Column("mde", "MDE", "percent", "", "", "smallest difference found with power 0.8, points"),
         Column("verdict", "verdict"),
@@ -117,6 +117,13 @@ def main_table(
         *run_notes(results),
     ]
     return Table("main", f"Accuracy on {split}", frame, columns, tuple(notes))
+
+
+def _cost_columns() -> list[Column]:
+    return [
+        Column(c, "FLOPs" if c == "flops" else c, kind, about=about, wide=True)
+        for c, (kind, about) in COSTS.items()
+    ]
 
 
 _MAIN = (
@@ -145,13 +152,13 @@ def comparison_table(
         Column("b", "b"),
         Column("difference", "a − b", "points", "half", "", "over seeds, these questions"),
         Column("wide_half", "±, new questions", "percent", "", "", "over seeds and questions"),
-        Column("p", "p", "p"),
+        Column("p", "p", "p", wide=True),
         Column("p_holm", "p (Holm)", "p"),
-        Column("p_equivalent_holm", "p equivalent", "p", "", "", "TOST, Holm"),
+        Column("p_equivalent_holm", "p equivalent", "p", about="TOST, Holm", wide=True),
         Column("mde", "MDE", "percent"),
         Column("verdict", "verdict"),
-        Column("design", "t test"),
-        Column("seeds_a", "S", "count"),
+        Column("design", "t test", wide=True),
+        Column("seeds_a", "S", "count", wide=True),
     )
     notes = _verdict_note(None, made, delta)
     for note in dict.fromkeys(c.note for c in made if c.note):
@@ -323,7 +330,10 @@ def cost_table(results: Results) -> Table:
     frame = costs.groupby(["task", "method"], observed=True)[entries].mean().reset_index()
     shown = [c for c in entries if (frame[c] > 0).any()]
     columns = [*_task_column(results), Column("method", "Method")]
-    columns += [Column(c, c.replace("_", " "), "number" if "seconds" in c else "si") for c in shown]
+    columns += [
+        Column(c, c.replace("_", " "), "number" if "seconds" in c else "si", wide=True)
+        for c in shown
+    ]
     note = "Means over the runs that count; evaluation, storing, recomputing are in no total."
     return Table("costs", "What a run costs", frame, tuple(columns), (note,))
 
