@@ -25,7 +25,7 @@ LATEX = {
     "α": r"$\alpha$", "β": r"$\beta$", "δ": r"$\delta$", "λ": r"$\lambda$",
 }  # fmt: skip
 
-Kind = Literal["text", "percent", "points", "number", "count", "si", "p"]
+Kind = Literal["text", "percent", "points", "plain", "number", "count", "si", "p"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Column:
 
     key: str
     header: str
-    kind: Kind = "text"  # percent: a share x 100; points: the same with its sign
+    kind: Kind = "text"  # percent: a share x 100; points: with its sign; plain: as it is
     error: str = ""  # half-width in the unit of `key`, shown as `±`
     bold: str = ""  # bool
     about: str = ""  # what the column says, for a tooltip
@@ -243,6 +243,7 @@ def _format(frame: pd.DataFrame, column: Column) -> list[Cell]:
             continue
         shown = {
             "percent": lambda x: f"{x:.{places}f}",
+            "plain": lambda x: f"{x:.2f}",
             "points": lambda x: f"{x:+.{places}f}".replace("-", "−"),
             "number": lambda x: f"{x:.{places}f}" if column.error else significant(x),
             "count": lambda x: f"{x:,.0f}",

@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -291,14 +291,17 @@ def _difference(
 def mde(se: float, df: float, alpha: float = ALPHA, power: float = POWER) -> float:
     """Minimum detectable effect: the true difference that a two-sided t test of level alpha finds
     with the given power (non-central t)."""
-    if not (se > 0 and df > 0):
-        return math.nan
+    return se * _noncentrality(float(df), alpha, power) if se > 0 and df > 0 else math.nan
+
+
+@cache
+def _noncentrality(df: float, alpha: float, power: float) -> float:
     critical = float(sp.t.ppf(1 - alpha / 2, df))
 
     def missing(shift: float) -> float:  # finding it with the wrong sign adds less than 1e-6
         return float(sp.nct.sf(critical, df, shift)) - power
 
-    return se * _root(missing, 1e-6, 4 * critical + 10)
+    return _root(missing, 1e-6, 4 * critical + 10)
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:

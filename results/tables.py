@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from . import compare, curves, scores, stats
+from . import compare, curves, papers, scores, stats
 from .render import Cell, Column, Kind, Table
 from .schema import BUDGET_AXES
 from .stats import ALPHA
@@ -498,6 +499,43 @@ def failures_table(results: Results) -> Table:
         if len(frame) else "Every run finished."
     ]  # fmt: skip
     return Table("failures", "Failures", frame, columns, tuple(notes))
+
+
+def published_table(results: Results, *files: str | Path) -> Table:
+    """Published numbers of the methods that were run, beside what the runs measured."""
+    frame = papers.beside(results, *files)
+    frame = frame.assign(half=(frame["high"] - frame["low"]) / 2)
+    columns = (
+        Column("row", "Published row"),
+        Column("paper", "paper", wide=True),
+        Column("table", "table", wide=True),
+        Column("column", "column"),
+        Column("value", "value", "plain", "uncertainty"),
+        Column("method", "measured: method"),
+        *_task_column(results),
+        Column("measured", "accuracy %", "percent", "half"),
+    )
+    notes = [
+        "Published numbers have another model, data and protocol: for orientation, no comparison."
+        if len(frame) else "No published number names one of these methods."
+    ]  # fmt: skip
+    return Table("published", "Published and measured", frame, columns, tuple(notes))
+
+
+def grao_audit_table() -> Table:
+    """GRAO's headline, recomputed from its printed tables."""
+    columns = (
+        Column("baseline", "over"),
+        Column("abstract", "abstract %", "plain"),
+        Column("printed", "from the tables %", "plain"),
+        Column("swapped", "PPO and GRPO swapped %", "plain"),
+    )
+    note = (
+        "Mean relative gain in RAS over two models and two data sets; swapped: with the rows of PPO"
+        " and GRPO exchanged for Moonlight on harmless-base."
+    )
+    frame = papers.grao_headline()
+    return Table("grao-headline", "GRAO's relative improvements", frame, columns, (note,))
 
 
 TABLES: dict[str, Callable[..., Table]] = {
