@@ -22,7 +22,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field, field_validator
 
-from .answers import GRADER_VERSION, Options, grade, gsm8k_strict, math_strict
+from .answers import GRADER_VERSION, Options, check, grade, gsm8k_strict, math_strict
 from .answers.options import resolve
 from .base import Example, Grade, Task, TaskError, content_id, file_hash
 from .embedded import rng
@@ -58,7 +58,7 @@ class FileTask(Task):
     """What the tasks on files share. A subclass says where question, answer and solution stand."""
 
     data_dir: Path | None = Field(default_factory=data_dir_from_environment)
-    """Folder with the files named in `files`; by default $EVENBENCH_DATA. None: from the hub."""
+    """Folder with the files named in `files`; by default $EVENBENCH_DATA. None or "": the hub."""
     hub: str = ""
     hub_config: str | None = None
     revision: str | None = None
@@ -75,6 +75,11 @@ class FileTask(Task):
     files: ClassVar[dict[str, str]]  # data split: path under data_dir
     hub_splits: ClassVar[dict[str, str]] = {}  # data split: the hub's name, where it differs
     grader_version: ClassVar[str] = GRADER_VERSION
+
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _no_folder(cls, given: Any) -> Any:
+        return given or None
 
     @field_validator("checker", mode="before")
     @classmethod
@@ -225,6 +230,14 @@ def number_gold(text: str) -> str:
     if not _NUMBER.fullmatch(clean):
         raise BadRow(f"the gold answer {text!r} is no number")
     return clean
+
+
+def readable_gold(text: str) -> str:
+    """A gold answer that the checker can read (words count as text, so they are readable)."""
+    status = check("", text).status  # an empty answer: the gold is read, and nothing is compared
+    if status != "unparsable_answer":
+        raise BadRow(f"the checker cannot read the gold answer {text!r} ({status})")
+    return text.strip()
 
 
 def number_field(row: dict[str, Any], name: str) -> str:

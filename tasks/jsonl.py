@@ -23,6 +23,7 @@ from .files import (
     hashes_grade,
     hub_rows,
     number_field,
+    readable_gold,
     text_field,
 )
 from .registry import register
@@ -98,7 +99,7 @@ class Jsonl(FileTask):
         row = {**row, self.answer: value}
         if self.kind == "number" or not isinstance(value, str | None):
             return number_field(row, self.answer)
-        return text_field(row, self.answer).strip()
+        return readable_gold(text_field(row, self.answer))
 
     def solution_of(self, row: dict[str, Any]) -> str | None:
         return text_field(row, self.solution) if self.solution else None

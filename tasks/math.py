@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from .answers.protocols import math_answer
-from .files import BadRow, FileTask, Row, hub_rows, text_field
+from .files import BadRow, FileTask, Row, hub_rows, readable_gold, text_field
 from .registry import register
 
 
@@ -31,11 +31,11 @@ class MATH(FileTask):
 
     def answer_of(self, row: dict[str, Any]) -> str:
         if row.get("answer") is not None:
-            return text_field(row, "answer")
+            return readable_gold(text_field(row, "answer"))
         found = math_answer(text_field(row, "solution"))
         if not (found and found.strip()):
             raise BadRow("field 'solution' has no \\boxed answer")
-        return found
+        return readable_gold(found)
 
     def solution_of(self, row: dict[str, Any]) -> str:
         return text_field(row, "solution")
