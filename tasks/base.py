@@ -55,6 +55,7 @@ class Task(BaseModel, ABC):
     headline: ClassVar[str] = "test"
     grader_version: ClassVar[str] = "1"
     max_tokens: ClassVar[int] = 512  # default generation limit
+    gold_reward: ClassVar[float] = 1.0  # of a reference answer: the largest that a sample can earn
     stop: ClassVar[tuple[str, ...]] = ()  # strings that end a response, besides the end token
     # The tokenizer of a model built on the spot: the regex whose matches are the tokens (each one
     # in `vocabulary()`), or None for a byte-level BPE trained on the corpus.
