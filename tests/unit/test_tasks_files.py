@@ -72,7 +72,7 @@ def test_broken_rows_are_left_out_counted_and_named(folder, caplog):
         {"question": 3, "answer": "#### 5"}, "[1, 2]", problem(1), "", problem(2),
     ]  # fmt: skip
     path = write(folder / "gsm8k/test.jsonl", rows)
-    task = tasks.get("gsm8k", data_dir=folder)
+    task = tasks.get("gsm8k", data_dir=folder, validation=5)
     assert [e.gold for e in task.examples("test")] == ["8", "9"]
     reasons = [line.removeprefix(f"{path}:") for line in task.broken("test")]
     assert [reason[:34] for reason in reasons] == [
