@@ -111,10 +111,13 @@ CONSTANTS = {
     "dots": "dots", "ldots": "dots", "cdots": "dots", "dotsc": "dots", "dotsb": "dots",
     "vdots": "dots", "ddots": "dots", "dotsm": "dots", "hdots": "dots",
 }  # fmt: skip
-GREEK = frozenset(
+LETTERS = frozenset(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi "
     "rho varrho sigma varsigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi "
-    "Pi Sigma Upsilon Phi Psi Omega ell hbar partial nabla aleph Re Im jmath triangle angle "
+    "Pi Sigma Upsilon Phi Psi Omega".split()
+)
+GREEK = LETTERS | frozenset(
+    "ell hbar partial nabla aleph Re Im jmath triangle angle "
     "square diamond clubsuit heartsuit spadesuit odot oplus otimes forall exists neg lnot".split()
 )
 FUNCTIONS = {
@@ -172,7 +175,7 @@ KNOWN = (
     | FUNCTIONS.keys() | COMMANDS | TEXTS | MONEY.keys()
 )  # fmt: skip
 
-_GROUP = r"(?:,\\!\s*|\{,\}\s?|\\,|,|\\!|\s(?=\d{3}(?!\d)))"
+_GROUP = r"(?:,\\!\s*|\s?\{\s?,\s?\}\s?|\\,|,|\\!|\s(?=\d{3}(?!\d)))"
 _TOKEN = re.compile(
     r"(?P<space>(?:\s|~|\\[,;:!> ]|\\/)+)"
     r"|(?P<repeat>\d*\.\d*\\(?:overline|bar|dot)\s*\{\d+\})"
@@ -185,6 +188,7 @@ _TOKEN = re.compile(
     r"|(?P<word>[A-Za-z]+)"
     r"|(?P<op>\*\*|\^|<=|>=|=<|=>|==|!=|<>|\.\.\.|[-+*/_!%()\[\]{}|,;:=<>&'.?\"`$#@])"
 )
+_GLUED = re.compile(r"(or|and)([A-Z])")
 _SINGLE = {
     "<=": "<=", ">=": ">=", "=<": "<=", "==": "=", "!=": "!=", "<>": "!=", "=": "=", "<": "<",
     ">": ">", "=>": "=>",
@@ -316,6 +320,9 @@ def _word(value: str, space: str, in_text: bool, add, text: str, place: int) -> 
     lower = value.lower()
     if lower in ("and", "or"):
         add(Token("sep", lower, space))
+    elif (glued := _GLUED.fullmatch(value)) and not in_text:  # "1orW(x)"
+        add(Token("sep", glued.group(1), space))
+        _word(glued.group(2), "", False, add, text, place)
     elif lower in PERCENT_WORDS:
         add(Token("%", "%", space))
     elif in_text:
@@ -333,9 +340,9 @@ def _word(value: str, space: str, in_text: bool, add, text: str, place: int) -> 
         add(Token("cmd", value, space))
     elif lower in ("pi", "infinity", "infty", "inf", "oo"):
         add(Token("const", "pi" if lower == "pi" else "oo", space))
-    elif value in PYTHON_NAMES and text[place : place + 1] in ("(", "."):
+    elif value in PYTHON_NAMES and (value in PYTHON_SETS or text[place : place + 1] in ("(", ".")):
         add(Token("python", value, space))
-    elif value in GREEK:
+    elif value in LETTERS:
         add(Token("sym", value, space))
     elif lower == "in":
         add(Token("rel", "in", space))
@@ -361,6 +368,9 @@ PYTHON_NAMES = frozenset(
     "Interval Union Intersection Complement FiniteSet EmptySet Eq Ne Lt Le Gt Ge Matrix Rational "
     "Integer Float Tuple Sum Integral Reals Integers Naturals Rationals Complexes".split()
 )
+
+
+PYTHON_SETS = frozenset("EmptySet Reals Integers Naturals Rationals Complexes".split())
 
 
 def _command(

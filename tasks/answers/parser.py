@@ -258,6 +258,9 @@ class Parser:
             worded = self.words()
             if worded is not None:
                 return worded
+        elif self.prose():
+            self.place = len(self.tokens)
+            return Node("text", (_spell(self.tokens),))
         if self.kind() == "rel" and self.tokens[self.place].value in ("=", "~"):
             self.take()  # "= 5", "\\approx 5"
         left = self.measured()
@@ -280,6 +283,11 @@ class Parser:
         if not signs:
             return sides[0]
         return Node("rel", (tuple(signs), tuple(sides)))
+
+    def prose(self) -> bool:
+        """Nothing but words and single letters: "an ellipse", "x is even"."""
+        kinds = {token.kind for token in self.tokens[self.place :]}
+        return "word" in kinds and kinds <= {"word", "sym", "const", ".", "'", "-"}
 
     def words(self) -> Node | None:
         """An item that starts with a word: a number word, a name before "=", or a text."""
