@@ -32,7 +32,14 @@ def method_table() -> Table:
         wants += [f"group>={needs.group_min}"] if needs.group_min > 1 else []
         data = [needs.source, *(s for s in needs.sources if s != needs.source)]
         paper = entry.cls.paper.removeprefix("https://arxiv.org/abs/")
-        row = (name, " ".join(data), " ".join(wants), paper, str(len(entry.cls.model_fields)), entry.about)
+        row = (
+            name,
+            " ".join(data),
+            " ".join(wants),
+            paper,
+            str(len(entry.cls.model_fields)),
+            entry.about,
+        )
         table.add_row(*map(Text, row))
     return table
 
@@ -49,6 +56,11 @@ def recipe_table() -> Table:
     table = _table("Recipes", "name", "methods", "about", "expected cost")
     for name in recipes():
         recipe = read_recipe(name)
-        row = (name, " ".join(recipe.get("methods", [])), recipe.get("about", ""), recipe.get("expected", ""))
+        row = (
+            name,
+            " ".join(recipe.get("methods", [])),
+            recipe.get("about", ""),
+            recipe.get("expected", ""),
+        )
         table.add_row(*row)
     return table

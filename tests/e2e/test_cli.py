@@ -63,8 +63,20 @@ def home(tmp_path_factory) -> Path:
 
 
 def command(home: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "EVENBENCH_CACHE": str(home / "cache"), "COLUMNS": "160"}
-    return subprocess.run([sys.executable, "-m", "bench.cli", *words], cwd=home, env={**env, **environment}, capture_output=True, text=True, timeout=240)  # fmt: skip
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "EVENBENCH_CACHE": str(home / "cache"),
+        "COLUMNS": "160",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "bench.cli", *words],
+        cwd=home,
+        env={**env, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
 
 
 def said(*words: str) -> tuple[int, str]:
@@ -75,19 +87,43 @@ def said(*words: str) -> tuple[int, str]:
 def test_run_ends_in_a_table_and_a_second_run_skips(home):
     first = command(home, "run", "mine.toml")
     assert first.returncode == 0, first.stdout + first.stderr
-    for word in ("expected:", "base model", "sft seed 1: finished", "avg@2", "greedy", "where the time went"):
+    for word in (
+        "expected:",
+        "base model",
+        "sft seed 1: finished",
+        "avg@2",
+        "greedy",
+        "where the time went",
+    ):
         assert word in first.stdout
     loaded = results.load(home / "runs" / "mine")
     assert len(loaded.runs) == 4 and not loaded.problems
     second = command(home, "run", "mine.toml")
-    assert second.returncode == 0 and "seed 1: finished" not in second.stdout and "avg@2" in second.stdout
+    assert (
+        second.returncode == 0
+        and "seed 1: finished" not in second.stdout
+        and "avg@2" in second.stdout
+    )
     resumed = command(home, "resume", "runs/mine")
     assert resumed.returncode == 0, resumed.stderr
 
 
 def test_a_plug_in_file_runs_without_touching_the_project(home):
-    done = command(home, "run", "mine.toml", "--methods", "grpo", "--method", "plugin.py:Mine", "--seeds", "1",
-                   "-o", "name=plug", "-o", 'method."plugin.py:Mine".scale=3.0')  # fmt: skip
+    done = command(
+        home,
+        "run",
+        "mine.toml",
+        "--methods",
+        "grpo",
+        "--method",
+        "plugin.py:Mine",
+        "--seeds",
+        "1",
+        "-o",
+        "name=plug",
+        "-o",
+        'method."plugin.py:Mine".scale=3.0',
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     runs = results.load(home / "runs" / "plug").runs
     assert set(runs["method"]) == {"grpo", "plugin.py:Mine"}
@@ -99,15 +135,45 @@ def test_gsm8k_from_a_folder(home):
     folder = home / "data" / "gsm8k"
     folder.mkdir(parents=True)
     for split, count in (("train", 40), ("test", 12)):
-        rows = [{"question": f"{split}: Ann has {i} pens and buys {i + 1}. How many?", "answer": f"{i}+{i + 1}=<<{i}+{i + 1}={2 * i + 1}>>{2 * i + 1}\n#### {2 * i + 1}"} for i in range(count)]
+        rows = [
+            {
+                "question": f"{split}: Ann has {i} pens and buys {i + 1}. How many?",
+                "answer": f"{i}+{i + 1}=<<{i}+{i + 1}={2 * i + 1}>>{2 * i + 1}\n#### {2 * i + 1}",
+            }
+            for i in range(count)
+        ]
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    changes = ["-o", "eval.final={test=6}", "-o", "eval.curve={test=4}", "-o", "rollout.max_tokens=16"]
-    done = command(home, "run", "mine.toml", "--task", "gsm8k", "--data-dir", "data", "--seeds", "1", *changes)
+    changes = [
+        "-o",
+        "eval.final={test=6}",
+        "-o",
+        "eval.curve={test=4}",
+        "-o",
+        "rollout.max_tokens=16",
+        "-o",
+        "task.validation=8",
+    ]
+    done = command(
+        home, "run", "mine.toml", "--task", "gsm8k", "--data-dir", "data", "--seeds", "1", *changes
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "accuracy near zero is expected" in " ".join(done.stdout.split())
     with (folder / "train.jsonl").open("a") as file:
         file.write('{"question": "no answer here"}\n')
-    again = command(home, "run", "mine.toml", "--task", "gsm8k", "--data-dir", "data", "--seeds", "1", "-o", "name=broken", *changes)
+    again = command(
+        home,
+        "run",
+        "mine.toml",
+        "--task",
+        "gsm8k",
+        "--data-dir",
+        "data",
+        "--seeds",
+        "1",
+        "-o",
+        "name=broken",
+        *changes,
+    )
     assert again.returncode == 0, again.stdout + again.stderr
 
 
@@ -121,7 +187,10 @@ def test_gsm8k_from_a_folder(home):
         (["plan", "quick", "--seeds", "x"], "--seeds 'x'"),
         (["plan", "quick", "--task", "arithmetics"], "did you mean arithmetic"),
         (["plan", "quick", "--method", "nowhere.py:Loss"], "no file"),
-        (["plan", "quick", "--task", "gsm8k", "--data-dir", "/nowhere"], "/nowhere/gsm8k/train.jsonl"),
+        (
+            ["plan", "quick", "--task", "gsm8k", "--data-dir", "/nowhere"],
+            "/nowhere/gsm8k/train.jsonl",
+        ),
         (["resume", "/nowhere"], "/nowhere/suite.json: no such file"),
         (["report", "/nowhere"], "/nowhere: no such folder"),
     ],
@@ -136,7 +205,9 @@ def test_list_plan_doctor_and_help():
     code, output = said("list")
     assert code == 0 and all(w in output for w in ("gift-author-code", "arithmetic", "quick"))
     code, output = said("plan", "quick")
-    assert code == 0 and all(w in output for w in ("tokens generated", "FLOPs", "memory", "disk", "time"))
+    assert code == 0 and all(
+        w in output for w in ("tokens generated", "FLOPs", "memory", "disk", "time")
+    )
     code, output = said("doctor")
     assert code == 0 and "torch" in output
     assert said("--help")[0] == 0
