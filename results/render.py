@@ -199,21 +199,21 @@ def decimals(errors: Any, default: int = 1, most: int = 4) -> int:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A plain number with so many significant digits, never in exponent form."""
+    """A plain number with at least so many significant digits, never in exponent form."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else NONE
-    places = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+    rounded = float(f"{value:.{digits - 1}e}")
+    places = max(digits - 1 - math.floor(math.log10(abs(rounded))), 0)
     return f"{value:,.{places}f}"
 
 
 def si(value: float) -> str:
     """Three significant digits and a prefix: 1.23 M."""
-    if not math.isfinite(value):
-        return NONE
-    power = 0 if abs(value) < 1000 else min(int(math.log10(abs(value)) // 3), len(SUFFIXES) - 1)
-    if round(abs(value) / 1000**power, 0) >= 1000 and power < len(SUFFIXES) - 1:
-        power += 1
-    return f"{significant(value / 1000**power)} {SUFFIXES[power]}".strip()
+    if value == 0 or not math.isfinite(value):
+        return significant(value)
+    rounded = float(f"{value:.2e}")
+    power = int(np.clip(math.floor(math.log10(abs(rounded)) / 3), 0, len(SUFFIXES) - 1))
+    return f"{significant(rounded / 1000**power)} {SUFFIXES[power]}".strip()
 
 
 def p_value(p: float) -> str:
@@ -227,7 +227,7 @@ def _format(frame: pd.DataFrame, column: Column) -> list[Cell]:
     bold = frame[column.bold].astype(bool).tolist() if column.bold else [False] * len(values)
     if column.kind == "text":
         return [
-            Cell(NONE if _missing(v) else str(v), "", b, v)
+            Cell(NONE) if _missing(v) else Cell(str(v), "", b, v)
             for v, b in zip(values, bold, strict=True)
         ]
     scale = 100.0 if column.kind in ("percent", "points") else 1.0

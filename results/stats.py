@@ -222,7 +222,7 @@ def question_interval(x_QK: ArrayLike, alpha: float = ALPHA) -> Interval:
     effective = questions * samples / (1 + (samples - 1) * correlation)
     # t for z: the correlation is itself estimated from the questions (Korn and Graubard)
     effective *= (sp.norm.ppf(1 - alpha / 2) / sp.t.ppf(1 - alpha / 2, questions - 1)) ** 2
-    return wilson(x.mean() * effective, effective, alpha)
+    return wilson(float(x.mean() * effective), float(effective), alpha)
 
 
 @dataclass(frozen=True)
