@@ -8,7 +8,6 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tasks.answers.algebra import Value
 from tasks.answers.compare import Comparison, expand_signs
 from tasks.answers.extract import (
     Style,
@@ -20,7 +19,7 @@ from tasks.answers.extract import (
     unescape,
 )
 from tasks.answers.lexer import AnswerError, LimitError, Token, lex, tidy
-from tasks.answers.options import Options, Verdict, resolve
+from tasks.answers.options import Options, Status, Verdict, resolve
 from tasks.answers.parser import Node, parse_tokens
 
 _PLAIN = re.compile(r"\s*(-?)(\d{1,3}(?:,\d{3})+|\d{1,300})(\.\d{1,300})?\s*")
@@ -142,12 +141,13 @@ def _alternatives(text: str, first: Reading, other: str, options: Options) -> li
 
 
 def _compare(answer: str, left: Reading, gold: str, right: Reading, options: Options) -> Verdict:
-    status, how = "wrong", "structure"
+    status: Status = "wrong"
+    how = "structure"
     bases = (False, True) if "log" in left.other | right.other else (False,)
     for one in _alternatives(answer, left, gold, options):
         for two in _alternatives(gold, right, answer, options):
             for log10 in bases:
-                comparison = Comparison(options, _prove(options), log10)
+                comparison = Comparison(options, log10)
                 assert one.node is not None and two.node is not None
                 try:
                     if comparison.same(one.node, two.node):
@@ -157,19 +157,10 @@ def _compare(answer: str, left: Reading, gold: str, right: Reading, options: Opt
                     continue
                 except AnswerError:
                     continue
-                if comparison.undecided:
-                    status = "timeout"
+                if comparison.stopped:
+                    status = comparison.stopped
                 how = comparison.used
-    if status == "wrong" and how == "structure" and left.node and right.node:
-        pass
-    return Verdict(False, status, how, answer)  # type: ignore[arg-type]
-
-
-def _prove(options: Options):  # noqa: ANN202
-    def prove(one: Value, two: Value) -> bool | None:
-        return None
-
-    return prove
+    return Verdict(False, status, how, answer)
 
 
 def grade(

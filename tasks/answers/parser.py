@@ -258,6 +258,9 @@ class Parser:
             worded = self.words()
             if worded is not None:
                 return worded
+        elif self.prose():
+            self.place = len(self.tokens)
+            return Node("text", (_spell(self.tokens),))
         if self.kind() == "rel" and self.tokens[self.place].value in ("=", "~"):
             self.take()  # "= 5", "\\approx 5"
         left = self.measured()
@@ -280,6 +283,11 @@ class Parser:
         if not signs:
             return sides[0]
         return Node("rel", (tuple(signs), tuple(sides)))
+
+    def prose(self) -> bool:
+        """Nothing but words and single letters: "an ellipse", "x is even"."""
+        kinds = {token.kind for token in self.tokens[self.place :]}
+        return "word" in kinds and kinds <= {"word", "sym", "const", ".", "'", "-"}
 
     def words(self) -> Node | None:
         """An item that starts with a word: a number word, a name before "=", or a text."""
@@ -426,9 +434,11 @@ class Parser:
     def signed(self) -> Node:
         if self.accept("-"):
             self.deeper()
-            node = Node("neg", (self.signed(),))
+            node = self.signed()
             self.depth -= 1
-            return node
+            if node.op in ("deg", "percent"):  # the sign belongs to the number: (-5) degrees
+                return Node(node.op, (Node("neg", node.args),))
+            return Node("neg", (node,))
         if self.accept("+"):
             self.deeper()
             node = self.signed()
