@@ -243,11 +243,11 @@ def report(runs: Annotated[list[Path], typer.Argument(help="folders of suites, e
     """Write report.html, report.md, figures and tables of finished and unfinished runs."""
     from rich.console import Console
 
-    from reports.report import write_report
-
     for path in runs:
         if not path.is_dir():
             fail(f"{path}: no such folder")
+    from reports.report import write_report
+
     console = Console()
     _summary(console, runs[0])
     written = write_report(runs if len(runs) > 1 else runs[0], out)

@@ -226,24 +226,34 @@ def read_recipe(name: str) -> dict[str, Any]:
 
 
 def override(recipe: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Apply `a.b.c=value` assignments; values are TOML (a bare word is a string)."""
+    """Apply `a.b.c=value` assignments. Both sides are TOML (a bare word is a string, and a name that
+    holds a dot needs quotes: `method."my.py:Loss".lr=1`)."""
     recipe = json.loads(json.dumps(recipe))
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         if not separator or not key.strip():
             raise ConfigError(f"-o {assignment!r}: expected key=value, e.g. method.gift.beta=2")
         try:
-            value = tomllib.loads(f"x = {text}")["x"]
+            change = tomllib.loads(f"{key} = {text}")
         except tomllib.TOMLDecodeError:
-            value = text
-        node = recipe
-        *parents, leaf = [part.strip() for part in key.split(".")]
-        for part in parents:
-            node = node.setdefault(part, {})
-            if not isinstance(node, dict):
-                raise ConfigError(f"-o {assignment!r}: {part!r} is a value, not a section")
-        node[leaf] = value
+            try:
+                change = tomllib.loads(f"{key} = {json.dumps(text.strip())}")
+            except tomllib.TOMLDecodeError as error:
+                raise ConfigError(f"-o {assignment!r}: {error}") from None
+        _merge(recipe, change, assignment)
     return recipe
+
+
+def _merge(node: dict[str, Any], change: Mapping[str, Any], assignment: str) -> None:
+    """Follow a chain of single keys down to the value, and set it."""
+    ((key, value),) = change.items()
+    below = node.get(key)
+    if isinstance(value, dict) and len(value) == 1 and f"{key}." in assignment.replace('"', "").replace(" ", ""):
+        if below is not None and not isinstance(below, dict):
+            raise ConfigError(f"-o {assignment!r}: {key!r} is a value, not a section")
+        _merge(node.setdefault(key, {}), value, assignment)
+    else:
+        node[key] = value
 
 
 def build_suite(recipe: Mapping[str, Any], origin: str = "recipe") -> Suite:

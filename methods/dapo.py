@@ -44,5 +44,5 @@ class DAPO(GRPO):
     def reward(self, rollout: Rollout) -> torch.Tensor:
         buffer = self.overlong_buffer * rollout.max_tokens
         length_N = rollout.mask_NT.sum(-1).to(rollout.reward_N.dtype)
-        over_N = ((rollout.max_tokens - buffer - length_N) / buffer).clamp(-1, 0)
+        over_N = ((rollout.max_tokens - buffer - length_N) / buffer).clamp(max=0)
         return rollout.reward_N + self.overlong_penalty * over_N

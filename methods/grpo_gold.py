@@ -54,11 +54,6 @@ class GRPOSFT(GRPO):
         gold_NT = rollout.mask_NT & gold_N[:, None]
         nll_NT = -reduce.keep(leaves.logp_NT, gold_NT)
         imitate = self.sft_weight * reduce.ratio_of(nll_NT.sum(), gold_NT.sum())
-        size = explore.value.detach().abs() + imitate.detach()
-        size = size + (size == 0).to(size.dtype)
-        metrics = {
-            "nll": reduce.mean_live(nll_NT, gold_NT),
-            "share_exploration": explore.value.detach().abs() / size,
-            "share_imitation": imitate.detach() / size,
-        }
+        metrics = reduce.shares(exploration=explore.value, imitation=imitate)
+        metrics["nll"] = reduce.mean_live(nll_NT, gold_NT)
         return Loss(explore.value + imitate, explore.metrics | metrics)

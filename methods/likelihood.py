@@ -99,7 +99,8 @@ class VerdictLikelihood(Method):
         assert signal.advantage_NT is not None
         mask_NT, live_NT = rollout.mask_NT, reduce.live(rollout, signal)
         reward_N = reduce.per_row(signal.advantage_NT)
-        right_NT, wrong_NT = (live_NT & (sign * reward_N > 0)[:, None] for sign in (1, -1))
+        right_NT = live_NT & (reward_N > 0)[:, None]
+        wrong_NT = live_NT & (reward_N < 0)[:, None]
         nll_NT = -reduce.keep(leaves.logp_NT, right_NT)
         wrong_logp_NT = reduce.log_ratio(leaves.logp_NT, self.anchor(rollout), wrong_NT)
         penalty_N = reduce.keep(self.penalty(wrong_logp_NT, rollout, wrong_NT), wrong_NT.any(-1))
@@ -107,8 +108,9 @@ class VerdictLikelihood(Method):
         size_N = mask_NT.sum(-1) if self.reduction == "token_mean" else torch.ones_like(reward_N)
         size_N = reduce.keep(size_N, reduce.samples(rollout)).to(reward_N.dtype)
         share_N = reduce.ratio_of(size_N, size_N.sum())
-        rise = (share_N * reward_N.clamp(min=0) * self.row(nll_NT, mask_NT)).sum()
-        fall = (share_N * -reward_N.clamp(max=0) * penalty_N).sum()
+        # the first is 0 on wrong rows, the second on right ones
+        rise = (share_N * reward_N * self.row(nll_NT, mask_NT)).sum()
+        fall = -(share_N * reward_N * penalty_N).sum()
         metrics = {
             "nll": reduce.mean_live(nll_NT, right_NT),
             "negative_term": fall.detach(),

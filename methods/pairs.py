@@ -10,16 +10,13 @@ from . import reduce
 from .base import Leaves, Loss, Method, Needs, Rollout, Signal
 
 
-def rank(flag_N: torch.Tensor, groups: reduce.Groups) -> torch.Tensor:
-    """int64 [N]: how many earlier rows of the row's group have the flag too; meaningful where set.
-
-    "Earlier" is the order of rows, which the harness keeps inside a group: samples as drawn.
-    """
-    key_N = groups.index_N * 2 + (~flag_N).long()
-    ordered_N, order_N = torch.sort(key_N, stable=True)
-    place_N = torch.arange(len(key_N), device=key_N.device)
-    first_N = torch.searchsorted(ordered_N, ordered_N)  # where the run of equal keys starts
-    return torch.empty_like(place_N).scatter(0, order_N, place_N - first_N)
+def turns(flag_N: torch.Tensor, groups: reduce.Groups) -> torch.Tensor:
+    """int64 [N]: places of the rows when sorted by group, flagged rows first, in the order in which
+    they stand, which the harness keeps inside a group (samples as drawn). The k-th flagged row of a
+    group then has the same place for any flag."""
+    order_N = torch.sort(groups.index_N * 2 + (~flag_N).long(), stable=True).indices
+    places_N = torch.arange(len(order_N), device=order_N.device)
+    return torch.empty_like(places_N).scatter(0, order_N, places_N)
 
 
 def pair_up(
@@ -36,7 +33,7 @@ def pair_up(
     better, worse = right_N.nonzero()[:, 0], wrong_N.nonzero()[:, 0]
     joined = groups.index_N[better][:, None] == groups.index_N[worse][None, :]
     if pairing == "matched":
-        joined &= rank(right_N, groups)[better][:, None] == rank(wrong_N, groups)[worse][None, :]
+        joined &= turns(right_N, groups)[better][:, None] == turns(wrong_N, groups)[worse][None, :]
     chosen = joined.nonzero()
     return better[chosen[:, 0]], worse[chosen[:, 1]]
 
@@ -58,7 +55,7 @@ class PairMethod(Method):
         trained_N = torch.zeros_like(rollout.correct_N)
         trained_N[better_M] = True
         trained_N[worse_M] = True
-        pairs = torch.full_like(rollout.reward_N[:1].sum(), len(better_M))
+        pairs = rollout.reward_N.new_tensor(len(better_M))
         return Signal(None, None, trained_N, {"pairs": pairs})
 
     def score(self, leaves: Leaves, rollout: Rollout, live_NT: torch.Tensor) -> torch.Tensor:

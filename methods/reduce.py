@@ -110,7 +110,6 @@ def aggregate(
     sequence_sum   mean over counted rows of the row's token sum
     constant       sum over tokens / (counted rows * max_tokens)
     """
-    x_NT = keep(x_NT, mask_NT & counted_N[:, None])
     if how == "token_mean":
         return ratio_of(x_NT.sum(), (mask_NT & counted_N[:, None]).sum())
     if how == "sequence_mean":
@@ -187,9 +186,6 @@ class Groups:
         squares_N = self.sum((x_N - self.mean(x_N)).square())
         return safe_sqrt(ratio_of(squares_N, self.count() - ddof))
 
-    def any(self, flag_N: torch.Tensor) -> torch.Tensor:
-        return self.sum(flag_N.long()) > 0
-
     def constant(self, x_N: torch.Tensor) -> torch.Tensor:
         """bool [N]: all counted values are equal, bit for bit (their computed std may not be 0)."""
         far = torch.finfo(x_N.dtype).max
@@ -199,6 +195,12 @@ class Groups:
             table = torch.full_like(x_N, -far).scatter_reduce(0, self.index_N, high_N, "amax")
             edges.append(sign * table[self.index_N])
         return edges[0] <= edges[1]
+
+    def correlation(self, a_N: torch.Tensor, b_N: torch.Tensor) -> torch.Tensor:
+        """Detached, for metrics; 0 where one of both is constant."""
+        a_N, b_N = (x.detach() - self.mean(x.detach()) for x in (a_N, b_N))
+        size_N = (self.sum(a_N.square()) * self.sum(b_N.square())).sqrt()
+        return torch.where(size_N > 0, self.sum(a_N * b_N) / size_N, torch.zeros_like(size_N))
 
     def number(self, flag_N: torch.Tensor | None = None) -> torch.Tensor:
         """How many groups have a counted row (for which `flag_N` holds); 0-dim int64."""
@@ -217,6 +219,13 @@ def zscore(x_N: torch.Tensor, groups: Groups, ddof: int, eps: float) -> torch.Te
     flat_N = groups.constant(x_N) | ~groups.counted_N
     std_N = torch.where(flat_N, torch.ones_like(x_N), groups.std(x_N, ddof) + eps)
     return keep((x_N - groups.mean(x_N)) / std_N, ~flat_N)
+
+
+def shares(**terms: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Metrics `share_NAME`: each term's part of the sum of all terms' absolute values."""
+    sizes = {name: term.detach().abs() for name, term in terms.items()}
+    total = torch.stack(list(sizes.values())).sum()
+    return {f"share_{name}": size / total.clamp(min=1e-30) for name, size in sizes.items()}
 
 
 def kl(delta_NT: torch.Tensor, how: Estimator) -> torch.Tensor:

@@ -204,6 +204,23 @@ def test_bounded_at_logp_minus_500_or_declared(case):
         assert max(values) > 5 * max(extremes(method, -50.0)[0]), "declared, but it is bounded"
 
 
+def wasted(method: Method) -> int:
+    """Rows with a forward pass although the loss, in general position, does not depend on them."""
+    r = factory.rollout(method, seed=6, prompts=5)
+    tied_N = (r.group_N == r.group_N[0]) & (r.kind_N == methods.SAMPLE)
+    r = replace(r, reward_N=r.reward_N.masked_fill(tied_N, 0.0), correct_N=r.correct_N & ~tied_N)
+    signal, at = factory.scored(method, r, spread=1e-4)  # inside the narrowest clip
+    _, gradient = factory.gradients(method, at, r, signal)
+    moved_N = torch.stack([g.abs().amax(-1) > 0 for g in gradient]).any(0)
+    read_N = r.kind_N == methods.MISMATCHED  # read behind a stop-gradient
+    return int((signal.trained_N & ~moved_N & ~read_N).sum())
+
+
+@every_case
+def test_no_forward_pass_is_wasted(case):
+    assert wasted(build(case)) == 0
+
+
 @every_case
 def test_pure(case):
     method = build(case)
