@@ -60,6 +60,18 @@ def test_validation_depends_on_content_only(folder):
     assert again.examples("validation")[0].prompt.startswith("Q: Ann has")
 
 
+def test_validation_of_other_scripts_depends_on_content_too(folder):
+    rows = [
+        {"question": f"{'一二三四五六七八九十'[i]}加一?", "answer": f"#### {i}"} for i in range(10)
+    ]
+    held = []
+    for order in (rows, rows[::-1]):
+        write(folder / f"{len(held)}/gsm8k/train.jsonl", order)
+        task = tasks.get("gsm8k", data_dir=folder / str(len(held)), validation=3)
+        held.append({e.gold for e in task.examples("validation")})
+    assert held[0] == held[1] and len(held[0]) == 3
+
+
 def test_broken_rows_are_left_out_counted_and_named(folder, caplog):
     rows = [
         problem(1), '{"question": "cut off"', {"question": "no answer?"},
