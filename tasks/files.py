@@ -203,8 +203,8 @@ def _load(task: FileTask, data_split: str) -> Loaded:
 
 
 def letters_and_digits(text: str) -> str:
-    """What is left of a text for comparison: `a-z` and `0-9`, in lower case."""
-    return re.sub(r"[^a-z0-9]", "", text.lower())
+    """What is left of a text for comparison: letters and digits of any script, in lower case."""
+    return re.sub(r"[\W_]+", "", text.casefold())
 
 
 def text_field(row: dict[str, Any], *names: str) -> str:

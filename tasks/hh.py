@@ -42,6 +42,7 @@ class HH(FileTask):
         "test": "hh_rlhf/test.jsonl.gz",
     }
     max_tokens: ClassVar[int] = 2048  # as in GRAO's paper
+    gold_reward: ClassVar[float] = 0.0  # the reference ties with itself
     stop: ClassVar[tuple[str, ...]] = ("\n\nHuman:",)
 
     def rows(self, data_split: str) -> Iterable[Row]:

@@ -29,6 +29,15 @@ from .files import (
 from .registry import register
 
 
+class _Splits:
+    """Of the class, every split that there can be; of a task, those that it has data for."""
+
+    def __get__(self, task: Jsonl | None, owner: type[Jsonl]) -> tuple[str, ...]:
+        if task is None:
+            return ("train", "validation", "test")
+        return (("train", "validation") if task.train else ()) + (("test",) if task.test else ())
+
+
 @register("jsonl")
 class Jsonl(FileTask):
     """Any .jsonl, .jsonl.gz or .parquet file, or hub data set, by the names of its columns."""
@@ -49,6 +58,7 @@ class Jsonl(FileTask):
     prompt: str = ""
     """Empty: the template of the style."""
 
+    splits: ClassVar[Any] = _Splits()
     files: ClassVar[dict[str, str]] = {}
 
     @model_validator(mode="before")
@@ -62,10 +72,6 @@ class Jsonl(FileTask):
         if not (self.train or self.test):
             raise ValueError("name the data: train, test or both")
         return self
-
-    @property
-    def splits(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return (("train", "validation") if self.train else ()) + (("test",) if self.test else ())
 
     def rows(self, data_split: str) -> Iterable[Row]:
         where = self.train if data_split == "train" else self.test

@@ -4,8 +4,8 @@
 
     exact            the text as it is
     space-case       white space removed, lower case
-    letters-digits   only a-z and 0-9, lower case (formulas that differ in a sign become equal,
-                     so read what it lists)
+    letters-digits   only letters and digits, lower case (formulas that differ in a sign become
+                     equal, so read what it lists)
 """
 
 from __future__ import annotations

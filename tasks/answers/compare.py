@@ -319,6 +319,8 @@ class Comparison:
 
     def relations(self, one: Node, two: Node) -> bool:
         left, right = _assignment(one), _assignment(two)
+        if one.op == two.op and one.args[0] == two.args[0] and "~" in one.args[0]:
+            return all(self.same(a, b) for a, b in zip(one.args[1], two.args[1], strict=True))
         if left and right and left[0] is not None and right[0] is not None:
             if _same_name(left[0], right[0]):
                 return self.same(left[1], right[1])
@@ -338,8 +340,13 @@ class Comparison:
         if left or right:
             relation, other = (left, two) if one.op == "rel" else (right, one)
             assert relation is not None
+            whole = one if one.op == "rel" else two
+            if relation[0] is None and len(whole.args[1]) == 2 and "~" not in whole.args[0]:
+                return all(self.same(side, other) for side in whole.args[1])  # 0.56 = 56%
             return self.same(relation[1], other)
         relation, other = (one, two) if one.op == "rel" else (two, one)
+        if relation.args[0] == ("=",) and other.op == "sym":  # "x = n" beside n
+            return relation.args[1][0].op == "sym" and relation.args[1][1] == other
         if _is_equation(relation):
             return False
         return self.as_real_sets(one, two)
@@ -1026,7 +1033,7 @@ def _assignment(node: Node) -> tuple[Node | None, Node] | None:
         if first.op in ("mul", "div") and not _is_closed(last):
             return None
         return first, last
-    if _is_name(last) and last.op in ("sym", "fn", "text"):
+    if _is_name(last) and last.op in ("sym", "fn", "text") and not (first.op == last.op == "sym"):
         return last, first
     if _is_closed(first) and _is_closed(last):
         return None, last

@@ -57,10 +57,8 @@ _PHRASE = re.compile(
 _HOPE = re.compile(r"[.,]?\s*I hope (?:it|this) is correct", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?=\s|$|\*)|\n|\u3002|[!?](?=\s+[A-Z])")
 _IS = re.compile(r"(?:\bis\b|\bare\b|\bequals\b|\bbe\b|\bgives\b|:|\uff1a)\s*(?:just\b|exactly\b)?")
-_MATH = re.compile(
-    r"\\\[([\s\S]*?)\\\]|\\\(([\s\S]*?)\\\)|(?<!\\)\$\$([\s\S]*?)(?<!\\)\$\$"
-    r"|(?<![\\$])\$(?!\$)((?:\\.|[^$\\])*)\$(?!\$)"
-)
+_DELIMITER = re.compile(r"\\[\[\]()]|\\[\s\S]|\$\$|\$|\n\s*?\n")
+_CLOSING = {"\\[": "\\]", "\\(": "\\)", "$$": "$$", "$": "$"}
 _BARE = re.compile(r"[(\[{\d+-]*\\[a-zA-Z]+[ -~]*[\d)}\]]")  # LaTeX in the text of another script
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")  # GSM8K's calculator annotations
 _WORDS = re.compile(r"(?<![\\a-zA-Z{])[a-zA-Z]{3,}")
@@ -172,6 +170,29 @@ def last_number(text: str) -> str | None:
     return found.group().strip().lstrip("$") if found else None
 
 
+def formulas(text: str) -> list[tuple[int, int, str]]:
+    """The formulas `$...$`, `$$...$$`, `\\(...\\)`, `\\[...\\]` of a text as (start, end, content)."""
+    found: list[tuple[int, int, str]] = []
+    close, start, inside = "", 0, 0
+    for mark in _DELIMITER.finditer(text):
+        word = mark.group()
+        if word == close:
+            found.append((start, mark.end(), text[inside : mark.start()]))
+            close = ""
+        elif word[0] == "\n" and close == "$":  # a dollar sign for money
+            close = ""
+        elif word in _CLOSING and (not close or close == "$"):
+            close, start, inside = _CLOSING[word], mark.start(), mark.end()
+    return found
+
+
+def _hidden(text: str) -> str:
+    """The text with its formulas blanked out, place for place."""
+    for start, end, _ in formulas(text):
+        text = text[:start] + "\0" * (end - start) + text[end:]
+    return text
+
+
 def _is_formula(content: str) -> bool:
     return any(c.isalnum() for c in content) and not _WORDS.search(content)
 
@@ -181,10 +202,9 @@ def last_value(text: str) -> str | None:
     text = _CALCULATOR.sub(" ", text)
     formula, end = None, 0
     if "$" in text or "\\(" in text or "\\[" in text:
-        for match in _MATH.finditer(text):
-            content = next(group for group in match.groups() if group is not None)
+        for _, stop, content in formulas(text):
             if _is_formula(content):
-                formula, end = content, match.end()
+                formula, end = content, stop
     if formula is None:
         return last_number(text)
     return last_number(text[end:]) or formula.strip()
@@ -193,7 +213,7 @@ def last_value(text: str) -> str | None:
 def _sentence(text: str) -> str:
     """The first sentence of a text; points and line breaks inside formulas do not end it."""
     text = text.lstrip(" *_:")
-    hidden = _MATH.sub(lambda match: "\0" * len(match.group()), text)
+    hidden = _hidden(text)
     lead = len(hidden) - len(hidden.lstrip())
     end = _SENTENCE_END.search(hidden, lead)
     return text[: end.start() if end else len(text)].strip()
@@ -204,21 +224,20 @@ def _from_sentence(segment: str) -> str | None:
     segment = segment.replace('\\"', '"').strip().strip("*_`\"' ").strip()
     if not segment:
         return None
-    hidden = _MATH.sub(lambda match: "\0" * len(match.group()), segment)
+    hidden = _hidden(segment)
     cut = 0
     for verb in _IS.finditer(hidden):
         if segment[verb.end() :].strip(" .*"):
             cut = verb.end()
     segment = segment[cut:].strip().strip("*").strip()
-    chunks = list(_MATH.finditer(segment))
-    words = [w for w in _WORDS.findall(_MATH.sub(" ", segment)) if w.lower() not in ("and", "percent")]
+    chunks = formulas(segment)
+    words = [w for w in _WORDS.findall(_hidden(segment)) if w.lower() not in ("and", "percent")]
     if not segment.isascii() and "\\" in segment and not chunks and (bare := _BARE.findall(segment)):
         return bare[-1]
     if not words or (cut and not chunks and not re.search(r"\d", segment)):
         return segment
     if chunks:
-        first = next(group for group in chunks[0].groups() if group is not None)
-        return first.strip()
+        return chunks[0][2].strip()
     if re.match(r"[-$(]?\s*\d", segment) and len(words) <= 3:
         return segment
     if "=" not in segment and (number := _LAST_NUMBER.search(segment)):

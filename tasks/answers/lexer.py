@@ -165,7 +165,7 @@ NUMBER_WORDS = {
 }
 # Short words that are text even outside of \text; longer ones are text by their length.
 SHORT_WORDS = frozenset(
-    "cm mm km ft yd mi kg mg lb lbs oz ml mL mph kph km/h sec min hr hrs day yr pts sq cu in. am pm "
+    "cm mm km ft yd mi gm gms kg kgs kms mg lb lbs oz ml mph kph sec min mins secs hr hrs yrs day yr pts sq cu in. am pm "
     "usd rad odd yes no men boy cup way cat dog car box pie bag hat row can set top set pen red "
     "all not none neither both is are the for per inch feet foot if as to of".split()
 )
@@ -175,7 +175,7 @@ KNOWN = (
     | FUNCTIONS.keys() | COMMANDS | TEXTS | MONEY.keys()
 )  # fmt: skip
 
-_GROUP = r"(?:,\\!\s*|\s?\{\s?,\s?\}\s?|\\,|,|\\!|\s(?=\d{3}(?!\d)))"
+_GROUP = r"(?:,\s*\\![\s~]*|\s?\{\s?,\s?\}\s?|\\,|,|\\!|\s(?=\d{3}(?!\d)))"
 _TOKEN = re.compile(
     r"(?P<space>(?:\s|~|\\[,;:!> ]|\\/)+)"
     r"|(?P<repeat>\d*\.\d*\\(?:overline|bar|dot)\s*\{\d+\})"
@@ -189,6 +189,8 @@ _TOKEN = re.compile(
     r"|(?P<op>\*\*|\^|<=|>=|=<|=>|==|!=|<>|\.\.\.|[-+*/_!%()\[\]{}|,;:=<>&'.?\"`$#@])"
 )
 _GLUED = re.compile(r"(or|and)([A-Z])")
+_HALF_DAY = re.compile(r"\s*\b([aApP])\.\s?[mM]\b\.?")
+_EMBEDDED = re.compile(r"([A-Za-z]{1,2})(sqrt|sin|cos|tan|log|ln)")
 _SINGLE = {
     "<=": "<=", ">=": ">=", "=<": "<=", "==": "=", "!=": "!=", "<>": "!=", "=": "=", "<": "<",
     ">": ">", "=>": "=>",
@@ -223,6 +225,8 @@ def tidy(text: str) -> str:
         text = text.translate(UNICODE).translate(_WIDE_DIGITS)
     if "\\" in text:
         text = text.replace("\\(", " ").replace("\\)", " ").replace("\\[", " ").replace("\\]", " ")
+    if ".m" in text or ".M" in text:
+        text = _HALF_DAY.sub(r" \1m", text)
     text = text.strip()
     for _ in range(3):
         before = text
@@ -336,7 +340,7 @@ def _word(value: str, space: str, in_text: bool, add, text: str, place: int) -> 
             add(Token("sym", value, space))
     elif value in FUNCTIONS:
         add(Token("fn", FUNCTIONS[value], space))
-    elif value in ("sqrt", "binom", "frac"):
+    elif value in ("sqrt", "binom", "frac") or value in ("bar", "hat", "vec") and text[place : place + 1] == "{":
         add(Token("cmd", value, space))
     elif lower in ("pi", "infinity", "infty", "inf", "oo"):
         add(Token("const", "pi" if lower == "pi" else "oo", space))
@@ -348,6 +352,9 @@ def _word(value: str, space: str, in_text: bool, add, text: str, place: int) -> 
         add(Token("rel", "in", space))
     elif lower == "mod":
         add(Token("mod", "mod", space))
+    elif text[place : place + 1] == "(" and (embedded := _EMBEDDED.fullmatch(value)):  # 2xsqrt(5)
+        _word(embedded.group(1), space, False, add, text, place)
+        _word(embedded.group(2), "", False, add, text, place)
     elif lower in NUMBER_WORDS or lower in SHORT_WORDS or len(value) > 3 or value in DEGREE_WORDS:
         for name in ("sin", "cos", "tan", "log", "ln"):
             if value.startswith(name) and len(value) == len(name) + 1:

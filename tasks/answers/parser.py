@@ -434,9 +434,11 @@ class Parser:
     def signed(self) -> Node:
         if self.accept("-"):
             self.deeper()
-            node = Node("neg", (self.signed(),))
+            node = self.signed()
             self.depth -= 1
-            return node
+            if node.op in ("deg", "percent"):  # the sign belongs to the number: (-5) degrees
+                return Node(node.op, (Node("neg", node.args),))
+            return Node("neg", (node,))
         if self.accept("+"):
             self.deeper()
             node = self.signed()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import tasks
-from tasks import rewards
+from bench.sources import reward_function
 from tasks.contract import check_task
 
 PAGE = (Path(__file__).parents[2] / "docs/tasks.md").read_text()
@@ -48,9 +48,9 @@ def test_the_plugin_task_keeps_the_contract(code):
 
 
 def test_the_plugin_reward(code):
-    reward = rewards.load(f"{code}/my_reward.py:short_and_right")
+    reward = reward_function(f"{code}/my_reward.py:short_and_right")
     task = tasks.get(f"{code}/my_task.py:Capitals")
     peru = task.examples("test")[0]
     texts = ["Lima", "Lima" + " " * 996, "Lima" * 5000, "Rome"]
-    values = [reward(peru, t, g) for t, g in zip(texts, task.grade(peru, texts), strict=True)]
+    values = [reward(peru, t, g, 0) for t, g in zip(texts, task.grade(peru, texts), strict=True)]
     assert values == pytest.approx([0.999, 0.75, 0.5, 0.0])

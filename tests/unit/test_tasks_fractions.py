@@ -19,7 +19,9 @@ PINNED = {
 
 
 def answer(prompt: str) -> Fraction:
-    a, b, sign, c, d = re.fullmatch(r"(\d+)/(\d+)([+-])(\d+)/(\d+)=\?", prompt).groups()
+    found = re.fullmatch(r"(\d+)/(\d+)([+-])(\d+)/(\d+)=\?", prompt)
+    assert found
+    a, b, sign, c, d = found.groups()
     return Fraction(int(a), int(b)) + int(sign + "1") * Fraction(int(c), int(d))
 
 
@@ -55,6 +57,7 @@ def test_gold_answers_are_limited_right_and_in_the_asked_form():
     solved = [e for e in TASK.examples("train") if e.solution]
     assert solved == list(TASK.examples("train"))[:128]
     for example in solved:
+        assert example.solution
         work, _, boxed = example.solution.partition("\\boxed")
         terms = work.split("=")
         assert all(value(term) == answer(example.prompt) for term in terms[1:])
@@ -91,7 +94,7 @@ def test_web_writes_equal_answers_in_many_ways(web):
 
 
 def test_tokenizer_and_length(web):
-    words, pattern = set(TASK.vocabulary()), re.compile(TASK.word_pattern)
+    words, pattern = set(TASK.vocabulary()), re.compile(TASK.word_pattern or "")
     texts = [text for pair in web for text in pair]
     texts += [e.prompt for s in TASK.splits for e in TASK.examples(s)]
     assert {word for text in texts for word in pattern.findall(text)} == words

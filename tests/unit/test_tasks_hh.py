@@ -12,8 +12,6 @@ from pydantic import ValidationError
 import tasks
 from tasks import TaskError, judges
 
-from .test_tasks_files import DATA
-
 TALK = "\n\nHuman: Hi.\n\nAssistant: Hello.\n\nHuman: How are you?\n\nAssistant:"
 
 
@@ -95,25 +93,32 @@ def test_a_judge_is_required_and_checked(folder, tmp_path):
         tasks.get("hh", subset="harmful")
 
 
-@pytest.fixture
-def server():
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        assert isinstance(self.server, Server)
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append((self.path, self.headers["Authorization"], body))
+        said = self.server.answers.pop(0)
+        self.send_response(200)
+        self.end_headers()
+        choices = {"choices": [{"message": {"content": said}}]}
+        self.wfile.write(json.dumps(choices if said is not None else {}).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(HTTPServer):
     """An OpenAI-compatible address that answers from a list and keeps what it was asked."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self.server.asked.append((self.path, self.headers["Authorization"], body))
-            said = self.server.answers.pop(0)
-            self.send_response(200)
-            self.end_headers()
-            choices = {"choices": [{"message": {"content": said}}]}
-            self.wfile.write(json.dumps(choices if said is not None else {}).encode())
+    def __init__(self):
+        self.asked, self.answers = [], []
+        super().__init__(("127.0.0.1", 0), Handler)
 
-        def log_message(self, *_):
-            pass
 
-    http = HTTPServer(("127.0.0.1", 0), Handler)
-    http.asked, http.answers = [], []
+@pytest.fixture
+def server():
+    http = Server()
     thread = threading.Thread(target=http.serve_forever, daemon=True)
     thread.start()
     yield http
@@ -172,9 +177,8 @@ def test_reward_model(tmp_path):
     assert same == 0
 
 
-@pytest.mark.skipif(not (DATA / "hh_rlhf").is_dir(), reason=f"no HH in {DATA}")
-def test_real_hh(longer):
-    task = tasks.get("hh", data_dir=DATA, judge=longer)
+def test_real_hh(longer, data_dir):
+    task = tasks.get("hh", data_dir=data_dir, judge=longer)
     examples = task.examples("test")
     assert len(examples) == 2301 and len(task.broken("test")) == 11
     assert all(e.prompt.startswith("Human:") and e.prompt.endswith("Assistant:") for e in examples)
