@@ -119,6 +119,8 @@ def check(answer: str, gold: str, options: Options | None = None, **named: Any) 
     left, right = _read(answer, USUAL), _read(gold, USUAL)
     if left.tokens == right.tokens and left.tokens and left.tokens[0][1]:
         return Verdict(True, "ok", "string", answer)
+    if chosen.choices and (letter := _choice(left, right)) is not None:
+        return Verdict(letter, "ok" if letter else "wrong", "choice", answer)
     if left.failure == "limit" or right.failure == "limit":
         return Verdict(False, "limit", "parse", answer)
     if right.failure:
@@ -126,6 +128,28 @@ def check(answer: str, gold: str, options: Options | None = None, **named: Any) 
     if left.failure:
         return Verdict(False, "unparsable_answer", "parse", answer)
     return _compare(answer, left, gold, right, chosen)
+
+
+def _choice(one: Reading, two: Reading) -> bool | None:
+    """Where one side is a letter and the other a letter with its text ("(C) 12"): are they equal?"""
+    first, second = _letter(one.tokens), _letter(two.tokens)
+    if first is None or second is None or first[1] == second[1]:
+        return None
+    return first[0] == second[0]
+
+
+def _letter(tokens: tuple[tuple[str, str], ...]) -> tuple[str, bool] | None:
+    """(letter, whether it stands alone) of `C`, `(C)`, `(C) 12`, `C. 12`; else None."""
+    values = [value for _, value in tokens[:4]]
+    if values[:1] == ["("] and values[2:3] == [")"]:
+        letter, rest = values[1], len(tokens) - 3
+    elif len(tokens) == 1 or len(tokens) > 2 and values[1] in (")", ".", ":"):
+        letter, rest = values[0], len(tokens) - 2
+    else:
+        return None
+    if len(letter) != 1 or letter not in "ABCDEFGHIJ":
+        return None
+    return letter, rest <= 0
 
 
 def _alternatives(text: str, first: Reading, other: str, options: Options) -> list[Reading]:
