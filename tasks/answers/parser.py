@@ -735,9 +735,11 @@ class Parser:
             if (
                 top.op == bottom.op == "num"
                 and top.args[0].denominator == bottom.args[0].denominator == 1
-                and 0 <= top.args[0] < bottom.args[0]
+                and bottom.args[0]
             ):
-                return Node("mixed", (whole, top, bottom))
+                if top.args[0] < bottom.args[0]:
+                    return Node("mixed", (whole, top, bottom))
+                raise AnswerError("a mixed number whose fraction is not proper")
             self.place, self.tokens = start, kept
         elif kind == "num" and self.kind(1) == "/" and self.kind(2) == "num":
             top, bottom = self.tokens[self.place], self.tokens[self.place + 2]
