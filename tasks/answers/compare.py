@@ -34,7 +34,7 @@ _UNITS = (
     "l liter liters litre litres", "ml milliliter milliliters millilitre", "gallon gallons gal",
     "quart quarts", "pint pints", "cup cups",
     "dollar dollars usd buck bucks", "cent cents", "euro euros eur", "rupee rupees",
-    "mph", "kph", "degree degrees deg", "radian radians rad", "am", "pm", "acre acres",
+    "degree degrees deg", "radian radians rad", "am", "pm", "acre acres",
     "percent", "hz", "joule joules j", "newton newtons n", "watt watts w", "volt volts v",
 )  # fmt: skip
 UNITS = {word: words.split()[0] for words in _UNITS for word in words.split()}
@@ -44,6 +44,7 @@ _UNIT_TOKEN = re.compile(r"[a-z]+|\^\s*\{?\s*-?\s*\d+\s*\}?|/")
 def unit_key(words: str) -> tuple[tuple[str, int], ...] | None:
     """A unit as (name, power) pairs, None where a word is not a known unit."""
     text = words.lower().replace(".", "").replace("$", "").strip()
+    text = text.replace("mph", "mile/hour").replace("kph", "km/hour").replace("kmh", "km/hour")
     powers: dict[str, int] = {}
     sign, factor, last = 1, 1, ""
     for token in _UNIT_TOKEN.findall(text):
@@ -328,6 +329,9 @@ class Comparison:
                 return self.same(left[1], right[1])
             return self.equations(one, two)
         if left and right:
+            if left[0] is right[0] is None:  # 0.56 = 56%
+                pairs = zip(one.args[1][::-1], two.args[1][::-1], strict=False)
+                return all(self.same(a, b) for a, b in pairs)
             return self.same(left[1], right[1])
         if one.op == two.op == "rel":
             if _is_equation(one) and _is_equation(two):
@@ -340,9 +344,6 @@ class Comparison:
         if left or right:
             relation, other = (left, two) if one.op == "rel" else (right, one)
             assert relation is not None
-            whole = one if one.op == "rel" else two
-            if relation[0] is None and len(whole.args[1]) == 2 and "~" not in whole.args[0]:
-                return all(self.same(side, other) for side in whole.args[1])  # 0.56 = 56%
             return self.same(relation[1], other)
         relation, other = (one, two) if one.op == "rel" else (two, one)
         if relation.args[0] == ("=",) and other.op == "sym":  # "x = n" beside n
@@ -859,13 +860,15 @@ def _is_number_set(node: Node) -> bool:
 
 def _decimal(node: Node) -> tuple[Fraction, int] | None:
     """Value and decimals of a literal decimal (with sign, percent or degrees)."""
-    sign = 1
-    while node.op in ("neg", "deg"):
+    sign, shift = 1, 0
+    while node.op in ("neg", "deg", "percent"):
         if node.op == "neg":
             sign = -sign
+        elif node.op == "percent":
+            shift += 2
         node = node.args[0]
-    if node.op == "num" and node.args[1]:
-        return sign * node.args[0], node.args[1]
+    if node.op == "num" and (node.args[1] or shift):
+        return sign * node.args[0] / 10**shift, node.args[1] + shift
     return None
 
 

@@ -52,7 +52,7 @@ UNICODE = str.maketrans(
         "，": ", ", "、": ", ", "；": ";", "：": ":", "（": "(", "）": ")", "［": "[", "］": "]",
         "｛": "{", "｝": "}", "＝": "=", "＋": "+", "．": ".", "。": ".", "％": "%", "＜": "<",
         "＞": ">", "…": r"\dots ", "→": r"\to ", "⇒": r"\implies ", "∠": r"\angle ",
-        "△": r"\triangle ", "£": r"\pounds ", "€": r"\euro ", "¥": r"\yen ", "¢": r"\cent ",
+        "△": r"\triangle ", "£": r"\pounds ", "€": r"\euro ", "¥": r"\yen ", "¢": r"\cent ", "₹": r"\rupee ", "＄": r"\$",
         "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}",
         "¾": r"\frac{3}{4}", "⅕": r"\frac{1}{5}", "⅖": r"\frac{2}{5}", "⅗": r"\frac{3}{5}",
         "⅘": r"\frac{4}{5}", "⅙": r"\frac{1}{6}", "⅚": r"\frac{5}{6}", "⅛": r"\frac{1}{8}",
@@ -144,7 +144,7 @@ TEXTS = frozenset(
     "text mbox hbox textbf textit textrm textnormal textsf texttt textup emph textsc mathrm "
     "operatorname textsl".split()
 )
-MONEY = {"pounds": "pound", "euro": "euro", "yen": "yen", "cent": "cent", "dollar": "dollar"}
+MONEY = {"pounds": "pound", "euro": "euro", "yen": "yen", "cent": "cent", "dollar": "dollar", "rupee": "rupee"}
 MATRICES = frozenset(
     f"{kind}{star}"
     for kind in ("matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix", "array")
@@ -167,7 +167,7 @@ NUMBER_WORDS = {
 SHORT_WORDS = frozenset(
     "cm mm km ft yd mi gm gms kg kgs kms mg lb lbs oz ml mph kph sec min mins secs hr hrs yrs day yr pts sq cu in. am pm "
     "usd rad odd yes no men boy cup way cat dog car box pie bag hat row can set top set pen red "
-    "all not none neither both is are the for per inch feet foot if as to of".split()
+    "all not none neither both is are the for per inch feet foot if as to of rs inr eur gbp dne".split()
 )
 
 KNOWN = (

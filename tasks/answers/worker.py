@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import select
 import signal
-import struct
 import subprocess
-import sys
 import threading
 import time
-from typing import IO, Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from tasks.answers import pipes
 from tasks.answers.algebra import Value
 
 START_SECONDS = 60.0  # to import sympy on a machine that is busy
@@ -28,54 +26,26 @@ MEMORY = 400 << 20  # bytes that a computation may take beyond what the server h
 REQUESTS_PER_CHILD = 2_000
 
 Outcome = Literal["proved", "disproved", "open", "timeout", "limit"]
-_HEADER = struct.Struct("!I")
-
-
-class Reply(NamedTuple):
-    outcome: Outcome
-
-
-def _send(file: IO[bytes], message: Any) -> None:
-    data = pickle.dumps(message)
-    file.write(_HEADER.pack(len(data)) + data)
-    file.flush()
-
-
-def _receive(file: IO[bytes]) -> Any:
-    """The next message; EOFError at the end of the stream."""
-    header = file.read(_HEADER.size)
-    if len(header) < _HEADER.size:
-        raise EOFError
-    (size,) = _HEADER.unpack(header)
-    data = file.read(size)
-    if len(data) < size:
-        raise EOFError
-    return pickle.loads(data)
-
-
 # In the server process
 
 
 def serve() -> None:
     """Answers requests (one, two, seconds) from standard input until it closes."""
-    requests, replies = os.fdopen(os.dup(0), "rb", 0), os.fdopen(os.dup(1), "wb", 0)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)  # nothing a computation prints may enter the protocol
-    os.dup2(null, 1)
+    requests, replies = pipes.standard_streams()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the owner
     from tasks.answers import symbolic
 
     child = _Child(symbolic.is_zero)
-    _send(replies, "ready")
+    pipes.send(replies, "ready")
     served = 0
     try:
         while True:
-            one, two, seconds = _receive(requests)
+            one, two, seconds = pipes.receive(requests)
             if served >= REQUESTS_PER_CHILD:
                 child.kill()
                 served = 0
             served += 1
-            _send(replies, child.ask(one, two, seconds))
+            pipes.send(replies, child.ask(one, two, seconds))
     except (EOFError, BrokenPipeError):
         child.kill()
 
@@ -98,7 +68,7 @@ class _Child:
             with os.fdopen(down_read, "rb", 0) as requests, os.fdopen(up_write, "wb", 0) as replies:
                 with contextlib.suppress(EOFError, BrokenPipeError):
                     while True:
-                        _send(replies, self.answer(*_receive(requests)))
+                        pipes.send(replies, self.answer(*pipes.receive(requests)))
             os._exit(0)
         os.close(down_read)
         os.close(up_write)
@@ -117,10 +87,10 @@ class _Child:
         if not self.pid:
             self.start()
         try:
-            _send(self.requests, (one, two))
+            pipes.send(self.requests, (one, two))
             ready, _, _ = select.select([self.replies], [], [], seconds)
             if ready:
-                return _receive(self.replies)
+                return pipes.receive(self.replies)
         except (EOFError, BrokenPipeError):
             self.kill()
             return "limit"
@@ -160,17 +130,7 @@ class Worker:
 
     def start(self) -> None:
         """Starts the server and waits until sympy is imported."""
-        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path or os.getcwd() for path in sys.path))
-        code = "from tasks.answers.worker import serve; serve()"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            bufsize=0,
-            start_new_session=True,
-        )
+        self.process = pipes.start("tasks.answers.worker")
         if self._reply(START_SECONDS) != "ready":
             self.stop()
             raise RuntimeError("the computer algebra worker did not start")
@@ -179,7 +139,7 @@ class Worker:
         """The next message, None if none comes in time."""
         assert self.process is not None and self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], seconds)
-        return _receive(self.process.stdout) if ready else None
+        return pipes.receive(self.process.stdout) if ready else None
 
     def ask(self, one: Value, two: Value, seconds: float) -> Outcome:
         """Whether two values are equal; at most `seconds` of computation."""
@@ -189,7 +149,7 @@ class Worker:
                     if self.process is None or self.process.poll() is not None:
                         self.start()
                     assert self.process is not None and self.process.stdin is not None
-                    _send(self.process.stdin, (one, two, seconds))
+                    pipes.send(self.process.stdin, (one, two, seconds))
                     reply = self._reply(seconds + 5.0)
                     if reply is not None:
                         return reply
@@ -204,12 +164,7 @@ class Worker:
 
     def stop(self) -> None:
         if self.process is not None:
-            self.process.kill()
-            for pipe in (self.process.stdin, self.process.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(OSError):
-                        pipe.close()
-            self.process.wait()
+            pipes.stop(self.process)
             self.process = None
 
 
