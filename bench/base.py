@@ -32,7 +32,7 @@ from .policy import Policy
 from .rows import pad
 
 Progress = Callable[[int, int, str], None]  # done, total, what
-FORMAT = 2  # enters the cache key: raise it when building changes
+FORMAT = 3  # enters the cache key: raise it when building changes
 
 
 def base_id(model: Model, task: Task) -> str:
@@ -149,24 +149,21 @@ def build(
 def _pretrain(
     policy: Policy, model: Model, task: Task, progress: Progress | None
 ) -> tuple[int, float]:
-    """Token mean NLL of the responses, AdamW, linear warm-up and decay to zero."""
+    """Token mean NLL of prompts and responses, AdamW, linear warm-up and decay to zero. (On
+    responses alone the base learns to guess before it learns to reason: docs/decisions.md.)"""
     plan = model.pretrain
     optimizer = torch.optim.AdamW(
         policy.parameters(), lr=plan.lr, betas=(0.9, 0.95), weight_decay=0.0
     )
     texts = task.corpus(plan.seed)
+    start = policy.tokenizer.bos_token_id  # which `encode_prompt` begins with
     tokens, mean = 0, float("nan")
     warmup = max(1, plan.steps // 20)
     for step in range(plan.steps):
         optimizer.param_groups[0]["lr"] = plan.lr * min((step + 1) / warmup, 1 - step / plan.steps)
-        prompts, responses = zip(*islice(texts, plan.batch), strict=True)
+        batch = [_text(policy, plan.length, *pair) for pair in islice(texts, plan.batch)]
         rows = pad(
-            [policy.encode_prompt(p)[-plan.length :] for p in prompts],
-            range(plan.batch),
-            [policy.encode_response(r)[: plan.length] for r in responses],
-            [1.0] * plan.batch,
-            policy.pad_id,
-            policy.device,
+            [[start]], [0] * plan.batch, batch, [1.0] * plan.batch, policy.pad_id, policy.device
         )
         logp_NT, _ = policy.score(rows)
         loss = -logp_NT.sum() / rows.mask_NT.sum()
@@ -179,6 +176,11 @@ def _pretrain(
         if progress:
             progress(step + 1, plan.steps, "base model")
     return tokens, mean
+
+
+def _text(policy: Policy, length: int, prompt: str, response: str) -> list[int]:
+    """Token ids of both parts, each cut to `length`, without the start token."""
+    return policy.encode_prompt(prompt)[1:][-length:] + policy.encode_response(response)[:length]
 
 
 def base_digest(where: Path | str) -> str:

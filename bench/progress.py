@@ -84,7 +84,8 @@ def show_plan(
             f"expected: {human(cost.tokens_sampled)} tokens generated, "
             f"{human(cost.tokens_trained)} trained, "
             f"{human(cost.flops + cost.flops_evaluate, 'FLOP')}, "
-            f"{human(cost.memory, 'B')} a worker, {human(cost.disk, 'B')} on disk, about {clock(cost.seconds)}"
+            f"{human(cost.memory, 'B')} a worker, {human(cost.disk, 'B')} on disk, "
+            f"about {clock(cost.seconds)}"
         )
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def forest(results: Results, split: str | None = None, control: str | None = None) -> list[Plot]:
     """Paired differences of avg@K against the control, best first."""
-    control = control or compare.default_control(results)
+    control = control or results.control
     pairs = compare.against(results.methods, control) if control else []
     made = compare.table(compare.family(results, pairs, "avg", split) if pairs else [])
     made = made[made["difference"].notna()]

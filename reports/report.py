@@ -99,7 +99,7 @@ def context(
         "counted": len(scores.counted(results)),
         "seeds": sorted({int(s) for s in results.runs["seed"]}),
         "split": scores.headline_split(results) if len(results.evals) else "test",
-        "control": compare.default_control(results),
+        "control": results.control,
         "verdicts": found,
         "summary": verdicts.summary(results, found),
         "limits": verdicts.limits(results),

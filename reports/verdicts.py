@@ -37,7 +37,7 @@ class Verdict:
 
 def verdicts(results: Results, split: str | None = None, control: str | None = None) -> list[Verdict]:
     """Every method against the control, largest difference first."""
-    control = control or compare.default_control(results)
+    control = control or results.control
     pairs = compare.against(results.methods, control) if control else []
     made = compare.family(results, pairs, "avg", split) if pairs else []
     several = results.runs["task"].nunique() > 1
