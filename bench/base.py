@@ -32,7 +32,7 @@ from .policy import Policy
 from .rows import pad
 
 Progress = Callable[[int, int, str], None]  # done, total, what
-FORMAT = 3  # enters the cache key: raise it when building changes
+FORMAT = 4  # enters the cache key: raise it when building changes
 
 
 def base_id(model: Model, task: Task) -> str:
@@ -149,7 +149,7 @@ def build(
 def _pretrain(
     policy: Policy, model: Model, task: Task, progress: Progress | None
 ) -> tuple[int, float]:
-    """Token mean NLL of prompts and responses, AdamW, linear warm-up and decay to zero. (On
+    """Token mean NLL of prompts and responses, AdamW, linear decay to zero. (On
     responses alone the base learns to guess before it learns to reason: docs/decisions.md.)"""
     plan = model.pretrain
     optimizer = torch.optim.AdamW(
@@ -158,9 +158,8 @@ def _pretrain(
     texts = task.corpus(plan.seed)
     start = policy.tokenizer.bos_token_id  # which `encode_prompt` begins with
     tokens, mean = 0, float("nan")
-    warmup = max(1, plan.steps // 20)
     for step in range(plan.steps):
-        optimizer.param_groups[0]["lr"] = plan.lr * min((step + 1) / warmup, 1 - step / plan.steps)
+        optimizer.param_groups[0]["lr"] = plan.lr * (1 - step / plan.steps)
         batch = [_text(policy, plan.length, *pair) for pair in islice(texts, plan.batch)]
         rows = pad(
             [[start]], [0] * plan.batch, batch, [1.0] * plan.batch, policy.pad_id, policy.device
