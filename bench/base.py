@@ -15,7 +15,13 @@ from typing import Any
 import torch
 import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from tasks import Task, content_id
 
@@ -65,7 +71,9 @@ def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
     transformers.utils.logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, revision=model.revision or "main")
-        network = AutoModelForCausalLM.from_pretrained(where, revision=model.revision or "main", dtype=dtype)
+        network: Any = AutoModelForCausalLM.from_pretrained(
+            where, revision=model.revision or "main", dtype=dtype
+        )
     except (OSError, ValueError) as error:
         raise ConfigError(f"model.path = {str(where)!r}: cannot be loaded: {error}") from error
     return Policy(network.to(device), tokenizer)
@@ -83,7 +91,9 @@ def build_tokenizer(model: Model, task: Task) -> PreTrainedTokenizerFast:
     special = {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
     if task.word_pattern:
         words = [*special.values(), *task.vocabulary()]
-        tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+        tokenizer = Tokenizer(
+            models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>")
+        )
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(task.word_pattern), "isolated")
         tokenizer.decoder = decoders.Fuse()
     else:
@@ -91,27 +101,42 @@ def build_tokenizer(model: Model, task: Task) -> PreTrainedTokenizerFast:
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=model.vocabulary, special_tokens=list(special.values()), show_progress=False,
+            vocab_size=model.vocabulary,
+            special_tokens=list(special.values()),
+            show_progress=False,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        )  # fmt: skip
+        )
         texts = (f"{p}{r}" for p, r in islice(task.corpus(model.pretrain.seed), 2000))
         tokenizer.train_from_iterator(texts, trainer)
     start = tokenizer.token_to_id("<s>")
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", start)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", start)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special
+    )
 
 
-def build(model: Model, task: Task, progress: Progress | None = None) -> tuple[Policy, dict[str, Any]]:
+def build(
+    model: Model, task: Task, progress: Progress | None = None
+) -> tuple[Policy, dict[str, Any]]:
     """A Llama of the given shape, trained on the corpus to write responses to prompts. (Llama and
     not Qwen2: transformers 5 replaces a Qwen2 model's own tokenizer silently.)"""
     started = time.perf_counter()
-    tokenizer = build_tokenizer(model, task)
+    tokenizer: Any = build_tokenizer(model, task)
     shape = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=model.hidden, intermediate_size=model.intermediate,
-        num_hidden_layers=model.layers, num_attention_heads=model.heads, num_key_value_heads=model.heads,
-        max_position_embeddings=model.positions, tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=model.hidden,
+        intermediate_size=model.intermediate,
+        num_hidden_layers=model.layers,
+        num_attention_heads=model.heads,
+        num_key_value_heads=model.heads,
+        max_position_embeddings=model.positions,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.key(model.pretrain.seed, "init") % 2**63)
         policy = Policy(LlamaForCausalLM(shape), tokenizer)
@@ -121,10 +146,14 @@ def build(model: Model, task: Task, progress: Progress | None = None) -> tuple[P
     return policy, {**facts, "parameters": sum(p.numel() for p in policy.model.parameters())}
 
 
-def _pretrain(policy: Policy, model: Model, task: Task, progress: Progress | None) -> tuple[int, float]:
+def _pretrain(
+    policy: Policy, model: Model, task: Task, progress: Progress | None
+) -> tuple[int, float]:
     """Token mean NLL of the responses, AdamW, linear warm-up and decay to zero."""
     plan = model.pretrain
-    optimizer = torch.optim.AdamW(policy.parameters(), lr=plan.lr, betas=(0.9, 0.95), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        policy.parameters(), lr=plan.lr, betas=(0.9, 0.95), weight_decay=0.0
+    )
     texts = task.corpus(plan.seed)
     tokens, mean = 0, float("nan")
     warmup = max(1, plan.steps // 20)
@@ -132,9 +161,13 @@ def _pretrain(policy: Policy, model: Model, task: Task, progress: Progress | Non
         optimizer.param_groups[0]["lr"] = plan.lr * min((step + 1) / warmup, 1 - step / plan.steps)
         prompts, responses = zip(*islice(texts, plan.batch), strict=True)
         rows = pad(
-            [policy.encode_prompt(p)[-plan.length:] for p in prompts], range(plan.batch),
-            [policy.encode_response(r)[: plan.length] for r in responses], [1.0] * plan.batch, policy.pad_id, policy.device,
-        )  # fmt: skip
+            [policy.encode_prompt(p)[-plan.length :] for p in prompts],
+            range(plan.batch),
+            [policy.encode_response(r)[: plan.length] for r in responses],
+            [1.0] * plan.batch,
+            policy.pad_id,
+            policy.device,
+        )
         logp_NT, _ = policy.score(rows)
         loss = -logp_NT.sum() / rows.mask_NT.sum()
         loss.backward()

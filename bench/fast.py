@@ -46,7 +46,8 @@ class LlamaBackbone:
             and config.hidden_act == "silu"
             and not getattr(config, "mlp_bias", False)
             and not (config.model_type == "llama" and config.attention_bias)  # o_proj has one too
-            and set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+            and set(getattr(config, "layer_types", None) or ["full_attention"])
+            == {"full_attention"}
         )
 
     def __init__(self, model: Any):
@@ -78,8 +79,13 @@ class LlamaBackbone:
     def select(self, cache: FastCache, rows: Tensor) -> FastCache:
         """The cache of the given rows; rows may be repeated."""
         L = cache.used
-        layers = [KV(kv.key[:, :, :L].index_select(0, rows), kv.value[:, :, :L].index_select(0, rows)) for kv in cache.layers]  # fmt: skip
-        return FastCache(layers, cache.weights, cache.bias_NL[rows, :L], L, cache.position_N[rows], cache.padded)
+        layers = [
+            KV(kv.key[:, :, :L].index_select(0, rows), kv.value[:, :, :L].index_select(0, rows))
+            for kv in cache.layers
+        ]
+        return FastCache(
+            layers, cache.weights, cache.bias_NL[rows, :L], L, cache.position_N[rows], cache.padded
+        )
 
     def extend(self, ids_NS: Tensor, mask_NS: Tensor, cache: FastCache) -> Tensor:
         """Hidden states (N, S, D) of further tokens, zero where masked; the cache grows by them."""
@@ -98,7 +104,9 @@ class LlamaBackbone:
         x_MD = self.model.model.embed_tokens(ids_NS.flatten()[at_M])
         cos, sin = self._cos_sin(position_NS.flatten()[at_M], x_MD)
         added = torch.zeros(N, S, dtype=cache.bias_NL.dtype, device=ids_NS.device)
-        cache.bias_NL = torch.cat([cache.bias_NL[:, :L], added.masked_fill(~mask_NS, _lowest(added))], 1)
+        cache.bias_NL = torch.cat(
+            [cache.bias_NL[:, :L], added.masked_fill(~mask_NS, _lowest(added))], 1
+        )
         cache.used = L + S
         causal = not cache.padded and L == 0
         bias = None if causal else self._causal_bias(cache.bias_NL, L, S)
@@ -109,13 +117,23 @@ class LlamaBackbone:
             whole = part_MHK.new_zeros(N * S, *part_MHK.shape[1:]).index_copy(0, at_M, part_MHK)
             return whole.view(N, S, -1, K).transpose(1, 2)
 
-        for layer, kv, (qkv, qkv_bias, gate_up) in zip(self.model.model.layers, cache.layers, cache.weights, strict=True):
-            heads_MHK = F.linear(_norm(x_MD, layer.input_layernorm.weight, self.eps), qkv, qkv_bias).view(-1, H + 2 * J, K)
+        for layer, kv, (qkv, qkv_bias, gate_up) in zip(
+            self.model.model.layers, cache.layers, cache.weights, strict=True
+        ):
+            heads_MHK = F.linear(
+                _norm(x_MD, layer.input_layernorm.weight, self.eps), qkv, qkv_bias
+            ).view(-1, H + 2 * J, K)
             turned_MHK = _rotate(heads_MHK[:, : H + J], cos, sin)
-            query, key, value = spread(turned_MHK[:, :H]), spread(turned_MHK[:, H:]), spread(heads_MHK[:, H + J :])
+            query, key, value = (
+                spread(turned_MHK[:, :H]),
+                spread(turned_MHK[:, H:]),
+                spread(heads_MHK[:, H + J :]),
+            )
             kv.key = torch.cat([kv.key[:, :, :L], key], 2) if L else key
             kv.value = torch.cat([kv.value[:, :, :L], value], 2) if L else value
-            mixed = F.scaled_dot_product_attention(query, kv.key, kv.value, bias, is_causal=causal, enable_gqa=H != J)
+            mixed = F.scaled_dot_product_attention(
+                query, kv.key, kv.value, bias, is_causal=causal, enable_gqa=H != J
+            )
             mixed_MD = mixed.transpose(1, 2).reshape(N * S, H * K)
             mixed_MD = mixed_MD if len(at_M) == N * S else mixed_MD.index_select(0, at_M)
             x_MD = self._rest(layer, gate_up, x_MD, mixed_MD)
@@ -135,8 +153,12 @@ class LlamaBackbone:
         cache.position_N = cache.position_N + 1
         cache.used = L + 1
         bias = cache.bias_NL[:, None, None, : L + 1] if cache.padded else None
-        for layer, kv, (qkv, qkv_bias, gate_up) in zip(self.model.model.layers, cache.layers, cache.weights, strict=True):
-            heads_NHK = F.linear(_norm(x_ND, layer.input_layernorm.weight, self.eps), qkv, qkv_bias).view(N, H + 2 * J, K)
+        for layer, kv, (qkv, qkv_bias, gate_up) in zip(
+            self.model.model.layers, cache.layers, cache.weights, strict=True
+        ):
+            heads_NHK = F.linear(
+                _norm(x_ND, layer.input_layernorm.weight, self.eps), qkv, qkv_bias
+            ).view(N, H + 2 * J, K)
             turned_NHK = _rotate(heads_NHK[:, : H + J], cos, sin)
             kv.key[:, :, L], kv.value[:, :, L] = turned_NHK[:, H:], heads_NHK[:, H + J :]
             query = (turned_NHK[:, :H] * K**-0.5).reshape(N, J, H // J, K)
@@ -149,7 +171,9 @@ class LlamaBackbone:
     def _rest(self, layer: Any, gate_up: Tensor, x: Tensor, mixed: Tensor) -> Tensor:
         """What follows attention in a layer."""
         x = x + F.linear(mixed, layer.self_attn.o_proj.weight)
-        gate, up = F.linear(_norm(x, layer.post_attention_layernorm.weight, self.eps), gate_up).chunk(2, -1)
+        gate, up = F.linear(
+            _norm(x, layer.post_attention_layernorm.weight, self.eps), gate_up
+        ).chunk(2, -1)
         return x + F.linear(F.silu(gate) * up, layer.mlp.down_proj.weight)
 
     def _causal_bias(self, bias_NL: Tensor, L: int, S: int) -> Tensor:
@@ -162,7 +186,11 @@ class LlamaBackbone:
 
     def _cos_sin(self, position_M: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Rotations (M, 1, K) of the given positions."""
-        if self._rotary is None or self._rotary[0].dtype != like.dtype or self._rotary[0].device != like.device:  # fmt: skip
+        if (
+            self._rotary is None
+            or self._rotary[0].dtype != like.dtype
+            or self._rotary[0].device != like.device
+        ):
             positions = torch.arange(self.model.config.max_position_embeddings, device=like.device)
             cos, sin = self.model.model.rotary_emb(like, positions[None])
             self._rotary = cos[0], sin[0]

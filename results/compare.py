@@ -87,32 +87,33 @@ def all_pairs(methods: Iterable[str]) -> list[tuple[str, str]]:
     return list(itertools.combinations(methods, 2))
 
 
-def default_control(results: Results) -> str | None:
-    """grpo where it is among the methods, else the first; None where there is no method."""
-    methods = results.methods
-    return "grpo" if "grpo" in methods else methods[0] if methods else None
-
-
 def family(
     results: Results,
     pairs: Iterable[tuple[str, str]],
-    metric: str = "avg",
+    metric: str | None = None,
     split: str | None = None,
     *,
     reading: scores.Reading = "correct",
     at: scores.At = "last",
-    delta: float = DELTA,
+    delta: float | None = None,
     alpha: float = ALPHA,
 ) -> list[Comparison]:
     """Compare each pair on each task; Holm's adjustment is over all of them, for the differences
     and for the equivalence tests alike. The pairs are the declared family: pass all that you look
-    at."""
+    at.
+
+    Args:
+        metric: avg (avg@K), greedy, pass@k, maj, maj@k; None: avg where answers were sampled.
+        delta: margin of equivalence; None: the suite's.
+    """
     pairs = list(pairs)
     unknown = {m for pair in pairs for m in pair} - set(results.methods)
     if unknown:
         there = ", ".join(results.methods) or "none"
         raise KeyError(f"no method {', '.join(sorted(unknown))}; there are {there}")
     split = split or scores.headline_split(results)
+    metric = metric or scores.headline_metric(results)
+    delta = results.margin if delta is None else delta
     frame = scores.metric_scores(results, metric, split, reading, at)
     tasks = [str(t) for t in sorted(results.runs["task"].unique())]
     made = [_compare(frame, a, b, t, split, metric, delta, alpha) for t in tasks for a, b in pairs]
@@ -135,7 +136,7 @@ def compare(
     results: Results,
     a: str,
     b: str,
-    metric: str = "avg",
+    metric: str | None = None,
     split: str | None = None,
     **options: object,
 ) -> Comparison:
@@ -166,24 +167,24 @@ def _compare(
     notes = []
     if len(questions) == 0:
         missing = " and ".join(m for m, x in ((a, left), (b, right)) if x.empty) or f"{a} and {b}"
-        none = stats.paired_difference([float("nan")], [float("nan")], delta)
-        wide, difference = stats.two_way_interval([[float("nan")]]), replace(none, seeds=(0, 0))
+        nothing = stats.paired_difference([float("nan")])
+        wide, difference = stats.two_way_interval([[float("nan")]]), replace(nothing, seeds=(0, 0))
         notes = [f"no finished run of {missing} on common questions"]
     elif len(shared) >= 3 or (len(shared) >= 1 and len(left) == len(right) == len(shared)):
         dropped = len(left) + len(right) - 2 * len(shared)
         notes = [f"without a partner of the same seed, left out: {dropped}"] if dropped else []
-        x, y = left.loc[shared].to_numpy(), right.loc[shared].to_numpy()
-        difference = stats.paired_difference(x.mean(1), y.mean(1), delta, alpha)
-        wide = stats.two_way_interval(x - y, alpha)
+        gaps = left.loc[shared] - right.loc[shared]  # each seed on the questions that both runs saw
+        difference = stats.paired_difference(gaps.mean(axis=1), delta=delta, alpha=alpha)
+        wide = stats.two_way_interval(gaps.dropna(axis=1).to_numpy(), alpha)
     else:
-        x, y = left.to_numpy(), right.to_numpy()
-        difference = stats.welch_difference(x.mean(1), y.mean(1), delta, alpha)
-        wide = stats.two_way_welch(x, y, alpha)
+        difference = stats.welch_difference(left.mean(axis=1), right.mean(axis=1), delta, alpha)
+        seen = left.notna().all() & right.notna().all()
+        wide = stats.two_way_welch(left.loc[:, seen], right.loc[:, seen], alpha)
         notes = ["seeds differ: not paired"]
     if len(questions) and min(difference.seeds) < 2:
         notes.append("one seed: its error over seeds is unknown")
     elif len(questions) and difference.p != difference.p:
-        notes.append("the difference is the same in every seed: its error is unknown")
+        notes.append("the difference is the same in every seed, so its error is unknown")
     nan = float("nan")
     return Comparison(
         a, b, task, split, metric, difference, wide, nan, nan, 1, "undetermined", delta,
@@ -206,7 +207,7 @@ _COLUMNS = (
 
 def best_group(
     results: Results,
-    metric: str = "avg",
+    metric: str | None = None,
     split: str | None = None,
     task: str | None = None,
     at: scores.At = "last",
@@ -214,6 +215,7 @@ def best_group(
 ) -> tuple[str | None, set[str]]:
     """(best method by its mean, the methods not significantly below it, itself among them). Holm
     over the comparisons with the best. Empty set where nothing can be tested."""  # fmt: skip
+    metric = metric or scores.headline_metric(results)
     frame = scores.metric_scores(results, metric, split, at=at)
     tasks = [task] if task else sorted(frame["task"].unique())
     if frame.empty or len(tasks) != 1:

@@ -32,12 +32,13 @@ SHARES = (0.5, 0.9)  # of the best gain: the thresholds
 def points(
     results: Results,
     split: str | None = None,
-    decoding: str = "sampled",
+    decoding: str | None = None,
     reading: scores.Reading = "correct",
 ) -> pd.DataFrame:
     """A row per run that counts and evaluation: GROUP, status, index (0, 1, ...), step, score,
     carried, and the cumulative cost on every budget axis (0 before the first update)."""
     split = split or scores.headline_split(results)
+    decoding = decoding or scores.decoding_of(scores.headline_metric(results))
     frame = scores.run_scores(results, split, decoding, reading)
     frame["index"] = frame.groupby("run", observed=True).cumcount()
     costs = [c for c in BUDGET_AXES if c in results.ledger]
@@ -54,7 +55,7 @@ def points(
         frame[axis] = np.where(start, 0.0, known)
     frame["carried"] = False
     frame["status"] = frame["run"].astype("str").map(_status(results))
-    columns = [*GROUP, "status", "index", "step", "score", "carried", *BUDGET_AXES]
+    columns = [*GROUP, "status", "index", "step", "score", "carried", "questions", *BUDGET_AXES]
     return frame[columns].sort_values([*GROUP, "index"], ignore_index=True)
 
 
@@ -126,7 +127,7 @@ def thresholds(points: pd.DataFrame) -> dict[float, float]:
 
 
 def efficiency(
-    results: Results, axis: str | None = None, split: str | None = None, decoding: str = "sampled"
+    results: Results, axis: str | None = None, split: str | None = None, decoding: str | None = None
 ) -> pd.DataFrame:
     """A row per run: GROUP, axis, until (the common budget), auc (mean accuracy up to it), and per
     threshold: threshold_50, cost_50 (until where it was never reached), reached_50, likewise
@@ -156,7 +157,7 @@ def efficiency(
 
 
 def at_common_cost(
-    results: Results, split: str | None = None, decoding: str = "sampled"
+    results: Results, split: str | None = None, decoding: str | None = None
 ) -> pd.DataFrame:
     """Accuracy at the largest cost that all methods reached, on every budget axis: task, axis,
     until, method, seeds, mean, low, high, rank. Rankings may flip between axes. Linear between

@@ -5,7 +5,7 @@
     r.steps     # a row per run and update: STEP_COLUMNS and the method's own metrics
     r.ledger    # a row per run and update: LEDGER_COLUMNS, cumulative
     r.evals     # a row per run, evaluation, question and sample: EVAL_COLUMNS without the texts
-    r.responses # the same with response, extracted, prompt and gold
+    r.responses # the same with response, prompt and gold
 
 All but `runs` carry suite, task, method, seed and run, so that they join on any of these. A torn
 last line, an unfinished run or a broken file is no error: it is left out and stands in
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .render import Table
 
 KEYS = ("suite", "task", "method", "seed", "run")
-TEXTS = ("response", "extracted", "prompt", "gold")
+TEXTS = ("response", "prompt", "gold")
 NEEDED = (
     "step",
     "split",
@@ -45,7 +45,10 @@ NEEDED = (
     "sample",
     "correct",
 )  # no evaluation without them
-CATEGORIES = ("split", "question_id", "decoding", "status")
+CATEGORIES = ("split", "question_id", "decoding", "status", "extracted")
+# what may differ between runs of one treatment
+INCIDENTAL = ("seed", "method", "micro_tokens", "checkpoint", "keep_rollouts")
+MARGIN = 0.02  # of equivalence, where suite.json names none
 
 
 class SchemaError(ValueError):
@@ -83,10 +86,21 @@ class Run:
     def settings(self) -> str:
         """Eight hex digits of what makes two runs of one label the same treatment, the seed
         apart."""
-        parts = {k: self.record.get(k) for k in ("objective", "fields", "source", "budget")}
+        known = ("objective", "fields", "source", "budget", "grader", "data")
+        parts = {k: self.record.get(k) for k in known}
+        config = self.record.get("config") or {}
+        parts["config"] = {k: v for k, v in config.items() if k not in INCIDENTAL}
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[
             :8
         ]
+
+
+class Plan(NamedTuple):
+    """What suite.json says about how its methods are to be compared."""
+
+    methods: tuple[str, ...] = ()  # in order
+    control: str | None = None
+    margin: float | None = None  # of equivalence
 
 
 def load(path: str | Path | Iterable[str | Path]) -> Results:
@@ -99,37 +113,33 @@ def load(path: str | Path | Iterable[str | Path]) -> Results:
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]
     runs: list[Run] = []
     problems: list[Problem] = []
-    order: list[str] = []
+    plans: list[Plan] = []
     for place in paths:
         if not place.is_dir():
             raise FileNotFoundError(f"no folder {place}")
         folders = _run_folders(place)
         if not folders and not (place / "suite.json").is_file():
-            raise FileNotFoundError(
-                f"no run in {place}: expected run.json in it, its folders, or theirs"
-            )
-        order += [
-            m for suite in sorted({f.parent for f in folders} | {place}) for m in _declared(suite)
-        ]
+            raise FileNotFoundError(f"no run in {place} or in folders of it: expected run.json")
+        plans += [_read_plan(suite) for suite in sorted({f.parent for f in folders} | {place})]
         for folder in folders:
             run, found = _read_run(folder)
             problems += found
             runs += [run] if run else []
-    return Results(runs, problems, order)
+    return Results(runs, problems, plans)
 
 
 class Results:
     """The runs of one or many suites. Immutable: `rename`, `merge` and `query` return new ones."""
 
     def __init__(
-        self, runs: Iterable[Run], problems: Iterable[Problem] = (), order: Iterable[str] = ()
+        self, runs: Iterable[Run], problems: Iterable[Problem] = (), plans: Iterable[Plan] = ()
     ):
-        unique = {
-            run.keys["run"]: run for run in reversed([*runs])
-        }  # one id, one result: first wins
-        self._runs, clashes = _separate([*reversed(unique.values())])
+        unique: dict[str, Run] = {}
+        for run in runs:
+            unique.setdefault(run.keys["run"], run)  # one id, one result
+        self._runs, clashes = _separate([*unique.values()])
         self._problems = [*dict.fromkeys([*problems, *clashes])]
-        self._order = tuple(dict.fromkeys(order))
+        self._plans = tuple(plans)
         self._read_problems: dict[str, list[Problem]] = {}
 
     def __len__(self) -> int:
@@ -145,10 +155,24 @@ class Results:
 
     @property
     def methods(self) -> list[str]:
-        """Labels, in the order in which the suite declares them, others after by name."""
+        """Labels, in the order in which the suites declare them, others after by name."""
         there = {run.method for run in self._runs}
-        declared = [m for m in self._order if m in there]
-        return declared + sorted(there - set(declared))
+        declared = [m for plan in self._plans for m in plan.methods if m in there]
+        return [*dict.fromkeys([*declared, *sorted(there)])]
+
+    @property
+    def control(self) -> str | None:
+        """What the others are compared with: as the suites say, else grpo, else the first."""
+        methods = self.methods
+        for name in [*(plan.control for plan in self._plans), "grpo", *methods]:
+            if name in methods:
+                return name
+        return None
+
+    @property
+    def margin(self) -> float:
+        """Margin of equivalence in shares of 1: the smallest that a suite declares, else 0.02."""
+        return min((p.margin for p in self._plans if p.margin), default=MARGIN)
 
     @property
     def problems(self) -> list[Problem]:
@@ -200,16 +224,21 @@ class Results:
                 f"no method {', '.join(sorted(unknown))}; there are {', '.join(self.methods)}"
             )
         runs = [_relabel(run, labels.get(run.method, run.method)) for run in self._runs]
-        return Results(runs, self._problems, [labels.get(m, m) for m in self._order])
+        plans = [
+            Plan(
+                tuple(labels.get(m, m) for m in plan.methods),
+                labels.get(plan.control or "", plan.control),
+                plan.margin,
+            )
+            for plan in self._plans
+        ]
+        return Results(runs, self._problems, plans)
 
     def merge(self, other: Results) -> Results:
         """Both together. A run that stands in both counts once; a label that means different
         settings in the two gets its suite's name added, and `.problems` says so."""
-        return Results(
-            [*self._runs, *other._runs],
-            [*self._problems, *other._problems],
-            [*self._order, *other._order],
-        )
+        problems = [*self._problems, *other._problems]
+        return Results([*self._runs, *other._runs], problems, [*self._plans, *other._plans])
 
     def query(self, expression: str) -> Results:
         """The runs for which a pandas expression over `.runs` holds, e.g. `"method != 'sft' and
@@ -217,10 +246,10 @@ class Results:
         kept = set(self.runs.query(expression).run)
         runs = [run for run in self._runs if run.record["id"] in kept]
         gone = {run.folder.name for run in self._runs} - {run.folder.name for run in runs}
-        return Results(runs, [p for p in self._problems if p.run not in gone], self._order)
+        return Results(runs, [p for p in self._problems if p.run not in gone], self._plans)
 
     def compare(
-        self, a: str, b: str, metric: str = "avg", split: str | None = None, **options: Any
+        self, a: str, b: str, metric: str | None = None, split: str | None = None, **options: Any
     ) -> Comparison:
         """Is a better than b? `print` it. Metric: avg (avg@K), greedy, pass@k, maj@k. For several
         comparisons at once, with Holm's correction, see `results.compare.family`."""
@@ -285,18 +314,19 @@ class Results:
 
 def _run_folders(place: Path) -> list[Path]:
     """Folders of runs in a run, a suite or a folder of suites; a run is known by its files."""
-    marks = ("run.json", "steps.jsonl", "evals.parquet")
+    marks = ("run.json", "steps.jsonl", "evals.parquet", "error.txt")
     found = {f.parent for depth in ("", "*/", "*/*/") for m in marks for f in place.glob(depth + m)}
     return sorted(found)
 
 
-def _declared(suite: Path) -> list[str]:
-    """The order of methods in suite.json, where it has one."""
+def _read_plan(suite: Path) -> Plan:
+    """Of suite.json; an empty one where there is none."""
     try:
-        methods = json.loads((suite / "suite.json").read_text()).get("methods", [])
-    except (OSError, ValueError):
-        return []
-    return [m if isinstance(m, str) else m.get("label") or m.get("name", "") for m in methods]
+        content = json.loads((suite / "suite.json").read_text())
+        methods = dict.fromkeys(str(run["method"]) for run in content.get("runs", []))
+        return Plan(tuple(methods), content.get("control"), content.get("margin"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Plan()
 
 
 def _read_run(folder: Path) -> tuple[Run | None, list[Problem]]:
@@ -305,7 +335,7 @@ def _read_run(folder: Path) -> tuple[Run | None, list[Problem]]:
         record = json.loads((folder / "run.json").read_text())
         missing = [k for k in ("id", "method", "task", "seed") if k not in record]
     except FileNotFoundError:
-        return None, [Problem(name, "no run.json: left out")]
+        return None, [Problem(name, _failure(folder) or "no run.json: left out")]
     except ValueError as error:
         return None, [Problem(name, f"run.json is broken ({error}): left out")]
     version = record.get("schema_version")
@@ -329,13 +359,22 @@ def _read_run(folder: Path) -> tuple[Run | None, list[Problem]]:
         if done["status"] not in ("finished", "diverged"):
             raise ValueError(f"status {done['status']!r}")
     except FileNotFoundError:
-        return run, [Problem(name, "unfinished: not counted")]
+        return run, [Problem(name, _failure(folder) or "unfinished: not counted")]
     except (ValueError, KeyError, TypeError) as error:
         return run, [Problem(name, f"DONE is broken ({error}): taken as unfinished")]
     found = (
         [Problem(name, f"diverged: {done.get('reason')}")] if done["status"] == "diverged" else []
     )
     return Run(folder, record, done, run.suite, run.method), found
+
+
+def _failure(folder: Path) -> str | None:
+    """The last line of the traceback that ended a run without a result."""
+    try:
+        lines = (folder / "error.txt").read_text().strip().splitlines()
+    except OSError:
+        return None
+    return f"failed, not counted: {lines[-1]}" if lines else None
 
 
 def _separate(runs: list[Run]) -> tuple[list[Run], list[Problem]]:

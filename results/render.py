@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
+    import rich.console
     import rich.table
 
 NONE = "–"  # what cannot be said
@@ -24,7 +25,7 @@ LATEX = {
     "α": r"$\alpha$", "β": r"$\beta$", "δ": r"$\delta$", "λ": r"$\lambda$",
 }  # fmt: skip
 
-Kind = Literal["text", "percent", "points", "number", "count", "si", "p"]
+Kind = Literal["text", "percent", "points", "plain", "number", "count", "si", "p"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,11 @@ class Column:
 
     key: str
     header: str
-    kind: Kind = "text"  # percent: a share x 100; points: the same with its sign
+    kind: Kind = "text"  # percent: a share x 100; points: with its sign; plain: as it is
     error: str = ""  # half-width in the unit of `key`, shown as `±`
     bold: str = ""  # bool
     about: str = ""  # what the column says, for a tooltip
+    wide: bool = False  # left out where the terminal is narrow
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,9 @@ class Table:
         by_key = {c.key: c for c in self.columns}
         return replace(self, columns=tuple(by_key[k] for k in keys))
 
-    def __rich__(self) -> rich.table.Table:
+    def to_rich(self, width: int | None = None) -> rich.table.Table:
+        """For a terminal of that many columns: columns marked `wide` go, the last first, until the
+        rest fits."""
         from rich import box
         from rich.table import Table as Rich
         from rich.text import Text
@@ -79,12 +83,34 @@ class Table:
             title=self.title, caption="\n".join(self.notes), box=box.SIMPLE_HEAD,
             title_justify="left", caption_justify="left", title_style="bold", pad_edge=False,
         )  # fmt: skip
-        for column in self.columns:
+        fitting = self._fitting(width)
+        for column in fitting.columns:
             right = column.kind != "text"
             shown.add_column(Text(column.header), justify="right" if right else "left")
-        for row in self.cells():
+        for row in fitting.cells():
             shown.add_row(*(Text(str(c), style="bold" if c.bold else "") for c in row))
+        hidden = [c.header for c in self.columns if c not in fitting.columns]
+        if hidden:
+            shown.caption = "\n".join([f"Hidden for width: {', '.join(hidden)}.", *self.notes])
         return shown
+
+    def _fitting(self, width: int | None) -> Table:
+        """Without the last `wide` columns, as many as must go for the rest to fit."""
+        kept = list(self.columns)
+        cells = self.cells()
+        widths = {
+            column: max([len(column.header), *(len(str(row[i])) for row in cells)]) + 3
+            for i, column in enumerate(self.columns)
+        }
+        for column in reversed(self.columns):
+            if width is not None and column.wide and sum(widths[c] for c in kept) > width:
+                kept.remove(column)
+        return replace(self, columns=tuple(kept))
+
+    def __rich_console__(
+        self, console: rich.console.Console, options: rich.console.ConsoleOptions
+    ) -> rich.console.RenderResult:
+        yield self.to_rich(options.max_width)
 
     def text(self, width: int = 140) -> str:
         """As the terminal shows it, without colours."""
@@ -173,21 +199,21 @@ def decimals(errors: Any, default: int = 1, most: int = 4) -> int:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A plain number with so many significant digits, never in exponent form."""
+    """A plain number with at least so many significant digits, never in exponent form."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else NONE
-    places = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+    rounded = float(f"{value:.{digits - 1}e}")
+    places = max(digits - 1 - math.floor(math.log10(abs(rounded))), 0)
     return f"{value:,.{places}f}"
 
 
 def si(value: float) -> str:
     """Three significant digits and a prefix: 1.23 M."""
-    if not math.isfinite(value):
-        return NONE
-    power = 0 if abs(value) < 1000 else min(int(math.log10(abs(value)) // 3), len(SUFFIXES) - 1)
-    if round(abs(value) / 1000**power, 0) >= 1000 and power < len(SUFFIXES) - 1:
-        power += 1
-    return f"{significant(value / 1000**power)} {SUFFIXES[power]}".strip()
+    if value == 0 or not math.isfinite(value):
+        return significant(value)
+    rounded = float(f"{value:.2e}")
+    power = int(np.clip(math.floor(math.log10(abs(rounded)) / 3), 0, len(SUFFIXES) - 1))
+    return f"{significant(rounded / 1000**power)} {SUFFIXES[power]}".strip()
 
 
 def p_value(p: float) -> str:
@@ -201,7 +227,7 @@ def _format(frame: pd.DataFrame, column: Column) -> list[Cell]:
     bold = frame[column.bold].astype(bool).tolist() if column.bold else [False] * len(values)
     if column.kind == "text":
         return [
-            Cell(NONE if _missing(v) else str(v), "", b, v)
+            Cell(NONE) if _missing(v) else Cell(str(v), "", b, v)
             for v, b in zip(values, bold, strict=True)
         ]
     scale = 100.0 if column.kind in ("percent", "points") else 1.0
@@ -217,6 +243,7 @@ def _format(frame: pd.DataFrame, column: Column) -> list[Cell]:
             continue
         shown = {
             "percent": lambda x: f"{x:.{places}f}",
+            "plain": lambda x: f"{x:.2f}",
             "points": lambda x: f"{x:+.{places}f}".replace("-", "−"),
             "number": lambda x: f"{x:.{places}f}" if column.error else significant(x),
             "count": lambda x: f"{x:,.0f}",

@@ -32,6 +32,16 @@ def headline_split(results: Results) -> str:
     return "test" if "test" in there or not there else sorted(there)[0]
 
 
+def headline_metric(results: Results) -> str:
+    """avg (avg@K) where answers were sampled, else greedy."""
+    decodings = {str(d) for d in results.evals["decoding"].unique()}
+    return "greedy" if decodings == {"greedy"} else "avg"
+
+
+def decoding_of(metric: str) -> str:
+    return "greedy" if metric == "greedy" else "sampled"
+
+
 def counted(results: Results) -> pd.DataFrame:
     """The rows of `.runs` that count: finished or diverged."""
     return results.runs[results.runs.status != "unfinished"]
@@ -40,10 +50,10 @@ def counted(results: Results) -> pd.DataFrame:
 def run_scores(
     results: Results, split: str, decoding: str = "sampled", reading: Reading = "correct"
 ) -> pd.DataFrame:
-    """Mean score of each evaluation of each run that counts: GROUP, step, score, questions, k."""
-    rows = _rows(results, split, decoding)
-    by = [*GROUP, "step"]
-    grouped = rows.groupby(by, observed=True)
+    """Mean score of each evaluation of each run that counts, on the questions that stand in all of
+    them (a run may see more at its end): GROUP, step, score, questions, k."""
+    rows = common_rows(results, split, decoding)
+    grouped = rows.groupby([*GROUP, "step"], observed=True)
     frame = grouped.agg(score=(reading, "mean"), k=("sample", "nunique"))
     frame["questions"] = grouped["question_id"].nunique()
     return frame.reset_index().sort_values([*GROUP, "step"], ignore_index=True)
@@ -55,18 +65,46 @@ def _rows(results: Results, split: str, decoding: str) -> pd.DataFrame:
     return rows[kept & rows["run"].isin(counted(results)["run"])]
 
 
+def common_rows(results: Results, split: str, decoding: str) -> pd.DataFrame:
+    """Evaluation rows of the runs that count, on the questions that stand in all evaluations."""
+    return _common(_rows(results, split, decoding))
+
+
+def _common(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a task's questions that stand in all its evaluations; all where none does."""
+    first = rows[rows["sample"] == 0]
+    evaluations = first.drop_duplicates(["task", "run", "step"]).groupby("task", observed=True)
+    seen = first.groupby(["task", "question_id"], observed=True).size().reset_index(name="seen")
+    whole = seen[seen["seen"] == seen["task"].astype("str").map(dict(evaluations.size()))]
+    pairs = pd.MultiIndex.from_frame(whole[["task", "question_id"]].astype("str"))
+    if seen["task"].nunique() == whole["task"].nunique() == 1:  # the usual case, and much faster
+        return rows[rows["question_id"].isin(whole["question_id"])]
+    index = pd.MultiIndex.from_frame(rows[["task", "question_id"]].astype("str"))
+    kept = index.isin(pairs) | ~rows["task"].isin(whole["task"]).to_numpy()
+    return rows[kept]
+
+
 def chosen_steps(
     results: Results, split: str, decoding: str = "sampled", at: At = "last"
 ) -> pd.Series:
     """The step of each run's scored evaluation, indexed by run."""
-    by_run = run_scores(results, "validation" if at == "selected" else split, decoding)
-    if by_run.empty:
-        return pd.Series(dtype="int64")
     if at == "last":
-        return by_run.groupby("run", observed=True)["step"].max()
+        rows = _rows(results, split, decoding)
+        return rows.groupby("run", observed=True)["step"].max()
+    by_run = run_scores(results, "validation" if at == "selected" else split, decoding)
     # the earliest of equal evaluations
     best = by_run.groupby("run", observed=True)["score"].idxmax()
     return by_run.loc[best].set_index("run")["step"]
+
+
+def _chosen_rows(
+    results: Results, split: str, decoding: str, at: At, common: bool = False
+) -> pd.DataFrame:
+    rows = _rows(results, split, decoding)
+    if common or at != "last":
+        rows = _common(rows)
+    steps = dict(chosen_steps(results, split, decoding, at))
+    return rows[rows["step"] == rows["run"].astype("object").map(steps).astype(float)]
 
 
 def question_scores(
@@ -75,12 +113,12 @@ def question_scores(
     decoding: str = "sampled",
     reading: Reading = "correct",
     at: At = "last",
+    common: bool = False,
 ) -> pd.DataFrame:
     """Score of each question in each run's scored evaluation: GROUP, question_id, correct (count),
-    samples (K), score (avg@K)."""
-    rows = _rows(results, split, decoding)
-    steps = rows["run"].map(chosen_steps(results, split, decoding, at)).astype(float)
-    rows = rows[rows["step"] == steps]
+    samples (K), score (avg@K). `common`: only questions of every evaluation, as with any `at` but
+    "last", so that the three can be set side by side."""
+    rows = _chosen_rows(results, split, decoding, at, common)
     grouped = rows.groupby([*GROUP, "question_id"], observed=True)[reading]
     frame = grouped.agg(["sum", "size"]).reset_index()
     frame = frame.rename(columns={"sum": "correct", "size": "samples"})
@@ -98,11 +136,8 @@ def majority_scores(
 ) -> pd.DataFrame:
     """Like `question_scores`, with maj@k of the extracted answers as the score. Questions that do
     not have the full number of samples are left out."""
-    rows = results.responses
-    kept = (rows["split"] == split) & (rows["decoding"] == "sampled")
-    rows = rows[kept & rows["run"].isin(counted(results)["run"])]
-    steps = rows["run"].map(chosen_steps(results, split, "sampled", at)).astype(float)
-    rows = rows[rows["step"] == steps].sort_values([*GROUP, "question_id", "sample"])
+    rows = _chosen_rows(results, split, "sampled", at)
+    rows = rows.sort_values([*GROUP, "question_id", "sample"])
     groups = rows.groupby([*GROUP, "question_id"], observed=True)
     sizes = groups.size()
     full = int(sizes.max()) if len(sizes) else 0
@@ -117,23 +152,20 @@ def majority_scores(
 
 
 def matrix(frame: pd.DataFrame, method: str, task: str | None = None) -> pd.DataFrame:
-    """Seeds x questions of one method; questions that some seed lacks are left out."""
+    """Seeds x questions of one method; NaN where a run did not see a question (a run that diverged
+    ends with a smaller evaluation)."""
     rows = frame[frame["method"] == method]
     if task is not None:
         rows = rows[rows["task"] == task]
-    return rows.pivot_table(
-        index="seed", columns="question_id", values="score", observed=True
-    ).dropna(axis=1)
+    return rows.pivot_table(index="seed", columns="question_id", values="score", observed=True)
 
 
 def sample_cube(results: Results, method: str, split: str, task: str | None = None) -> np.ndarray:
     """Answers of the last evaluation, seeds x questions x samples, of what all seeds have."""
-    rows = _rows(results, split, "sampled")
+    rows = _chosen_rows(results, split, "sampled", "last")
     rows = rows[rows["method"] == method]
     if task is not None:
         rows = rows[rows["task"] == task]
-    steps = rows["run"].map(chosen_steps(results, split)).astype(float)
-    rows = rows[rows["step"] == steps]
     wide = rows.assign(correct=rows["correct"].astype(float)).pivot_table(
         index="seed", columns=["question_id", "sample"], values="correct", observed=True
     )
@@ -150,7 +182,7 @@ def sample_cube(results: Results, method: str, split: str, task: str | None = No
 
 def metric_scores(
     results: Results,
-    metric: str = "avg",
+    metric: str | None = None,
     split: str | None = None,
     reading: Reading = "correct",
     at: At = "last",
@@ -158,6 +190,7 @@ def metric_scores(
     """Scores by the metric's name: avg (avg@K of sampled answers), greedy, pass@k, maj (of all K)
     or maj@k. GROUP, question_id, score."""
     split = split or headline_split(results)
+    metric = metric or headline_metric(results)
     name, _, k = metric.partition("@")
     if name not in ("avg", "greedy", "pass", "maj") or (name == "pass") > k.isdigit():
         raise ValueError(f"no metric {metric!r}; there are avg, greedy, pass@k, maj, maj@k")

@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -118,9 +118,10 @@ def _t_interval(mean: float, variance: float, df: float, alpha: float, kind: str
 
 
 def seed_interval(x_S: ArrayLike, alpha: float = ALPHA) -> Interval:
-    """Student t over seeds: these questions, new seeds. One seed gives a mean and NaN bounds."""
+    """Student t over seeds: these questions, new seeds. One seed, or seeds without any spread, give
+    a mean and NaN bounds: the error is unknown, not 0."""
     x = np.asarray(x_S, float)
-    variance = x.var(ddof=1) / len(x) if len(x) > 1 else math.nan
+    variance = x.var(ddof=1) / len(x) if len(x) > 1 and np.ptp(x) > 1e-12 else math.nan
     return _t_interval(x.mean() if len(x) else math.nan, variance, len(x) - 1, alpha, "seeds")
 
 
@@ -163,7 +164,8 @@ def two_way_welch(a_SQ: ArrayLike, b_SQ: ArrayLike, alpha: float = ALPHA) -> Int
     difference = a.mean(0) - b.mean(0)
     questions = len(difference)
     if min(len(a), len(b), questions) < 2:
-        return _t_interval(difference.mean(), math.nan, 0, alpha, "seeds and questions")
+        mean = difference.mean() if questions else math.nan
+        return _t_interval(mean, math.nan, 0, alpha, "seeds and questions")
     (seed_a, _, cell_a), (seed_b, _, cell_b) = _two_way_variances(a), _two_way_variances(b)
     plus = [
         (seed_a, len(a) - 1),
@@ -220,7 +222,7 @@ def question_interval(x_QK: ArrayLike, alpha: float = ALPHA) -> Interval:
     effective = questions * samples / (1 + (samples - 1) * correlation)
     # t for z: the correlation is itself estimated from the questions (Korn and Graubard)
     effective *= (sp.norm.ppf(1 - alpha / 2) / sp.t.ppf(1 - alpha / 2, questions - 1)) ** 2
-    return wilson(x.mean() * effective, effective, alpha)
+    return wilson(float(x.mean() * effective), float(effective), alpha)
 
 
 @dataclass(frozen=True)
@@ -240,10 +242,14 @@ class Difference:
 
 
 def paired_difference(
-    a_S: ArrayLike, b_S: ArrayLike, delta: float = DELTA, alpha: float = ALPHA, power: float = POWER
+    a_S: ArrayLike,
+    b_S: ArrayLike = 0.0,
+    delta: float = DELTA,
+    alpha: float = ALPHA,
+    power: float = POWER,
 ) -> Difference:
-    """Paired t over shared seeds. Differences that are all 0 are equal for certain (p = 1); other
-    differences without spread have no error to speak of: p is NaN."""
+    """Paired t over shared seeds (`a_S` may hold the differences). Differences without any spread,
+    as few questions give by chance, have an unknown error: p is NaN."""
     d = np.asarray(a_S, float) - np.asarray(b_S, float)
     se = d.std(ddof=1) / math.sqrt(len(d)) if len(d) > 1 else math.nan
     return _difference(d.mean(), se, len(d) - 1, delta, alpha, power, "paired", (len(d), len(d)))
@@ -271,10 +277,8 @@ def _difference(
 ) -> Difference:  # fmt: skip
     estimate, se = float(estimate), float(se)
     if not se > 1e-12:  # one seed, or no spread at all
-        same = estimate == 0 and se == 0
-        bounds = (0.0, 0.0) if same else (math.nan, math.nan)
-        p, p_equivalent = (1.0, 0.0) if same else (math.nan, math.nan)
-        return Difference(estimate, *bounds, se, df, p, p_equivalent, math.nan, design, seeds)
+        n = math.nan
+        return Difference(estimate, n, n, se, df, n, n, n, design, seeds)
     half = se * float(sp.t.ppf(1 - alpha / 2, df))
     p = 2 * sp.t.sf(abs(estimate) / se, df)
     p_equivalent = max(sp.t.sf((estimate + delta) / se, df), sp.t.sf((delta - estimate) / se, df))
@@ -287,14 +291,17 @@ def _difference(
 def mde(se: float, df: float, alpha: float = ALPHA, power: float = POWER) -> float:
     """Minimum detectable effect: the true difference that a two-sided t test of level alpha finds
     with the given power (non-central t)."""
-    if not (se > 0 and df > 0):
-        return math.nan
+    return se * _noncentrality(float(df), alpha, power) if se > 0 and df > 0 else math.nan
+
+
+@cache
+def _noncentrality(df: float, alpha: float, power: float) -> float:
     critical = float(sp.t.ppf(1 - alpha / 2, df))
 
     def missing(shift: float) -> float:  # finding it with the wrong sign adds less than 1e-6
         return float(sp.nct.sf(critical, df, shift)) - power
 
-    return se * _root(missing, 1e-6, 4 * critical + 10)
+    return _root(missing, 1e-6, 4 * critical + 10)
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:

@@ -10,23 +10,25 @@ A table never crashes for want of data: what cannot be said is a dash, and a not
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from . import compare, curves, scores, stats
-from .render import Cell, Column, Table
+from . import compare, curves, papers, scores, stats
+from .render import Cell, Column, Kind, Table
 from .schema import BUDGET_AXES
-from .stats import ALPHA, DELTA
+from .stats import ALPHA
 
 if TYPE_CHECKING:
     from .load import Results
 
 __all__ = ["TABLES", "Cell", "Column", "Table", "main_table"]
 
-COSTS = {
+COSTS: dict[str, tuple[Kind, str]] = {
     "samples": ("si", "responses generated or reference answers consumed"),
     "tokens": ("si", "tokens generated and trained"),
     "flops": ("si", "algorithmic, without evaluation"),
@@ -38,34 +40,33 @@ def main_table(
     results: Results,
     split: str | None = None,
     control: str | None = None,
-    delta: float = DELTA,
+    delta: float | None = None,
     alpha: float = ALPHA,
 ) -> Table:
     """A row per task and method, best first: avg@K, greedy, area under the curve, cost, and the
     difference to the control with its minimum detectable effect and verdict."""
     split = split or scores.headline_split(results)
-    control = control or compare.default_control(results)
-    sampled = scores.metric_scores(results, "avg", split)
+    control = control or results.control
+    delta = results.margin if delta is None else delta
+    metric = scores.headline_metric(results)
+    main = scores.metric_scores(results, metric, split)
     greedy = scores.seed_scores(scores.metric_scores(results, "greedy", split))
     area = curves.efficiency(results, split=split)
     costs = last_costs(results)
     pairs = compare.against(results.methods, control) if control else []
-    versus = {
-        (c.task, c.a): c
-        for c in (
-            compare.family(results, pairs, "avg", split, delta=delta, alpha=alpha) if pairs else []
-        )
-    }
+    made = compare.family(results, pairs, metric, split, delta=delta, alpha=alpha)
+    versus = {(c.task, c.a): c for c in made}
     rows, best = [], {}
     for task in _tasks(results):
-        best[task] = compare.best_group(results, "avg", split, task, alpha=alpha)
+        best[task] = compare.best_group(results, metric, split, task, alpha=alpha)
         for method in results.methods:
-            x = scores.matrix(sampled, method, task)
+            x = scores.matrix(main, method, task)
             runs = results.runs[(results.runs["task"] == task) & (results.runs["method"] == method)]
             if runs.empty:
                 continue
             accuracy = stats.seed_interval(x.mean(axis=1), alpha)
-            wide = stats.two_way_interval(x.to_numpy(), alpha)
+            wide = stats.two_way_interval(x.dropna(axis=1).to_numpy(), alpha)
+            seen = x.notna().sum(axis=1)
             plain = stats.seed_interval(_of(greedy, task, method)["score"], alpha)
             auc = stats.seed_interval(_of(area, task, method)["auc"], alpha)
             spent = _of(costs, task, method)[[*COSTS]].mean()
@@ -74,7 +75,9 @@ def main_table(
                 "low": accuracy.low, "high": accuracy.high, "wide_low": wide.low,
                 "wide_high": wide.high, "best": method in best[task][1],
                 "greedy": plain.mean, "greedy_half": plain.half, "auc": auc.mean,
-                "auc_half": auc.half, **spent, "seeds": len(x), "questions": x.shape[1],
+                "auc_half": auc.half, **spent, "seeds": len(x),
+                "questions": int(seen.max()) if len(x) else 0,
+                "questions_least": int(seen.min()) if len(x) else 0,
                 "diverged": int((runs["status"] == "diverged").sum()),
                 "unfinished": int((runs["status"] == "unfinished").sum()),
             }  # fmt: skip
@@ -90,59 +93,73 @@ def main_table(
             rows.append(row)
     frame = pd.DataFrame(rows, columns=None if rows else ["task", "method", *_MAIN])
     frame = frame.sort_values(["task", "accuracy"], ascending=[True, False], ignore_index=True)
-    k = _samples(sampled)
+    k = _samples(main)
+    sampled = Column(
+        "accuracy", f"avg@{k} %", "percent", "half", "best", "mean over sampled answers"
+    )
+    one = Column("greedy", "greedy %", "percent", "greedy_half", "", "one greedy answer a question")
+    accuracies = (sampled, one) if metric == "avg" else (replace(one, bold="best"),)
     columns = (
         *_task_column(results),
         Column("method", "Method"),
-        Column("accuracy", f"avg@{k} %", "percent", "half", "best", "mean over sampled answers"),
-        Column("greedy", "greedy %", "percent", "greedy_half", "", "one greedy answer a question"),
-        Column("auc", "AUC %", "percent", "auc_half", "", "mean accuracy over the common budget"),
-        *(Column(c, "FLOPs" if c == "flops" else c, kind, "", "", about)  # type: ignore[arg-type]
-          for c, (kind, about) in COSTS.items()),
+        *accuracies,
+        Column("auc", "AUC %", "percent", "auc_half", about="mean accuracy over the common budget",
+               wide=True),
+        *_cost_columns(),
         Column("difference", f"vs {control}", "points", "difference_half", "", "points"),
         Column("mde", "MDE", "percent", "", "", "smallest difference found with power 0.8, points"),
         Column("verdict", "verdict"),
     )  # fmt: skip
     notes = [
-        *_footnote(results, frame, split, k, alpha),
+        *_footnote(results, frame, split, metric, k, alpha),
         *_bold_note(best),
-        *_verdict_note(control, [*versus.values()], delta),
+        *_verdict_note(control, made, delta),
         *_start_note(results, split),
         *run_notes(results),
     ]
     return Table("main", f"Accuracy on {split}", frame, columns, tuple(notes))
 
 
+def _cost_columns() -> list[Column]:
+    return [
+        Column(c, "FLOPs" if c == "flops" else c, kind, about=about, wide=True)
+        for c, (kind, about) in COSTS.items()
+    ]
+
+
 _MAIN = (
     "accuracy", "half", "low", "high", "wide_low", "wide_high", "best", "greedy", "greedy_half",
-    "auc", "auc_half", *COSTS, "seeds", "questions", "diverged", "unfinished", "difference",
-    "difference_half", "p", "p_holm", "p_equivalent_holm", "mde", "verdict",
+    "auc", "auc_half", *COSTS, "seeds", "questions", "questions_least", "diverged", "unfinished",
+    "difference", "difference_half", "p", "p_holm", "p_equivalent_holm", "mde", "verdict",
 )  # fmt: skip
 
 
 def comparison_table(
-    results: Results, split: str | None = None, metric: str = "avg", control: str | None = None,
-    pairs: list[tuple[str, str]] | None = None, delta: float = DELTA,
+    results: Results, split: str | None = None, metric: str | None = None,
+    control: str | None = None, pairs: list[tuple[str, str]] | None = None,
+    delta: float | None = None,
 ) -> Table:  # fmt: skip
     """Each comparison with both intervals, raw and adjusted p, MDE and verdict; by default of every
     method with the control."""
-    control = control or compare.default_control(results)
+    control = control or results.control
     if pairs is None:
         pairs = compare.against(results.methods, control) if control else []
-    made = compare.family(results, pairs, metric, split, delta=delta) if pairs else []
+    delta = results.margin if delta is None else delta
+    metric = metric or scores.headline_metric(results)
+    made = compare.family(results, pairs, metric, split, delta=delta)
     columns = (
         *_task_column(results),
         Column("a", "a"),
         Column("b", "b"),
         Column("difference", "a − b", "points", "half", "", "over seeds, these questions"),
         Column("wide_half", "±, new questions", "percent", "", "", "over seeds and questions"),
-        Column("p", "p", "p"),
+        Column("p", "p", "p", wide=True),
         Column("p_holm", "p (Holm)", "p"),
-        Column("p_equivalent_holm", "p equivalent", "p", "", "", "TOST, Holm"),
+        Column("p_equivalent_holm", "p equivalent", "p", about="TOST, Holm", wide=True),
         Column("mde", "MDE", "percent"),
         Column("verdict", "verdict"),
-        Column("design", "t test"),
-        Column("seeds_a", "S", "count"),
+        Column("design", "t test", wide=True),
+        Column("seeds_a", "S", "count", wide=True),
     )
     notes = _verdict_note(None, made, delta)
     for note in dict.fromkeys(c.note for c in made if c.note):
@@ -176,11 +193,16 @@ def selection_table(results: Results, split: str | None = None) -> Table:
     kinds: tuple[scores.At, ...] = (
         ("last", "selected", "oracle") if validated else ("last", "oracle")
     )
-    by_kind = {
-        kind: scores.seed_scores(scores.question_scores(results, split, at=kind)) for kind in kinds
+    decoding = scores.decoding_of(scores.headline_metric(results))
+    chosen = {
+        kind: scores.question_scores(results, split, decoding, at=kind, common=True)
+        for kind in kinds
     }
+    by_kind = {kind: scores.seed_scores(frame) for kind, frame in chosen.items()}
+    count = chosen["last"]["question_id"].nunique()
     notes = [
-        "oracle: the evaluation that is best on this very split; an upper bound, never a result."
+        f"On the {count} questions of every evaluation.",
+        "oracle: the evaluation that is best on this very split; an upper bound, never a result.",
     ]
     if not validated:
         notes.append("No validation split was evaluated, so none could be selected on it.")
@@ -193,18 +215,23 @@ def generalisation_table(results: Results, split: str | None = None) -> Table:
     """Gap of each other split to the headline split, same checker, paired by seed."""
     split = split or scores.headline_split(results)
     others = sorted(set(results.evals["split"].astype("str")) - {split})
-    base = scores.seed_scores(scores.question_scores(results, split))
+    base = scores.seed_scores(scores.metric_scores(results, None, split))
     gaps = {split: base}
+    notes = [
+        "Differences of accuracy in points, paired by seed; ± over seeds. train − test above 0 is"
+        " overfitting."
+    ]
     for other in others:
-        there = scores.seed_scores(scores.question_scores(results, other))
+        there = scores.seed_scores(scores.metric_scores(results, None, other))
         both = there.merge(base, on=scores.GROUP, suffixes=("", "_base"))
         gaps[f"{other} − {split}"] = both.assign(score=both["score"] - both["score_base"])
-    return _seed_table(
-        results, "generalisation", "Generalisation", gaps,
-        ("Differences of accuracy in points, paired by seed, avg@K; ± over seeds."
-         " train − test above 0 is overfitting.",),
-        signed=tuple(k for k in gaps if k != split),
-    )  # fmt: skip
+        missing = {
+            f"{r.method} s{r.seed}" for r in base.itertuples() if r.run not in set(there["run"])
+        }
+        if missing:  # it ended before the evaluation that has this split
+            notes.append(f"Not evaluated on {other}: {', '.join(sorted(missing))}.")
+    signed = tuple(k for k in gaps if k != split)
+    return _seed_table(results, "generalisation", "Generalisation", gaps, tuple(notes), signed)
 
 
 def efficiency_table(results: Results, axis: str | None = None, split: str | None = None) -> Table:
@@ -237,9 +264,10 @@ def efficiency_table(results: Results, axis: str | None = None, split: str | Non
         Column("reached_90", "reached %", "percent"),
     )
     notes = [
-        "AUC: mean accuracy up to the largest cost that all finished runs reached. Thresholds:"
-        " start + 50 % and + 90 % of the best method's gain. Cost: restricted mean over seeds, a"
-        " run that never gets there counts with the whole budget (right-censored)."
+        "On the questions of every evaluation. AUC: mean accuracy up to the largest cost that all"
+        " finished runs reached. Thresholds: start + 50 % and + 90 % of the best method's gain."
+        " Cost: restricted mean over seeds, a run that never gets there counts with the whole"
+        " budget (right-censored)."
     ]
     for task, group in runs.groupby("task", observed=True):
         levels = [f"{100 * group[f'threshold_{n}'].iloc[0]:.1f} %" for n in ("50", "90")]
@@ -272,7 +300,8 @@ def axes_table(results: Results, split: str | None = None) -> Table:
         columns.append(Column(f"{axis}_mean", f"{axis} %", "percent", f"{axis}_half"))
         columns.append(Column(f"{axis}_rank", "rank", "count"))
     notes = [
-        "Accuracy at the largest cost that all finished runs reached on that axis; ± over seeds."
+        "Accuracy at the largest cost that all finished runs reached on that axis, on the questions"
+        " of every evaluation; ± over seeds."
     ]
     flips = _flips(long)
     notes.append(f"The ranking differs between axes: {flips}." if flips else "All axes rank alike.")
@@ -282,17 +311,16 @@ def axes_table(results: Results, split: str | None = None) -> Table:
 
 
 def _flips(long: pd.DataFrame) -> str:
-    """Which axis has which first method, where they are not the same on all."""
+    """Which axes rank the methods how, where they do not all agree."""
     parts = []
     for task, group in long.groupby("task", observed=True):
-        orders = {
-            axis: tuple(at.sort_values("rank")["method"]) for axis, at in group.groupby("axis")
-        }
-        if len(set(orders.values())) > 1:
-            first = ", ".join(
-                f"{axis}: {' > '.join(map(str, order))}" for axis, order in orders.items()
-            )
-            parts.append(f"{task}, {first}")
+        by_order: dict[str, list[str]] = {}
+        for axis, at in group.groupby("axis", sort=False):
+            order = " > ".join(map(str, at.sort_values("rank")["method"]))
+            by_order.setdefault(order, []).append(str(axis))
+        if len(by_order) > 1:
+            orders = "; ".join(f"{', '.join(axes)}: {order}" for order, axes in by_order.items())
+            parts.append(f"{task}: {orders}" if long["task"].nunique() > 1 else orders)
     return "; ".join(parts)
 
 
@@ -303,7 +331,10 @@ def cost_table(results: Results) -> Table:
     frame = costs.groupby(["task", "method"], observed=True)[entries].mean().reset_index()
     shown = [c for c in entries if (frame[c] > 0).any()]
     columns = [*_task_column(results), Column("method", "Method")]
-    columns += [Column(c, c.replace("_", " "), "number" if "seconds" in c else "si") for c in shown]
+    columns += [
+        Column(c, c.replace("_", " "), "number" if "seconds" in c else "si", wide=True)
+        for c in shown
+    ]
     note = "Means over the runs that count; evaluation, storing, recomputing are in no total."
     return Table("costs", "What a run costs", frame, tuple(columns), (note,))
 
@@ -336,11 +367,10 @@ def drift_table(results: Results, split: str | None = None) -> Table:
     """What else changed between the first and the last evaluation: length, truncation, format; and
     KL and entropy at the end of training where the runs log them."""
     split = split or scores.headline_split(results)
-    rows_all = results.evals
-    counts = rows_all["run"].isin(scores.counted(results)["run"])
-    rows_all = rows_all[counts & (rows_all["split"] == split) & (rows_all["decoding"] == "sampled")]
-    kept = [c for c in ("tokens", "finished", "format_ok") if c in rows_all]
-    by_step = rows_all.groupby([*scores.GROUP, "step"], observed=True)[kept].mean().reset_index()
+    kept = [c for c in ("tokens", "finished", "format_ok") if c in results.evals]
+    decoding = scores.decoding_of(scores.headline_metric(results))
+    answers = scores.common_rows(results, split, decoding)
+    by_step = answers.groupby([*scores.GROUP, "step"], observed=True)[kept].mean().reset_index()
     ends = by_step.sort_values("step").groupby(scores.GROUP, observed=True)
     first = ends.first().groupby(["task", "method"], observed=True)[kept].mean()
     last = ends.last().groupby(["task", "method"], observed=True)[kept].mean()
@@ -359,7 +389,8 @@ def drift_table(results: Results, split: str | None = None) -> Table:
         columns.append(Column(f"{column}_end", "end", kind))
     columns += [Column(m, m.replace("_", " "), "number") for m in monitors]
     note = (
-        "Sampled answers of the first and the last evaluation; KL and entropy as logged at the end."
+        f"The {decoding} answers of the first and the last evaluation, to the questions of all;"
+        " KL and entropy as logged at the end."
     )
     return Table(
         "drift", f"What else changed, {split}", frame.reset_index(), tuple(columns), (note,)
@@ -371,7 +402,7 @@ def checker_table(results: Results, split: str | None = None) -> Table:
     split = split or scores.headline_split(results)
     readings: dict[str, scores.Reading] = {"headline": "correct", "official": "strict"}
     by_reading = {
-        name: scores.seed_scores(scores.question_scores(results, split, reading=reading))
+        name: scores.seed_scores(scores.metric_scores(results, None, split, reading))
         for name, reading in readings.items() if reading in results.evals
     }  # fmt: skip
     notes = ["The same sampled answers under two readings of the checker; ± over seeds."]
@@ -390,7 +421,7 @@ def checker_table(results: Results, split: str | None = None) -> Table:
 def win_table(results: Results, split: str | None = None) -> Table:
     """Probability that a run of the row's method beats a run of the column's."""
     split = split or scores.headline_split(results)
-    by_seed = scores.seed_scores(scores.question_scores(results, split))
+    by_seed = scores.seed_scores(scores.metric_scores(results, None, split))
     methods = [m for m in results.methods if m in set(by_seed["method"].astype("str"))]
     per_task = {
         m: [_of(by_seed, t, m)["score"].to_numpy() for t in _tasks(results)] for m in methods
@@ -419,7 +450,7 @@ def win_table(results: Results, split: str | None = None) -> Table:
 def aggregate_table(results: Results, split: str | None = None) -> Table:
     """IQM, median, mean and optimality gap over tasks and seeds, stratified bootstrap."""
     split = split or scores.headline_split(results)
-    by_seed = scores.seed_scores(scores.question_scores(results, split))
+    by_seed = scores.seed_scores(scores.metric_scores(results, None, split))
     rows, fewest = [], []
     for method in results.methods:
         groups = [_of(by_seed, task, method)["score"].to_numpy() for task in _tasks(results)]
@@ -468,6 +499,43 @@ def failures_table(results: Results) -> Table:
         if len(frame) else "Every run finished."
     ]  # fmt: skip
     return Table("failures", "Failures", frame, columns, tuple(notes))
+
+
+def published_table(results: Results, *files: str | Path) -> Table:
+    """Published numbers of the methods that were run, beside what the runs measured."""
+    frame = papers.beside(results, *files)
+    frame = frame.assign(half=(frame["high"] - frame["low"]) / 2)
+    columns = (
+        Column("row", "Published row"),
+        Column("paper", "paper", wide=True),
+        Column("table", "table", wide=True),
+        Column("column", "column"),
+        Column("value", "value", "plain", "uncertainty"),
+        Column("method", "measured: method"),
+        *_task_column(results),
+        Column("measured", "accuracy %", "percent", "half"),
+    )
+    notes = [
+        "Published numbers have another model, data and protocol: for orientation, no comparison."
+        if len(frame) else "No published number names one of these methods."
+    ]  # fmt: skip
+    return Table("published", "Published and measured", frame, columns, tuple(notes))
+
+
+def grao_audit_table() -> Table:
+    """GRAO's headline, recomputed from its printed tables."""
+    columns = (
+        Column("baseline", "over"),
+        Column("abstract", "abstract %", "plain"),
+        Column("printed", "from the tables %", "plain"),
+        Column("swapped", "PPO and GRPO swapped %", "plain"),
+    )
+    note = (
+        "Mean relative gain in RAS over two models and two data sets; swapped: with the rows of PPO"
+        " and GRPO exchanged for Moonlight on harmless-base."
+    )
+    frame = papers.grao_headline()
+    return Table("grao-headline", "GRAO's relative improvements", frame, columns, (note,))
 
 
 TABLES: dict[str, Callable[..., Table]] = {
@@ -541,7 +609,7 @@ def _seed_table(
 
 
 def _footnote(
-    results: Results, frame: pd.DataFrame, split: str, k: int | str, alpha: float
+    results: Results, frame: pd.DataFrame, split: str, metric: str, k: int | str, alpha: float
 ) -> list[str]:
     """S, n, K, kind of interval, decoding, checker version, data hash."""
     runs = scores.counted(results)
@@ -549,8 +617,10 @@ def _footnote(
         return ["No finished run yet: nothing can be said about accuracy."]
     level = f"{100 * (1 - alpha):g} %"
     seeds = _range(frame.loc[frame["seeds"] > 0, "seeds"])
-    questions = _range(frame.loc[frame["questions"] > 0, "questions"])
-    size = f"S = {seeds} seeds, n = {questions} questions of {split}, K = {k} samples each"
+    there = frame[frame["seeds"] > 0]
+    questions = _range(pd.concat([there["questions_least"], there["questions"]]))
+    answers = f"K = {k} samples each" if metric == "avg" else "one greedy answer each"
+    size = f"S = {seeds} seeds, n = {questions} questions of {split}, {answers}"
     notes = [f"{size}."]
     if (frame["seeds"] > 1).any():
         notes = [
@@ -587,11 +657,11 @@ def _decoding(runs: pd.DataFrame) -> str:
     """Sampling temperature and top-p of the evaluation, where the runs' configs give them."""
     found = set()
     for config in runs["config"]:
-        settings = config.get("evaluate") or config.get("evaluation") or {}
+        settings = config.get("eval") or {}
         parts = [f"{k} {settings[k]}" for k in ("temperature", "top_p", "top_k") if k in settings]
         found.add(", ".join(parts))
     settings = "; ".join(sorted(f for f in found if f))
-    return f"sampled ({settings}) and greedy" if settings else "sampled and greedy"
+    return f"sampled ({settings}) and greedy, apart" if settings else "sampled and greedy, apart"
 
 
 def _bold_note(best: dict[str, tuple[str | None, set[str]]]) -> list[str]:
@@ -615,7 +685,7 @@ def _verdict_note(control: str | None, made: list[compare.Comparison], delta: fl
 
 
 def _start_note(results: Results, split: str) -> list[str]:
-    by_run = scores.run_scores(results, split)
+    by_run = scores.run_scores(results, split, scores.decoding_of(scores.headline_metric(results)))
     start = by_run[by_run["step"] == 0]
     if start.empty:
         return []

@@ -44,6 +44,7 @@ class _Suite:
     start: float
     spread: Spread
     texts: bool
+    curve: dict[str, int] | None = None
     splits: dict[str, np.ndarray] = field(default_factory=dict)  # split -> logits of its questions
 
 
@@ -60,26 +61,31 @@ def write_suite(
     steps: int = 60,
     start: float = 0.2,
     spread: Spread | None = None,
+    curve: Mapping[str, int] | None = None,
     diverged: Mapping[RunKey, int] | None = None,
     unfinished: Mapping[RunKey, int] | None = None,
     texts: bool = True,
     task: str = "arithmetic",
     config: Mapping[str, Any] | None = None,
+    control: str | None = None,
+    margin: float = 0.02,
 ) -> Path:
-    """Write a suite folder (suite.json and a folder a run); returns its path, named by its last
-    part.
+    """Write a suite folder: suite.json and a folder a run. Returns its path, which names the suite.
 
     Args:
         seeds: a number, a list, or a list per method (unequal seeds).
-        questions: of the test split (validation, train and ood get half as many), or a number per
-            split. samples: K sampled responses a question, beside one greedy response.
-            evaluations: evaluations a run, the first before any update (step 0). effects: final
-            accuracy of a method on the test split where it is not FINALS (0.45 for
+        questions: of the test split (validation, train and ood get half as many), or per split.
+        samples: K sampled responses a question, beside one greedy response.
+        evaluations: evaluations a run, the first before any update (step 0).
+        effects: final accuracy of a method on the test split where it is not FINALS (0.45 for
             unknown names); it grows from `start` as 1 - exp(-3 progress), validation alike,
             train ends 0.05 higher, ood 0.05 lower.
+        curve: questions of a split that are evaluated before the end, as the harness does; splits
+            that it lacks are evaluated at the end alone. None: everything, always.
         diverged: (method, seed) -> step of the non-finite loss; DONE says so.
-        unfinished: (method, seed) -> last whole step; no DONE, and a torn last line in steps.jsonl.
+        unfinished: (method, seed) -> last whole step; no DONE, a torn last line in steps.jsonl.
         texts: write response, extracted, prompt and gold as the schema says.
+        config: more entries of the runs' config.
     """
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
@@ -90,7 +96,7 @@ def write_suite(
     spread = spread or Spread()
     suite = _Suite(
         path.name, task, steps, tuple(int(s) for s in np.linspace(0, steps, evaluations).round()),
-        samples, start, spread, texts,
+        samples, start, spread, texts, dict(curve) if curve is not None else None,
         {split: rng.normal(0, spread.question, n) for split, n in questions.items()},
     )  # fmt: skip
     finals = {**FINALS, **(effects or {})}
@@ -98,31 +104,13 @@ def write_suite(
         for seed in _seeds(seeds, method):
             key = (method, seed)
             stop = (diverged or {}).get(key) or (unfinished or {}).get(key) or steps
-            state = (
-                "diverged"
-                if key in (diverged or {})
-                else "unfinished"
-                if key in (unfinished or {})
-                else "finished"
-            )
+            ends = {"diverged": diverged or {}, "unfinished": unfinished or {}}
+            state = next((name for name, runs in ends.items() if key in runs), "finished")
             own = np.random.default_rng([rng_seed, seed, *method.encode()])
-            _write_run(
-                path,
-                suite,
-                method,
-                seed,
-                finals.get(method, 0.45),
-                stop,
-                state,
-                own,
-                dict(config or {}),
-            )
-    recipe = {
-        "schema_version": SCHEMA_VERSION,
-        "name": path.name,
-        "task": task,
-        "methods": list(methods),
-    }
+            final = finals.get(method, 0.45)
+            _write_run(path, suite, method, seed, final, stop, state, own, dict(config or {}))
+    runs = [{"method": m, "seed": s} for m in methods for s in _seeds(seeds, m)]
+    recipe = {"name": path.name, "runs": runs, "control": control, "margin": margin}
     (path / "suite.json").write_text(json.dumps(recipe, indent=1))
     return path
 
@@ -240,7 +228,11 @@ def _eval_rows(
             target = suite.start + (aim - suite.start) * progress / (1 - np.exp(-3))
             # the shift that makes the mean over questions hit the target; seeds then move around it
             shift = _shift(question_logits, target) + seed_effect * (step > 0)
-            parts.append(_evaluation(suite, split, step, own + shift, step == steps[-1], rng))
+            logits = own + shift
+            if suite.curve is not None and step < suite.steps:
+                logits = logits[: suite.curve.get(split, 0)]
+            if len(logits):
+                parts.append(_evaluation(suite, split, step, logits, step == steps[-1], rng))
     return pa.concat_tables(parts)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tasks.answers.algebra import Value
+from tasks.answers import pool
 from tasks.answers.compare import Comparison, expand_signs
 from tasks.answers.extract import (
     Style,
@@ -20,7 +23,7 @@ from tasks.answers.extract import (
     unescape,
 )
 from tasks.answers.lexer import AnswerError, LimitError, Token, lex, tidy
-from tasks.answers.options import Options, Verdict, resolve
+from tasks.answers.options import Options, Status, Verdict, resolve
 from tasks.answers.parser import Node, parse_tokens
 
 _PLAIN = re.compile(r"\s*(-?)(\d{1,3}(?:,\d{3})+|\d{1,300})(\.\d{1,300})?\s*")
@@ -120,6 +123,8 @@ def check(answer: str, gold: str, options: Options | None = None, **named: Any) 
     left, right = _read(answer, USUAL), _read(gold, USUAL)
     if left.tokens == right.tokens and left.tokens and left.tokens[0][1]:
         return Verdict(True, "ok", "string", answer)
+    if chosen.choices and (letter := _choice(left, right)) is not None:
+        return Verdict(letter, "ok" if letter else "wrong", "choice", answer)
     if left.failure == "limit" or right.failure == "limit":
         return Verdict(False, "limit", "parse", answer)
     if right.failure:
@@ -127,6 +132,28 @@ def check(answer: str, gold: str, options: Options | None = None, **named: Any) 
     if left.failure:
         return Verdict(False, "unparsable_answer", "parse", answer)
     return _compare(answer, left, gold, right, chosen)
+
+
+def _choice(one: Reading, two: Reading) -> bool | None:
+    """Where one side is a letter and the other a letter with its text ("(C) 12"): are they equal?"""
+    first, second = _letter(one.tokens), _letter(two.tokens)
+    if first is None or second is None or first[1] == second[1]:
+        return None
+    return first[0] == second[0]
+
+
+def _letter(tokens: tuple[tuple[str, str], ...]) -> tuple[str, bool] | None:
+    """(letter, whether it stands alone) of `C`, `(C)`, `(C) 12`, `C. 12`; else None."""
+    values = [value for _, value in tokens[:4]]
+    if values[:1] == ["("] and values[2:3] == [")"]:
+        letter, rest = values[1], len(tokens) - 3
+    elif len(tokens) == 1 or len(tokens) > 2 and values[1] in (")", ".", ":"):
+        letter, rest = values[0], len(tokens) - 2
+    else:
+        return None
+    if len(letter) != 1 or letter not in "ABCDEFGHIJ":
+        return None
+    return letter, rest <= 0
 
 
 def _alternatives(text: str, first: Reading, other: str, options: Options) -> list[Reading]:
@@ -142,12 +169,13 @@ def _alternatives(text: str, first: Reading, other: str, options: Options) -> li
 
 
 def _compare(answer: str, left: Reading, gold: str, right: Reading, options: Options) -> Verdict:
-    status, how = "wrong", "structure"
+    status: Status = "wrong"
+    how = "structure"
     bases = (False, True) if "log" in left.other | right.other else (False,)
     for one in _alternatives(answer, left, gold, options):
         for two in _alternatives(gold, right, answer, options):
             for log10 in bases:
-                comparison = Comparison(options, _prove(options), log10)
+                comparison = Comparison(options, log10)
                 assert one.node is not None and two.node is not None
                 try:
                     if comparison.same(one.node, two.node):
@@ -157,19 +185,10 @@ def _compare(answer: str, left: Reading, gold: str, right: Reading, options: Opt
                     continue
                 except AnswerError:
                     continue
-                if comparison.undecided:
-                    status = "timeout"
+                if comparison.stopped:
+                    status = comparison.stopped
                 how = comparison.used
-    if status == "wrong" and how == "structure" and left.node and right.node:
-        pass
-    return Verdict(False, status, how, answer)  # type: ignore[arg-type]
-
-
-def _prove(options: Options):  # noqa: ANN202
-    def prove(one: Value, two: Value) -> bool | None:
-        return None
-
-    return prove
+    return Verdict(False, status, how, answer)
 
 
 def grade(
@@ -192,9 +211,37 @@ def grade_many(
     workers: int = 1,
     style: Style = "auto",
     options: Options | None = None,
-    progress: bool = False,
+    progress: bool | None = None,
     **named: Any,
 ) -> list[Verdict]:
-    """Grades (response, gold) pairs, in order."""
+    """Grades (response, gold) pairs; the verdicts stand in the order of the pairs.
+
+    workers: processes that share the work (1: this process; 0: one for each core). A worker that
+    is killed is replaced and its pairs graded again; a pair that kills its worker twice gets the
+    status `limit`. progress: a bar on stderr; None shows it where stderr is a terminal.
+    """
     chosen = resolve(options, named)
-    return [grade(response, gold, style, chosen) for response, gold in pairs]
+    listed = [(str(response), str(gold)) for response, gold in pairs]
+    workers = workers or os.cpu_count() or 1
+    with _progress(len(listed), progress) as advance:
+        if workers > 1 and len(listed) >= pool.SMALLEST:
+            return pool.shared(workers).run(listed, style, chosen, advance)
+        verdicts = []
+        for response, gold in listed:
+            verdicts.append(grade(response, gold, style, chosen))
+            advance(1)
+        return verdicts
+
+
+@contextlib.contextmanager
+def _progress(total: int, wanted: bool | None) -> Iterator[Callable[[int], None]]:
+    """A function that advances a bar on stderr, or does nothing."""
+    if not (sys.stderr.isatty() and total >= 2_000 if wanted is None else wanted):
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("grading", total=total)
+        yield lambda count: bar.advance(task, count)

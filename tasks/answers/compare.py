@@ -7,17 +7,16 @@ matrices; numerals in a base; ratios; and scalars last, by exact values.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from tasks.answers import algebra
+from tasks.answers import algebra, worker
 from tasks.answers.algebra import Budget, Structured, Value, constant
 from tasks.answers.lexer import AnswerError, LimitError
 from tasks.answers.options import Options
 from tasks.answers.parser import EMPTY, Node
 
-Prover = Callable[[Value, Value], bool | None]
 MAX_MATCHED = 60
 
 ORDER_SIGNS = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "!=": "!="}
@@ -35,7 +34,7 @@ _UNITS = (
     "l liter liters litre litres", "ml milliliter milliliters millilitre", "gallon gallons gal",
     "quart quarts", "pint pints", "cup cups",
     "dollar dollars usd buck bucks", "cent cents", "euro euros eur", "rupee rupees",
-    "mph", "kph", "degree degrees deg", "radian radians rad", "am", "pm", "acre acres",
+    "degree degrees deg", "radian radians rad", "am", "pm", "acre acres",
     "percent", "hz", "joule joules j", "newton newtons n", "watt watts w", "volt volts v",
 )  # fmt: skip
 UNITS = {word: words.split()[0] for words in _UNITS for word in words.split()}
@@ -45,6 +44,7 @@ _UNIT_TOKEN = re.compile(r"[a-z]+|\^\s*\{?\s*-?\s*\d+\s*\}?|/")
 def unit_key(words: str) -> tuple[tuple[str, int], ...] | None:
     """A unit as (name, power) pairs, None where a word is not a known unit."""
     text = words.lower().replace(".", "").replace("$", "").strip()
+    text = text.replace("mph", "mile/hour").replace("kph", "km/hour").replace("kmh", "km/hour")
     powers: dict[str, int] = {}
     sign, factor, last = 1, 1, ""
     for token in _UNIT_TOKEN.findall(text):
@@ -103,14 +103,13 @@ class Interval(NamedTuple):
 class Comparison:
     """One comparison of two answers under the options; `log10` fixes the base of a bare \\log."""
 
-    def __init__(self, options: Options, prove: Prover, log10: bool = False) -> None:
+    def __init__(self, options: Options, log10: bool = False) -> None:
         self.options = options
-        self.prove = prove
         self.log10 = log10
         self.budget = Budget()
         self.values: dict[int, tuple[Node, Value | None]] = {}
         self.used = "structure"  # the last rule that compared
-        self.undecided = False
+        self.stopped: Literal["", "timeout", "limit"] = ""  # why a question stayed open
 
     # Scalars
 
@@ -137,10 +136,10 @@ class Comparison:
             self.used = "evaluation"
             return False
         self.used = "algebra system"
-        proved = self.prove(one, two)
-        if proved is None:
-            self.undecided = True
-        return bool(proved)
+        outcome = worker.ask(one, two, self.options.timeout)
+        if outcome == "timeout" or outcome == "limit":
+            self.stopped = outcome
+        return outcome == "proved"
 
     def scalars(self, one: Node, two: Node) -> bool:
         left, right = self.value(one), self.value(two)
@@ -174,14 +173,17 @@ class Comparison:
             short, target = second, algebra.rational(left)
             other = left
         value, places = short
-        if _significant(value, places) < options.min_digits:
-            return False
-        self.used = "rounding"
+        digits = _significant(value, places)
         half = Fraction(1, 2 * 10**places)
+        self.used = "rounding"
         if target is not None:
-            if target.denominator == 1 and not (first and second):
-                return False  # a whole number has no rounded form but itself
-            return abs(value - target) <= half
+            if first is None or second is None:
+                if _terminates(target):
+                    return False  # a short decimal form is exact, so no other rounds to it
+                digits += 1  # a fraction is known by fewer digits than an arbitrary real
+            return digits >= options.min_digits and abs(value - target) <= half
+        if digits < options.min_digits:
+            return False
         if algebra.has_names(other):
             return False
         measured = algebra.evaluate(other, {})
@@ -212,6 +214,15 @@ class Comparison:
             return False
         return self.same(inner, other)
 
+    def degrees(self, one: Node, two: Node) -> bool:
+        """A degree sign is a unit; an angle also equals its measure in radians."""
+        if one.op == two.op:
+            return self.same(one.args[0], two.args[0])
+        angle, other = (one, two) if one.op == "deg" else (two, one)
+        if self.options.units != "strict" and self.same(angle.args[0], other):
+            return True
+        return self.scalars(angle, other)
+
     # Dispatch
 
     def same(self, one: Node, two: Node) -> bool:
@@ -238,6 +249,8 @@ class Comparison:
             return self.bases(one, two)
         if "percent" in ops:
             return self.percents(one, two)
+        if "deg" in ops:
+            return self.degrees(one, two)
         if ops == ("sym", "sym"):
             return self.names(one.args[0], two.args[0])
         if ops[0] in ("matrix",) or ops[1] in ("matrix",):
@@ -307,6 +320,8 @@ class Comparison:
 
     def relations(self, one: Node, two: Node) -> bool:
         left, right = _assignment(one), _assignment(two)
+        if one.op == two.op and one.args[0] == two.args[0] and "~" in one.args[0]:
+            return all(self.same(a, b) for a, b in zip(one.args[1], two.args[1], strict=True))
         if left and right and left[0] is not None and right[0] is not None:
             if _same_name(left[0], right[0]):
                 return self.same(left[1], right[1])
@@ -314,10 +329,15 @@ class Comparison:
                 return self.same(left[1], right[1])
             return self.equations(one, two)
         if left and right:
+            if left[0] is right[0] is None:  # 0.56 = 56%
+                pairs = zip(one.args[1][::-1], two.args[1][::-1], strict=False)
+                return all(self.same(a, b) for a, b in pairs)
             return self.same(left[1], right[1])
         if one.op == two.op == "rel":
             if _is_equation(one) and _is_equation(two):
                 return self.equations(one, two)
+            if (left or right) and ("in",) in (one.args[0], two.args[0]):
+                return self.as_real_sets(one, two)
             if _is_equation(one) or _is_equation(two):
                 return False
             return self.inequalities(one, two)
@@ -326,6 +346,8 @@ class Comparison:
             assert relation is not None
             return self.same(relation[1], other)
         relation, other = (one, two) if one.op == "rel" else (two, one)
+        if relation.args[0] == ("=",) and other.op == "sym":  # "x = n" beside n
+            return relation.args[1][0].op == "sym" and relation.args[1][1] == other
         if _is_equation(relation):
             return False
         return self.as_real_sets(one, two)
@@ -440,7 +462,9 @@ class Comparison:
     def unordered(self, one: Node, two: Node) -> bool:
         """Lists and sets: the same items; in any order unless the option says otherwise."""
         left, right = list(_items(one)), list(_items(two))
-        if "set" in (one.op, two.op):
+        if not left or not right:
+            return not left and not right
+        if "set" in (one.op, two.op) or left[0].op == "seq" and right and right[0].op == "seq":
             left, right = self._distinct(left), self._distinct(right)
         if len(left) != len(right) or len(left) > MAX_MATCHED:
             return False
@@ -459,7 +483,7 @@ class Comparison:
     def _distinct(self, items: list[Node]) -> list[Node]:
         kept: list[Node] = []
         for item in items[:MAX_MATCHED]:
-            if item.op in ("num", "sym") and item in kept:
+            if item in kept:
                 continue
             kept.append(item)
         return kept + items[MAX_MATCHED:]
@@ -836,18 +860,25 @@ def _is_number_set(node: Node) -> bool:
 
 def _decimal(node: Node) -> tuple[Fraction, int] | None:
     """Value and decimals of a literal decimal (with sign, percent or degrees)."""
-    sign = 1
-    while node.op in ("neg", "deg"):
+    sign, shift = 1, 0
+    while node.op in ("neg", "deg", "percent"):
         if node.op == "neg":
             sign = -sign
+        elif node.op == "percent":
+            shift += 2
         node = node.args[0]
-    if node.op == "num" and node.args[1]:
-        return sign * node.args[0], node.args[1]
+    if node.op == "num" and (node.args[1] or shift):
+        return sign * node.args[0] / 10**shift, node.args[1] + shift
     return None
 
 
 def _significant(value: Fraction, places: int) -> int:
     return len(str(abs(int(value * 10**places)))) if value else 0
+
+
+def _terminates(value: Fraction) -> bool:
+    """Whether a fraction has a decimal form of at most six places."""
+    return 10**6 % value.denominator == 0
 
 
 def _is_fraction(node: Node) -> bool:
@@ -1005,7 +1036,7 @@ def _assignment(node: Node) -> tuple[Node | None, Node] | None:
         if first.op in ("mul", "div") and not _is_closed(last):
             return None
         return first, last
-    if _is_name(last) and last.op in ("sym", "fn", "text"):
+    if _is_name(last) and last.op in ("sym", "fn", "text") and not (first.op == last.op == "sym"):
         return last, first
     if _is_closed(first) and _is_closed(last):
         return None, last

@@ -52,7 +52,7 @@ UNICODE = str.maketrans(
         "，": ", ", "、": ", ", "；": ";", "：": ":", "（": "(", "）": ")", "［": "[", "］": "]",
         "｛": "{", "｝": "}", "＝": "=", "＋": "+", "．": ".", "。": ".", "％": "%", "＜": "<",
         "＞": ">", "…": r"\dots ", "→": r"\to ", "⇒": r"\implies ", "∠": r"\angle ",
-        "△": r"\triangle ", "£": r"\pounds ", "€": r"\euro ", "¥": r"\yen ", "¢": r"\cent ",
+        "△": r"\triangle ", "£": r"\pounds ", "€": r"\euro ", "¥": r"\yen ", "¢": r"\cent ", "₹": r"\rupee ", "＄": r"\$",
         "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}",
         "¾": r"\frac{3}{4}", "⅕": r"\frac{1}{5}", "⅖": r"\frac{2}{5}", "⅗": r"\frac{3}{5}",
         "⅘": r"\frac{4}{5}", "⅙": r"\frac{1}{6}", "⅚": r"\frac{5}{6}", "⅛": r"\frac{1}{8}",
@@ -111,10 +111,13 @@ CONSTANTS = {
     "dots": "dots", "ldots": "dots", "cdots": "dots", "dotsc": "dots", "dotsb": "dots",
     "vdots": "dots", "ddots": "dots", "dotsm": "dots", "hdots": "dots",
 }  # fmt: skip
-GREEK = frozenset(
+LETTERS = frozenset(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi "
     "rho varrho sigma varsigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi "
-    "Pi Sigma Upsilon Phi Psi Omega ell hbar partial nabla aleph Re Im jmath triangle angle "
+    "Pi Sigma Upsilon Phi Psi Omega".split()
+)
+GREEK = LETTERS | frozenset(
+    "ell hbar partial nabla aleph Re Im jmath triangle angle "
     "square diamond clubsuit heartsuit spadesuit odot oplus otimes forall exists neg lnot".split()
 )
 FUNCTIONS = {
@@ -141,7 +144,7 @@ TEXTS = frozenset(
     "text mbox hbox textbf textit textrm textnormal textsf texttt textup emph textsc mathrm "
     "operatorname textsl".split()
 )
-MONEY = {"pounds": "pound", "euro": "euro", "yen": "yen", "cent": "cent", "dollar": "dollar"}
+MONEY = {"pounds": "pound", "euro": "euro", "yen": "yen", "cent": "cent", "dollar": "dollar", "rupee": "rupee"}
 MATRICES = frozenset(
     f"{kind}{star}"
     for kind in ("matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix", "array")
@@ -162,9 +165,9 @@ NUMBER_WORDS = {
 }
 # Short words that are text even outside of \text; longer ones are text by their length.
 SHORT_WORDS = frozenset(
-    "cm mm km ft yd mi kg mg lb lbs oz ml mL mph kph km/h sec min hr hrs day yr pts sq cu in. am pm "
+    "cm mm km ft yd mi gm gms kg kgs kms mg lb lbs oz ml mph kph sec min mins secs hr hrs yrs day yr pts sq cu in. am pm "
     "usd rad odd yes no men boy cup way cat dog car box pie bag hat row can set top set pen red "
-    "all not none neither both is are the for per inch feet foot if as to of".split()
+    "all not none neither both is are the for per inch feet foot if as to of rs inr eur gbp dne".split()
 )
 
 KNOWN = (
@@ -172,7 +175,7 @@ KNOWN = (
     | FUNCTIONS.keys() | COMMANDS | TEXTS | MONEY.keys()
 )  # fmt: skip
 
-_GROUP = r"(?:,\\!\s*|\{,\}\s?|\\,|,|\\!|\s(?=\d{3}(?!\d)))"
+_GROUP = r"(?:,\s*\\![\s~]*|\s?\{\s?,\s?\}\s?|\\,|,|\\!|\s(?=\d{3}(?!\d)))"
 _TOKEN = re.compile(
     r"(?P<space>(?:\s|~|\\[,;:!> ]|\\/)+)"
     r"|(?P<repeat>\d*\.\d*\\(?:overline|bar|dot)\s*\{\d+\})"
@@ -185,6 +188,9 @@ _TOKEN = re.compile(
     r"|(?P<word>[A-Za-z]+)"
     r"|(?P<op>\*\*|\^|<=|>=|=<|=>|==|!=|<>|\.\.\.|[-+*/_!%()\[\]{}|,;:=<>&'.?\"`$#@])"
 )
+_GLUED = re.compile(r"(or|and)([A-Z])")
+_HALF_DAY = re.compile(r"\s*\b([aApP])\.\s?[mM]\b\.?")
+_EMBEDDED = re.compile(r"([A-Za-z]{1,2})(sqrt|sin|cos|tan|log|ln)")
 _SINGLE = {
     "<=": "<=", ">=": ">=", "=<": "<=", "==": "=", "!=": "!=", "<>": "!=", "=": "=", "<": "<",
     ">": ">", "=>": "=>",
@@ -219,6 +225,8 @@ def tidy(text: str) -> str:
         text = text.translate(UNICODE).translate(_WIDE_DIGITS)
     if "\\" in text:
         text = text.replace("\\(", " ").replace("\\)", " ").replace("\\[", " ").replace("\\]", " ")
+    if ".m" in text or ".M" in text:
+        text = _HALF_DAY.sub(r" \1m", text)
     text = text.strip()
     for _ in range(3):
         before = text
@@ -316,6 +324,9 @@ def _word(value: str, space: str, in_text: bool, add, text: str, place: int) -> 
     lower = value.lower()
     if lower in ("and", "or"):
         add(Token("sep", lower, space))
+    elif (glued := _GLUED.fullmatch(value)) and not in_text:  # "1orW(x)"
+        add(Token("sep", glued.group(1), space))
+        _word(glued.group(2), "", False, add, text, place)
     elif lower in PERCENT_WORDS:
         add(Token("%", "%", space))
     elif in_text:
@@ -329,18 +340,21 @@ def _word(value: str, space: str, in_text: bool, add, text: str, place: int) -> 
             add(Token("sym", value, space))
     elif value in FUNCTIONS:
         add(Token("fn", FUNCTIONS[value], space))
-    elif value in ("sqrt", "binom", "frac"):
+    elif value in ("sqrt", "binom", "frac") or value in ("bar", "hat", "vec") and text[place : place + 1] == "{":
         add(Token("cmd", value, space))
     elif lower in ("pi", "infinity", "infty", "inf", "oo"):
         add(Token("const", "pi" if lower == "pi" else "oo", space))
-    elif value in PYTHON_NAMES and text[place : place + 1] in ("(", "."):
+    elif value in PYTHON_NAMES and (value in PYTHON_SETS or text[place : place + 1] in ("(", ".")):
         add(Token("python", value, space))
-    elif value in GREEK:
+    elif value in LETTERS:
         add(Token("sym", value, space))
     elif lower == "in":
         add(Token("rel", "in", space))
     elif lower == "mod":
         add(Token("mod", "mod", space))
+    elif text[place : place + 1] == "(" and (embedded := _EMBEDDED.fullmatch(value)):  # 2xsqrt(5)
+        _word(embedded.group(1), space, False, add, text, place)
+        _word(embedded.group(2), "", False, add, text, place)
     elif lower in NUMBER_WORDS or lower in SHORT_WORDS or len(value) > 3 or value in DEGREE_WORDS:
         for name in ("sin", "cos", "tan", "log", "ln"):
             if value.startswith(name) and len(value) == len(name) + 1:
@@ -361,6 +375,9 @@ PYTHON_NAMES = frozenset(
     "Interval Union Intersection Complement FiniteSet EmptySet Eq Ne Lt Le Gt Ge Matrix Rational "
     "Integer Float Tuple Sum Integral Reals Integers Naturals Rationals Complexes".split()
 )
+
+
+PYTHON_SETS = frozenset("EmptySet Reals Integers Naturals Rationals Complexes".split())
 
 
 def _command(

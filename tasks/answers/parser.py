@@ -39,9 +39,27 @@ OPENING = frozenset(("(", "[", "{", "\\{", "begin", "lfloor", "lceil"))
 CLOSING = frozenset((")", "]", "}", "\\}", "end", "rfloor", "rceil"))
 CLOSE_OF = {"(": (")", "]"), "[": ("]", ")"), "\\{": ("\\}", "}"), "{": ("}",)}
 APPLIED = frozenset("fghFGHPTWQSVNA")  # f(x) is a value of f; x(x+1) is a product
-FILLERS = frozenset("approximately about approx roughly exactly option choice nearly around".split())
+FILLERS = frozenset("between approximately about approx roughly exactly option choice nearly around".split())
 MONEY_WORDS = {
     "rs": "rupee", "usd": "dollar", "us": "dollar", "eur": "euro", "inr": "rupee", "gbp": "pound",
+}  # fmt: skip
+PARTS = {
+    word + plural: n
+    for n, word in enumerate("half third quarter fifth sixth seventh eighth ninth tenth".split(), 2)
+    for plural in ("", "s")
+} | {"halves": 2, "fourth": 4, "fourths": 4}
+MAGNITUDES = {
+    "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
+    "dozen": 12,
+}  # fmt: skip
+KNOWN_TEXTS = {  # words that name a set
+    "all real numbers": Node("const", ("Reals",)), "all reals": Node("const", ("Reals",)),
+    "real numbers": Node("const", ("Reals",)), "all real": Node("const", ("Reals",)),
+    "the real numbers": Node("const", ("Reals",)), "empty set": Node("set", ()),
+    "the empty set": Node("set", ()), "no solution": Node("set", ()),
+    "no solutions": Node("set", ()), "no real solution": Node("set", ()),
+    "no real solutions": Node("set", ()), "there is no solution": Node("set", ()),
+    "does not exist": Node("text", ("dne",)),
 }  # fmt: skip
 FRACTIONS = frozenset(("frac", "dfrac", "tfrac", "cfrac"))
 BINOMIALS = frozenset(("binom", "dbinom", "tbinom"))
@@ -129,6 +147,33 @@ def _decimal_comma(tokens: list[Token], reading: frozenset[str], found: set[str]
         return tokens
     merged = Token("num", f"{values[0].value}.{values[2].value}", values[0].space)
     return [*tokens[:place], merged, *tokens[place + 3 :]]
+
+
+UNIT_LETTERS = frozenset("msghLJNWVK")
+
+
+def _settled(tokens: list[Token], reading: frozenset[str], found: set[str]) -> list[Token]:
+    """Letters that stand for an operator or a unit: `(1,2) U (3,4)`, `6 x 10^3`, `12 m^2`."""
+    result = tokens
+    for place in range(1, len(tokens)):
+        token, before = tokens[place], tokens[place - 1]
+        if token.kind != "sym":
+            continue
+        after = tokens[place + 1] if place + 1 < len(tokens) else Token("", "", "")
+        new: Token | None = None
+        if token.value == "U" and before.kind in CLOSING and after.kind in OPENING:
+            new = Token("set", "union", " ")
+        elif token.value == "x" and before.kind == "num" and after.value == "10" and token.space:
+            new = Token("*", "*", " ")
+        elif token.value in UNIT_LETTERS and token.space and before.kind in ("num", "}", ")"):
+            if after.kind in ("", "^", "/"):
+                found.add("unit")
+                if "unit" in reading:
+                    new = Token("word", token.value, " ")
+        if new is not None:
+            result = list(result)
+            result[place] = new
+    return result
 
 
 class Parser:
@@ -251,13 +296,13 @@ class Parser:
 
     def statement(self) -> Node:
         """One item: an expression with an optional unit, a relation, or words."""
-        kind = self.kind()
-        if kind == "money":
-            self.take()
         if self.kind() == "word":
             worded = self.words()
             if worded is not None:
                 return worded
+        elif self.prose():
+            self.place = len(self.tokens)
+            return _text(self.tokens)
         if self.kind() == "rel" and self.tokens[self.place].value in ("=", "~"):
             self.take()  # "= 5", "\\approx 5"
         left = self.measured()
@@ -281,6 +326,11 @@ class Parser:
             return sides[0]
         return Node("rel", (tuple(signs), tuple(sides)))
 
+    def prose(self) -> bool:
+        """Nothing but words and single letters: "an ellipse", "x is even"."""
+        kinds = {token.kind for token in self.tokens[self.place :]}
+        return "word" in kinds and kinds <= {"word", "sym", "const", ".", "'", "-"}
+
     def words(self) -> Node | None:
         """An item that starts with a word: a number word, a name before "=", or a text."""
         first = self.tokens[self.place].value.lower()
@@ -290,7 +340,10 @@ class Parser:
         if first in MONEY_WORDS and self.kind(1) in ("num", "money", "."):
             self.take()
             self.accept(".")
-            self.accept("money")
+            if self.kind() != "money":  # "USD 5" is read as "$5"
+                self.place -= 1
+                self.tokens = list(self.tokens)
+                self.tokens[self.place] = Token("money", MONEY_WORDS[first], "")
             return None
         if first in NUMBER_WORDS:
             value = NUMBER_WORDS[first]
@@ -302,6 +355,14 @@ class Parser:
                 if value >= 20 and 0 < unit < 10:
                     value += unit
                     ahead += 1
+            if self.kind(ahead) == "-" and self.kind(ahead + 1) == "word":  # two-thirds
+                ahead += 1
+            part = self.tokens[self.place + ahead].value.lower() if self.kind(ahead) == "word" else ""
+            if part in PARTS:
+                self.place += ahead + 1
+                parts = (Node("num", (Fraction(value), 0)), Node("num", (Fraction(PARTS[part]), 0)))
+                result = Node("div", parts)
+                return self.unit(result) if self.place < len(self.tokens) else result
             if self.place + ahead == len(self.tokens) or self.kind(ahead) == "word":
                 self.place += ahead
                 result = Node("num", (Fraction(value), 0))
@@ -318,19 +379,31 @@ class Parser:
                     return Node("rel", (("=", *value.args[0]), (name, *value.args[1])))
                 return Node("rel", (("=",), (name, value)))
         self.place = len(self.tokens)
-        return Node("text", (_spell(rest),))
+        return _text(rest)
 
     def measured(self) -> Node:
         """An expression and the words after it, which are a unit."""
         if self.kind() == "word":
             token = self.take()
             return Node("text", (token.value,))
+        sign = self.kind() == "-" and self.kind(1) == "money"  # -$5
+        money = self.tokens[self.place + sign].value if self.kind(int(sign)) == "money" else ""
+        if money and not sign:
+            self.take()
         left = self.ratio()
         if self.kind() in ("word", "money", "fn"):
-            return self.unit(left)
+            left = self.unit(left)
+        if money:
+            value, words = left.args if left.op == "unit" else (left, "")
+            return Node("unit", (value, f"{money} {words}".strip()))
         return left
 
     def unit(self, value: Node) -> Node:
+        if self.kind() == "word" and (scale := MAGNITUDES.get(self.tokens[self.place].value.lower())):
+            self.take()
+            value = Node("mul", (value, Node("num", (Fraction(scale), 0))))
+            if self.kind() not in ("word", "money", "fn"):
+                return value
         start = self.place
         depth = 0
         while self.place < len(self.tokens):
@@ -426,9 +499,11 @@ class Parser:
     def signed(self) -> Node:
         if self.accept("-"):
             self.deeper()
-            node = Node("neg", (self.signed(),))
+            node = self.signed()
             self.depth -= 1
-            return node
+            if node.op in ("deg", "percent"):  # the sign belongs to the number: (-5) degrees
+                return Node(node.op, (Node("neg", node.args),))
+            return Node("neg", (node,))
         if self.accept("+"):
             self.deeper()
             node = self.signed()
@@ -660,9 +735,11 @@ class Parser:
             if (
                 top.op == bottom.op == "num"
                 and top.args[0].denominator == bottom.args[0].denominator == 1
-                and 0 <= top.args[0] < bottom.args[0]
+                and bottom.args[0]
             ):
-                return Node("mixed", (whole, top, bottom))
+                if top.args[0] < bottom.args[0]:
+                    return Node("mixed", (whole, top, bottom))
+                raise AnswerError("a mixed number whose fraction is not proper")
             self.place, self.tokens = start, kept
         elif kind == "num" and self.kind(1) == "/" and self.kind(2) == "num":
             top, bottom = self.tokens[self.place], self.tokens[self.place + 2]
@@ -1000,6 +1077,11 @@ def _primed(base: Node, count: int) -> Node:
     return Node("unit", (base, "ft" if count == 1 else "inch"))
 
 
+def _text(tokens: list[Token]) -> Node:
+    words = _spell(tokens)
+    return KNOWN_TEXTS.get(words.lower().rstrip("."), Node("text", (words,)))
+
+
 def _spell(tokens: list[Token]) -> str:
     return "".join((" " if token.space else "") + token.value for token in tokens).strip()
 
@@ -1013,6 +1095,7 @@ def parse_tokens(tokens: list[Token], reading: frozenset[str]) -> tuple[Node, se
     found: set[str] = set()
     tokens = _commas(tokens, reading, found)
     tokens = _decimal_comma(tokens, reading, found)
+    tokens = _settled(tokens, reading, found)
     if not tokens:
         raise AnswerError("empty")
     return Parser(tokens, reading, found).answer(), found

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -54,26 +55,44 @@ def test_a_run_writes_what_the_schema_says(tmp_path):
     assert [r["step"] for r in rows] == [1, 2, 3, 4]
     for row in rows:
         assert set(STEP_COLUMNS) | set(LEDGER_COLUMNS) <= set(row)
-    evals = pd.read_parquet(folder / "evals.parquet")
+    evals: Any = pd.read_parquet(folder / "evals.parquet")
     assert list(evals.columns) == list(EVAL_COLUMNS)
     assert sorted(evals["step"].unique()) == [0, 2, 4]
     last = evals[(evals["step"] == 4)]
-    assert last.groupby("split", observed=True).size().to_dict() == {"test": 18, "ood-5": 9, "train": 9}
-    assert last["response"].notna().all() and evals[evals["step"] < 4]["response"].isna().all()
+    assert last.groupby("split", observed=True).size().to_dict() == {
+        "test": 18,
+        "ood-5": 9,
+        "train": 9,
+    }
+    assert not last["response"].isna().any() and evals[evals["step"] < 4]["response"].isna().all()
 
 
 def test_the_ledger_counts_what_was_done(tmp_path):
     run = tiny.run()
     train(run, tmp_path, "tiny")
     row = steps(tmp_path / run.name)[-1]
-    assert row["updates"] == 4 and row["prompts"] == 12 and row["samples"] == row["verifier_calls"] == 48
+    assert (
+        row["updates"] == 4
+        and row["prompts"] == 12
+        and row["samples"] == row["verifier_calls"] == 48
+    )
     assert 48 <= row["tokens_sampled"] <= 48 * 12
     assert row["tokens"] == row["tokens_sampled"] + row["tokens_trained"]
     assert row["flops"] == pytest.approx(row["flops_sample"] + row["flops_train"])
     assert row["flops_evaluate"] > 0 and row["seconds"] > 0
 
 
-@pytest.mark.parametrize(("method", "source"), [("sft", "demonstrations"), ("rift", "replay"), ("rift", "policy"), ("grpo", "replay"), ("grao", "policy"), ("gift", "policy")])
+@pytest.mark.parametrize(
+    ("method", "source"),
+    [
+        ("sft", "demonstrations"),
+        ("rift", "replay"),
+        ("rift", "policy"),
+        ("grpo", "replay"),
+        ("grao", "policy"),
+        ("gift", "policy"),
+    ],
+)
 def test_every_regime_trains(tmp_path, method, source):
     run = tiny.run(method, method={method: {"source": source}})
     assert train(run, tmp_path, "tiny")["status"] == "finished"  # pyright: ignore[reportOptionalSubscript]
@@ -98,8 +117,12 @@ def test_replay_is_shared_and_equals_the_first_policy_batch(tmp_path):
     stored, _ = replay.draw(0, 0, ledgers[0], False)
     fresh, _ = PolicySource(run, task, start).draw(0, 0, ledgers[1], False)
     assert [g.example.id for g in stored] == [g.example.id for g in fresh]
-    assert [[r.ids for r in g.responses] for g in stored] == [[r.ids for r in g.responses] for g in fresh]
-    assert [g.example for g in stored] == [task.examples("train")[i] for i in rng.prompt_order(0, 1024, 0, 3)]
+    assert [[r.ids for r in g.responses] for g in stored] == [
+        [r.ids for r in g.responses] for g in fresh
+    ]
+    assert [g.example for g in stored] == [
+        task.examples("train")[i] for i in rng.prompt_order(0, 1024, 0, 3)
+    ]
     for field in ("samples", "tokens_sampled", "tokens_prompt", "verifier_calls"):
         assert getattr(ledgers[0], field) == getattr(ledgers[1], field) > 0
     assert ledgers[0].flops_sample == pytest.approx(ledgers[1].flops_sample)
@@ -108,7 +131,9 @@ def test_replay_is_shared_and_equals_the_first_policy_batch(tmp_path):
     assert [g.example.id for g in again] == [g.example.id for g in stored]
 
 
-@pytest.mark.parametrize(("axis", "amount"), [("samples", 24), ("tokens", 400), ("flops", 2e7), ("seconds", 0.2)])
+@pytest.mark.parametrize(
+    ("axis", "amount"), [("samples", 24), ("tokens", 400), ("flops", 2e7), ("seconds", 0.2)]
+)
 def test_runs_stop_by_budget(tmp_path, axis, amount):
     run = tiny.run(budget={"axis": axis, "amount": amount})
     train(run, tmp_path, "tiny")
@@ -118,7 +143,10 @@ def test_runs_stop_by_budget(tmp_path, axis, amount):
 
 
 def test_several_updates_a_rollout(tmp_path):
-    run = tiny.run(rollout={"prompts": 3, "group": 4, "max_tokens": 12, "minibatches": 3, "epochs": 2}, budget={"amount": 12})
+    run = tiny.run(
+        rollout={"prompts": 3, "group": 4, "max_tokens": 12, "minibatches": 3, "epochs": 2},
+        budget={"amount": 12},
+    )
     train(run, tmp_path, "tiny")
     rows = steps(tmp_path / run.name)
     assert [r["rollout"] for r in rows] == [0] * 6 + [1] * 6
@@ -140,8 +168,16 @@ def test_micro_batches_change_nothing_but_rounding(tmp_path):
 
 
 def test_phases_change_the_objective_at_their_share(tmp_path):
-    suite = build_suite(tiny.recipe(methods=["both"], method={"both": {"phases": [
-        {"method": "sft", "share": 0.5}, {"method": "grpo", "share": 0.5}]}}))  # fmt: skip
+    suite = build_suite(
+        tiny.recipe(
+            methods=["both"],
+            method={
+                "both": {
+                    "phases": [{"method": "sft", "share": 0.5}, {"method": "grpo", "share": 0.5}]
+                }
+            },
+        )
+    )
     train(suite.runs[0], tmp_path, "tiny")
     rows = steps(tmp_path / suite.runs[0].name)
     assert ["nll" in r for r in rows] == [True, True, False, False]
@@ -149,8 +185,12 @@ def test_phases_change_the_objective_at_their_share(tmp_path):
 
 @pytest.mark.parametrize("method", ["grpo", "rift"])
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, method, monkeypatch):
-    run = tiny.run(method, budget={"amount": 6}, eval={"points": 3, "curve": {"test": 4}, "samples": 2, "train_questions": 2},
-                   rollout={"prompts": 4, "group": 4, "max_tokens": 12, "minibatches": 2})  # fmt: skip
+    run = tiny.run(
+        method,
+        budget={"amount": 6},
+        eval={"points": 3, "curve": {"test": 4}, "samples": 2, "train_questions": 2},
+        rollout={"prompts": 4, "group": 4, "max_tokens": 12, "minibatches": 2},
+    )
     train(run, tmp_path / "whole", "tiny")
     calls = 0
     original = train_module.Trainer._rollout
@@ -172,9 +212,13 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, method, monkeypatch)
     ours, theirs = (weights(tmp_path / part / run.name) for part in ("cut", "whole"))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     timed = lambda row: {k: v for k, v in row.items() if "seconds" not in k and "memory" not in k}  # noqa: E731
-    assert [timed(r) for r in steps(folder)] == [timed(r) for r in steps(tmp_path / "whole" / run.name)]
-    evals = [pd.read_parquet(tmp_path / part / run.name / "evals.parquet") for part in ("cut", "whole")]
-    pd.testing.assert_frame_equal(*evals)
+    assert [timed(r) for r in steps(folder)] == [
+        timed(r) for r in steps(tmp_path / "whole" / run.name)
+    ]
+    evals = [
+        pd.read_parquet(tmp_path / part / run.name / "evals.parquet") for part in ("cut", "whole")
+    ]
+    pd.testing.assert_frame_equal(evals[0], evals[1])
 
 
 SCRIPT = """
@@ -182,20 +226,29 @@ import sys
 from pathlib import Path
 from bench.train import train
 from tests import tiny
-train(tiny.run(budget={"amount": 60}, eval={"points": 20, "curve": {"test": 4}, "samples": 2, "train_questions": 2}), Path(sys.argv[1]), "tiny")
+plan = {"points": 20, "curve": {"test": 4}, "samples": 2, "train_questions": 2}
+train(tiny.run(budget={"amount": 60}, eval=plan), Path(sys.argv[1]), "tiny")
 """
 
 
 def test_kill_9_at_any_moment_loses_nothing(tmp_path):
-    run = tiny.run(budget={"amount": 60}, eval={"points": 20, "curve": {"test": 4}, "samples": 2, "train_questions": 2})
+    run = tiny.run(
+        budget={"amount": 60},
+        eval={"points": 20, "curve": {"test": 4}, "samples": 2, "train_questions": 2},
+    )
     train(run, tmp_path / "whole", "tiny")
     folder = tmp_path / "cut" / run.name
     deadline = time.monotonic() + 120
     for kills in range(3):
-        process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path / "cut")], env={**os.environ, "PYTHONPATH": "."})
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(tmp_path / "cut")],
+            env={**os.environ, "PYTHONPATH": "."},
+        )
         before = len(steps(folder)) if (folder / "steps.jsonl").is_file() else 0
         while time.monotonic() < deadline and process.poll() is None:
-            text = (folder / "steps.jsonl").read_text() if (folder / "steps.jsonl").is_file() else ""
+            text = (
+                (folder / "steps.jsonl").read_text() if (folder / "steps.jsonl").is_file() else ""
+            )
             if text.count("\n") > before + 5 * kills + 3:
                 break
             time.sleep(0.01)
@@ -233,7 +286,7 @@ def test_a_diverged_run_keeps_its_last_good_state(tmp_path, monkeypatch):
     assert done is not None and done["status"] == "diverged" and "non-finite loss" in done["reason"]
     assert all(w.isfinite().all() for w in weights(tmp_path / run.name).values())
     loaded = results.load(tmp_path)
-    assert len(loaded.evals) and (loaded.runs["status"] == "diverged").all()
+    assert len(loaded.evals) and set(loaded.runs["status"]) == {"diverged"}
 
 
 def suite_of(**changes) -> Suite:
@@ -249,7 +302,11 @@ def test_a_suite_skips_what_is_done_and_goes_on_after_a_failure(tmp_path):
     assert [s.status for s in states] == ["finished", "failed", "finished", "finished"]
     assert states[1].error and (blocked / "error.txt").is_file()
     (blocked / "evals.parquet").unlink()
-    stamps = {s.run.name: (tmp_path / s.run.name / "DONE").stat().st_mtime_ns for s in states if s.status == "finished"}
+    stamps = {
+        s.run.name: (tmp_path / s.run.name / "DONE").stat().st_mtime_ns
+        for s in states
+        if s.status == "finished"
+    }
     states = run_suite(suite, tmp_path, 2, 1, "cpu", lambda states: None)
     assert [s.status for s in states] == ["finished"] * 4
     for name, stamp in stamps.items():
@@ -287,5 +344,5 @@ def test_rollouts_are_kept_on_request(tmp_path):
     train(run, tmp_path, "tiny")
     files = sorted((tmp_path / run.name / "rollouts").glob("*.parquet"))
     assert len(files) == 4
-    frame = pd.read_parquet(files[0])
-    assert len(frame) == 12 and frame["response"].notna().all()
+    frame: Any = pd.read_parquet(files[0])
+    assert len(frame) == 12 and not frame["response"].isna().any()

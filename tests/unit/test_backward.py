@@ -33,10 +33,19 @@ def batch(method, policy):
         old = policy.score(rows)[0] + 0.05 * noise()
         reference = policy.score(rows)[0] + 0.3 * noise()
     rollout = methods.Rollout(
-        mask_NT=rows.mask_NT, reward_N=correct.double(), group_N=rows.prompt_N, kind_N=kind, correct_N=correct,
-        finished_N=torch.ones(N, dtype=torch.bool), format_ok_N=torch.ones(N, dtype=torch.bool), max_tokens=8,
-        old_logp_NT=old, ref_logp_NT=reference, old_value_NT=0.1 * noise(), sampler_logp_NT=old,
-    )  # fmt: skip
+        mask_NT=rows.mask_NT,
+        reward_N=correct.double(),
+        group_N=rows.prompt_N,
+        kind_N=kind,
+        correct_N=correct,
+        finished_N=torch.ones(N, dtype=torch.bool),
+        format_ok_N=torch.ones(N, dtype=torch.bool),
+        max_tokens=8,
+        old_logp_NT=old,
+        ref_logp_NT=reference,
+        old_value_NT=0.1 * noise(),
+        sampler_logp_NT=old,
+    )
     return rows, rollout
 
 
@@ -44,7 +53,9 @@ def batch(method, policy):
 def test_two_passes_equal_one(name):
     method = methods.get(name)
     policy = tiny.policy(dtype=torch.float64)
-    critic = Critic(tiny.policy(seed=2, dtype=torch.float64).model) if method.needs().critic else None
+    critic = (
+        Critic(tiny.policy(seed=2, dtype=torch.float64).model) if method.needs().critic else None
+    )
     rows, rollout = batch(method, policy)
     signal = method.signal(rollout)
     models = [policy.model] + ([critic] if critic else [])
@@ -56,7 +67,9 @@ def test_two_passes_equal_one(name):
         assert result.has_gradient
         assert result.passes == (1 if micro_tokens == 10**6 else 2)
         assert result.drift < 1e-12
-        gradients = [p.grad.clone() for model in models for p in model.parameters() if p.grad is not None]
+        gradients = [
+            p.grad.clone() for model in models for p in model.parameters() if p.grad is not None
+        ]
         found.append((result.loss.value, gradients))
     assert max(g.abs().max() for g in found[0][1]) > 1e-8
     for value, gradients in found[1:]:
@@ -84,5 +97,3 @@ def test_nothing_to_train_on_leaves_no_gradient():
     result = backward(policy, None, method, rows, wrong, method.signal(wrong), 10**6)
     assert not result.has_gradient
     assert all(p.grad is None or not p.grad.any() for p in policy.parameters())
-
-

@@ -15,7 +15,9 @@ def test_forward_flops_agree_with_torchs_counter(shape):
     rows = tiny.rows(policy, [[9]])
     flops = Flops.of(policy.model)
     prompt, response = rows.prompt_PL[0].tolist(), rows.response_NT[0].tolist()
-    policy.model.set_attn_implementation("eager")  # the counter does not see fused attention on a CPU
+    policy.model.set_attn_implementation(
+        "eager"
+    )  # the counter does not see fused attention on a CPU
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         policy.model(torch.tensor([prompt + response]))
     length, width = len(prompt) + len(response), 4 * 2 * 16
@@ -29,12 +31,16 @@ def test_a_prompt_counts_once_a_group():
     policy = tiny.policy()
     flops = Flops.of(policy.model)
     one, four = (flops.forward(tiny.rows(policy, [[5] * n])) for n in (1, 4))
-    prompt = flops.forward_lengths(torch.tensor([3.0]).double(), torch.zeros(0).double(), torch.zeros(0).double())
+    prompt = flops.forward_lengths(
+        torch.tensor([3.0]).double(), torch.zeros(0).double(), torch.zeros(0).double()
+    )
     assert four - prompt == pytest.approx(4 * (one - prompt))
 
 
 def test_rows_hold_the_documented_columns_and_restore():
-    ledger = Ledger(samples=3, tokens_sampled=10, tokens_trained=7, flops_train=5.0, seconds_sample=1.0)
+    ledger = Ledger(
+        samples=3, tokens_sampled=10, tokens_trained=7, flops_train=5.0, seconds_sample=1.0
+    )
     row = ledger.row()
     assert set(LEDGER_COLUMNS) <= set(row)
     assert (row["tokens"], row["flops"], row["seconds"]) == (17, 5.0, 1.0)

@@ -35,9 +35,9 @@ def test_score_and_its_gradient_equal_the_plain_forward(shape, backbone):
     weight = torch.randn(rows.mask_NT.shape, dtype=torch.float64)
     gradients = []
     for logp in (policy.score(rows)[0], reference_logp(policy, rows)):
-        policy.model.zero_grad()
+        policy.model.zero_grad(set_to_none=True)
         (logp * weight * rows.mask_NT).sum().backward()
-        gradients.append([logp.detach()] + [p.grad.clone() for p in policy.parameters()])
+        gradients.append([logp.detach()] + [p.grad for p in policy.parameters()])
     for ours, theirs in zip(*gradients, strict=True):
         # transformers takes norms and rotations in float32 whatever the model's dtype
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -51,7 +51,11 @@ def test_entropy_and_large_vocabularies_in_chunks(monkeypatch):
     chunked, chunked_entropy = policy.score(rows, entropy=True)
     torch.testing.assert_close(chunked, logp)
     torch.testing.assert_close(chunked_entropy, entropy)
-    assert entropy is not None and (entropy[rows.mask_NT] > 0).all() and (entropy[~rows.mask_NT] == 0).all()
+    assert (
+        entropy is not None
+        and (entropy[rows.mask_NT] > 0).all()
+        and (entropy[~rows.mask_NT] == 0).all()
+    )
 
 
 @pytest.mark.parametrize("backbone", [Backbone, LlamaBackbone])
@@ -60,7 +64,9 @@ def test_sampler_logp_is_the_policys(backbone):
     policy.backbone = backbone(policy.model)
     prompts = [[2, 5, 6], [2, 9, 8, 7, 11]]
     drawn = sample(policy, prompts, 6, [rng.key(0, i) for i in range(12)], 60, temperature=1.3)
-    assert drawn.rows.mask_NT.sum(-1).unique().numel() > 2  # some ended early: compaction took place
+    assert (
+        drawn.rows.mask_NT.sum(-1).unique().numel() > 2
+    )  # some ended early: compaction took place
     with torch.no_grad():
         torch.testing.assert_close(policy.score(drawn.rows)[0], drawn.logp_NT, rtol=1e-4, atol=1e-4)
     assert drawn.sampled_tokens == int(drawn.rows.mask_NT.sum())
@@ -82,8 +88,13 @@ def test_greedy_equals_transformers_generate():
     policy = tiny.policy()
     for prompt in ([2, 5, 6, 40], [2, 9]):
         ours = sample(policy, [prompt], 1, None, 20).response_ids()[0]
-        theirs = policy.model.generate(torch.tensor([prompt]), max_new_tokens=20, do_sample=False,
-                                       eos_token_id=policy.eos_id, pad_token_id=policy.pad_id)  # fmt: skip
+        theirs = policy.model.generate(
+            torch.tensor([prompt]),
+            max_new_tokens=20,
+            do_sample=False,
+            eos_token_id=policy.eos_id,
+            pad_token_id=policy.pad_id,
+        )
         assert ours == theirs[0, len(prompt) :].tolist()
 
 
@@ -101,7 +112,9 @@ def test_stop_strings_end_a_response():
     keys = [rng.key("stop", i) for i in range(16)]
     free = policy.decode_many(sample(policy, [[2, 5]], 16, keys, 40).response_ids())
     drawn = sample(policy, [[2, 5]], 16, keys, 40, stop=("=",))
-    for before, after, finished in zip(free, policy.decode_many(drawn.response_ids()), drawn.finished_N, strict=True):
+    for before, after, finished in zip(
+        free, policy.decode_many(drawn.response_ids()), drawn.finished_N, strict=True
+    ):
         assert after == before.partition("=")[0] + ("=" if "=" in before else "")
         assert finished or "=" not in before
 
@@ -127,7 +140,10 @@ def test_select_keeps_the_tokens_of_a_row():
     for new, old in enumerate((4, 2)):
         for block, n in ((part, new), (rows, old)):
             p = block.prompt_N[n]
-            texts = (block.prompt_PL[p][block.prompt_mask_PL[p]], block.response_NT[n][block.mask_NT[n]])
+            texts = (
+                block.prompt_PL[p][block.prompt_mask_PL[p]],
+                block.response_NT[n][block.mask_NT[n]],
+            )
             if block is part:
                 mine = texts
         assert all(torch.equal(a, b) for a, b in zip(mine, texts, strict=True))
@@ -153,4 +169,8 @@ def test_tokenizer_round_trip_after_save_and_load(tmp_path):
 def test_pad_refuses_nothing_and_masks_everything():
     rows = pad([[5, 6], [7]], [0, 1, 1], [[8], [9, 9, 9], []], [1.0, 1.0, 1.0], 0)
     assert rows.prompt_PL.tolist() == [[5, 6], [0, 7]]
-    assert rows.mask_NT.tolist() == [[True, False, False], [True, True, True], [False, False, False]]
+    assert rows.mask_NT.tolist() == [
+        [True, False, False],
+        [True, True, True],
+        [False, False, False],
+    ]

@@ -34,15 +34,18 @@ def suite(tmp_path: Path) -> Path:
 
 def test_tables_hold_every_row_and_join_on_the_keys(suite: Path) -> None:
     r = results.load(suite)
-    assert r.methods == ["grpo", "gift"] and len(r.runs) == 4
+    assert r.methods == ["grpo", "gift"]
+    assert len(r.runs) == 4
     assert len(r.steps) == len(r.ledger) == 4 * 4
     # runs, evaluations, questions of the four splits, one greedy and two sampled responses
     assert len(r.evals) == 4 * 3 * (8 + 4 + 4 + 4) * (1 + 2)
-    assert set(LEDGER_COLUMNS) <= set(r.ledger) and not set(LEDGER_COLUMNS) & set(r.steps)
+    assert set(LEDGER_COLUMNS) <= set(r.ledger)
+    assert not set(LEDGER_COLUMNS) & set(r.steps)
     assert {"policy_kl", "loss"} <= set(r.steps)
     assert set(EVAL_COLUMNS) <= set(r.responses)
     joined = r.evals.merge(r.runs[["run", "status"]], on="run")
-    assert len(joined) == len(r.evals) and set(joined.status_y) == {"finished"}
+    assert len(joined) == len(r.evals)
+    assert set(joined.status_y) == {"finished"}
     for column in ("method", "run", "question_id", "split", "decoding"):
         assert r.evals[column].dtype == "category"
 
@@ -120,7 +123,8 @@ def test_rename_query_and_merge(suite: Path, tmp_path: Path) -> None:
     assert set(r.query("method == 'gift' and seed == 1").evals.seed) == {1}
     more = small(tmp_path / "more", seeds=[5, 6], methods=["gift"])
     both = r.merge(results.load(more))
-    assert len(both) == 6 and both.methods == ["grpo", "gift"]
+    assert len(both) == 6
+    assert both.methods == ["grpo", "gift"]
     assert len(r.merge(r)) == 4
 
 
