@@ -29,6 +29,7 @@ VARIANTS: dict[str, list[dict]] = {
     "rift-is": [{"negative": "sequence"}, {"negative": "geometric"}],
     "grpo": [
         {"kl": 0.04},
+        {"kl": 0.04, "kl_correction": True},
         {"kl": 0.1, "kl_estimator": "k2", "std": False},
         {"kl": 0.1, "kl_estimator": "k1", "aggregation": "constant"},
         {"clip_high": 0.28, "aggregation": "token_mean"},
@@ -53,7 +54,7 @@ VARIANTS: dict[str, list[dict]] = {
     "rloo": [{"kl": 0.1}, {"clip": 0.2}],
     "reinforce++": [{"reward_kl": 0.0}, {"kl": 0.1}],
     "dr-grpo": [{"kl": 0.1}],
-    "gspo": [{"kl": 0.1, "clip": 0.1, "clip_high": 0.3}],
+    "gspo": [{"kl": 0.1, "kl_correction": True, "clip": 0.1, "clip_high": 0.3}],
     "dapo": [{"overlong_penalty": 0.0}, {"overlong_buffer": 0.6, "kl": 0.1}],
     "cispo": [{"absolute_cap": True, "epsilon_high": 1.1}, {"epsilon_high": 0.1}],
     "nft": [{"prompt_weight": "one"}, {"prompt_weight": "root"}],
