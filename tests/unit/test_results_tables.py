@@ -263,6 +263,23 @@ def test_bold_marks_all_that_are_not_significantly_below_the_best(suite: results
     assert "sft" not in group
 
 
+def test_gaps_to_other_splits_have_their_sign(suite: results.Results) -> None:
+    frame = tables.generalisation_table(suite).frame.set_index("method")
+    assert frame.loc["grpo", "train − test"] > 0.01  # written 0.05 higher
+    assert frame.loc["grpo", "ood − test"] < -0.01
+    assert "Not evaluated on ood: gift s2" in "\n".join(tables.generalisation_table(suite).notes)
+
+
+def test_costs_to_a_threshold_count_those_that_never_reach_it(suite: results.Results) -> None:
+    runs = curves.efficiency(suite)
+    shown = tables.efficiency_table(suite).frame.set_index("method")
+    for method in suite.methods:
+        mine = runs[runs["method"] == method]
+        assert shown.loc[method, "cost_90"] == pytest.approx(mine["cost_90"].mean())
+        assert shown.loc[method, "reached_90"] == mine["reached_90"].mean()
+    assert shown.loc["sft", "cost_90"] == 60
+
+
 EDGES = {
     "one seed": {"methods": ["grpo", "gift"], "seeds": 1},
     "one method": {"methods": ["gift"]},
