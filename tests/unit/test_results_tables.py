@@ -280,6 +280,23 @@ def test_costs_to_a_threshold_count_those_that_never_reach_it(suite: results.Res
     assert shown.loc["sft", "cost_90"] == 60
 
 
+def test_tuning_is_compared_at_equal_numbers_of_trials() -> None:
+    trials = pd.DataFrame({"method": ["a", "a", "b", "b", "b"], "score": [0.2, 0.4, 0.3, 0.3, 0.6]})
+    table = tables.tuning_table(trials)
+    frame = table.frame.set_index("method")
+    assert frame.loc["a", ["best_1", "best_2"]].tolist() == pytest.approx([0.3, 0.4])
+    # pairs of b: (.3, .3), (.3, .6), (.3, .6)
+    assert frame.loc["b", ["best_1", "best_2", "best_3"]].tolist() == pytest.approx([0.4, 0.5, 0.6])
+    assert "unequal numbers of trials" in table.notes[1]
+
+
+def test_one_seed_says_what_holds_for_the_checkpoints_alone(tmp_path: Path) -> None:
+    c = write(tmp_path, methods=["grpo", "gift"], seeds=1).compare("gift", "grpo")
+    assert c.verdict == "undetermined"
+    assert np.isnan(c.difference.low)
+    assert "these two checkpoints differ by" in c.note
+
+
 EDGES = {
     "one seed": {"methods": ["grpo", "gift"], "seeds": 1},
     "one method": {"methods": ["gift"]},
