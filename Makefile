@@ -20,7 +20,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 # Idle threads that spin were measured 50 times slower as soon as anything else runs.
-export OMP_WAIT_POLICY ?= passive
+OMP_WAIT_POLICY ?= passive
+export OMP_WAIT_POLICY
 TESTING := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(TESTING) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
@@ -76,7 +77,7 @@ format: $(READY)
 
 smoke: $(READY)
 	out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && \
-	  $(BIN)/evenbench run smoke --out "$$out" && $(BIN)/evenbench report "$$out"
+	  $(BIN)/evenbench run smoke --out "$$out" && $(BIN)/evenbench report "$$out/smoke"
 
 doctor: $(READY)
 	$(BIN)/evenbench doctor

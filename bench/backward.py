@@ -9,6 +9,7 @@ rows fit in one micro-batch a single pass with a graph does. A test holds both e
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,8 +43,15 @@ def _fields(values: Leaves) -> dict[str, Tensor]:
     return {k: v for k, v in vars(values).items() if v is not None}
 
 
-def backward(policy: Policy, critic: Critic | None, method: Method, rows: Rows, rollout: Rollout, signal: Signal,
-             micro_tokens: int) -> Backward:  # fmt: skip
+def backward(
+    policy: Policy,
+    critic: Critic | None,
+    method: Method,
+    rows: Rows,
+    rollout: Rollout,
+    signal: Signal,
+    micro_tokens: int,
+) -> Backward:
     """Add dL/dtheta to the parameters' `.grad`. Rows with `trained_N` False get no forward pass.
 
     Where the rollout has no old_logp_NT this is the first update after sampling, and the log-probs
@@ -74,8 +82,11 @@ def backward(policy: Policy, critic: Critic | None, method: Method, rows: Rows, 
     with torch.no_grad():
         for chunk in chunks:
             first.append(_fields(leaves(policy, critic, part.select(chunk), entropy)))
-    whole = {
-        name: sum(_place(f[name], trained[c.to(trained.device)], shape) for f, c in zip(first, chunks, strict=True))
+    whole: dict[str, Any] = {
+        name: sum(
+            _place(f[name], trained[c.to(trained.device)], shape)
+            for f, c in zip(first, chunks, strict=True)
+        )
         for name in first[0]
     }
     whole = {name: value.requires_grad_() for name, value in whole.items()}

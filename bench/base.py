@@ -13,8 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from tasks import Task, content_id
 
@@ -25,7 +32,7 @@ from .policy import Policy
 from .rows import pad
 
 Progress = Callable[[int, int, str], None]  # done, total, what
-FORMAT = 1  # enters the cache key: raise it when building changes
+FORMAT = 3  # enters the cache key: raise it when building changes
 
 
 def base_id(model: Model, task: Task) -> str:
@@ -61,9 +68,12 @@ def cost(model: Model, task: Task) -> dict[str, Any]:
 def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
     """A fresh copy of the starting model. Raises ConfigError where it cannot be read."""
     dtype = getattr(torch, model.dtype)
+    transformers.utils.logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, revision=model.revision or "main")
-        network = AutoModelForCausalLM.from_pretrained(where, revision=model.revision or "main", dtype=dtype)
+        network: Any = AutoModelForCausalLM.from_pretrained(
+            where, revision=model.revision or "main", dtype=dtype
+        )
     except (OSError, ValueError) as error:
         raise ConfigError(f"model.path = {str(where)!r}: cannot be loaded: {error}") from error
     return Policy(network.to(device), tokenizer)
@@ -71,6 +81,7 @@ def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
 
 def save(policy: Policy, folder: Path) -> None:
     """A folder that `from_pretrained` reads."""
+    transformers.utils.logging.disable_progress_bar()
     policy.model.save_pretrained(folder)
     policy.tokenizer.save_pretrained(folder)
 
@@ -80,7 +91,9 @@ def build_tokenizer(model: Model, task: Task) -> PreTrainedTokenizerFast:
     special = {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
     if task.word_pattern:
         words = [*special.values(), *task.vocabulary()]
-        tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+        tokenizer = Tokenizer(
+            models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>")
+        )
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(task.word_pattern), "isolated")
         tokenizer.decoder = decoders.Fuse()
     else:
@@ -88,27 +101,42 @@ def build_tokenizer(model: Model, task: Task) -> PreTrainedTokenizerFast:
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=model.vocabulary, special_tokens=list(special.values()), show_progress=False,
+            vocab_size=model.vocabulary,
+            special_tokens=list(special.values()),
+            show_progress=False,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        )  # fmt: skip
+        )
         texts = (f"{p}{r}" for p, r in islice(task.corpus(model.pretrain.seed), 2000))
         tokenizer.train_from_iterator(texts, trainer)
     start = tokenizer.token_to_id("<s>")
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", start)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", start)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special
+    )
 
 
-def build(model: Model, task: Task, progress: Progress | None = None) -> tuple[Policy, dict[str, Any]]:
+def build(
+    model: Model, task: Task, progress: Progress | None = None
+) -> tuple[Policy, dict[str, Any]]:
     """A Llama of the given shape, trained on the corpus to write responses to prompts. (Llama and
     not Qwen2: transformers 5 replaces a Qwen2 model's own tokenizer silently.)"""
     started = time.perf_counter()
-    tokenizer = build_tokenizer(model, task)
+    tokenizer: Any = build_tokenizer(model, task)
     shape = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=model.hidden, intermediate_size=model.intermediate,
-        num_hidden_layers=model.layers, num_attention_heads=model.heads, num_key_value_heads=model.heads,
-        max_position_embeddings=model.positions, tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=model.hidden,
+        intermediate_size=model.intermediate,
+        num_hidden_layers=model.layers,
+        num_attention_heads=model.heads,
+        num_key_value_heads=model.heads,
+        max_position_embeddings=model.positions,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.key(model.pretrain.seed, "init") % 2**63)
         policy = Policy(LlamaForCausalLM(shape), tokenizer)
@@ -118,20 +146,25 @@ def build(model: Model, task: Task, progress: Progress | None = None) -> tuple[P
     return policy, {**facts, "parameters": sum(p.numel() for p in policy.model.parameters())}
 
 
-def _pretrain(policy: Policy, model: Model, task: Task, progress: Progress | None) -> tuple[int, float]:
-    """Token mean NLL of prompt and response, AdamW, linear decay to zero."""
+def _pretrain(
+    policy: Policy, model: Model, task: Task, progress: Progress | None
+) -> tuple[int, float]:
+    """Token mean NLL of prompts and responses, AdamW, linear warm-up and decay to zero. (On
+    responses alone the base learns to guess before it learns to reason: docs/decisions.md.)"""
     plan = model.pretrain
-    if not plan.steps:
-        return 0, float("nan")
-    optimizer = torch.optim.AdamW(policy.parameters(), lr=plan.lr, betas=(0.9, 0.95), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        policy.parameters(), lr=plan.lr, betas=(0.9, 0.95), weight_decay=0.0
+    )
     texts = task.corpus(plan.seed)
     start = policy.tokenizer.bos_token_id  # which `encode_prompt` begins with
     tokens, mean = 0, float("nan")
-    longest = model.positions - 1
+    warmup = max(1, plan.steps // 20)
     for step in range(plan.steps):
-        optimizer.param_groups[0]["lr"] = plan.lr * (1 - step / plan.steps)
-        batch = [policy.encode_prompt(p)[1:] + policy.encode_response(r) for p, r in islice(texts, plan.batch)]
-        rows = pad([[start]], [0] * len(batch), [ids[:longest] for ids in batch], [1.0] * len(batch), policy.pad_id, policy.device)  # fmt: skip
+        optimizer.param_groups[0]["lr"] = plan.lr * min((step + 1) / warmup, 1 - step / plan.steps)
+        batch = [_text(policy, plan.length, *pair) for pair in islice(texts, plan.batch)]
+        rows = pad(
+            [[start]], [0] * plan.batch, batch, [1.0] * plan.batch, policy.pad_id, policy.device
+        )
         logp_NT, _ = policy.score(rows)
         loss = -logp_NT.sum() / rows.mask_NT.sum()
         loss.backward()
@@ -143,6 +176,11 @@ def _pretrain(policy: Policy, model: Model, task: Task, progress: Progress | Non
         if progress:
             progress(step + 1, plan.steps, "base model")
     return tokens, mean
+
+
+def _text(policy: Policy, length: int, prompt: str, response: str) -> list[int]:
+    """Token ids of both parts, each cut to `length`, without the start token."""
+    return policy.encode_prompt(prompt)[1:][-length:] + policy.encode_response(response)[:length]
 
 
 def base_digest(where: Path | str) -> str:

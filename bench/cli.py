@@ -18,17 +18,39 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Recipe = Annotated[str, typer.Argument(help="a packaged recipe (see `evenbench list`) or a path to a .toml")]
-Methods = Annotated[str | None, typer.Option("--methods", "-m", help="comma-separated; path.py:Class for an own one")]
-Extra = Annotated[list[str] | None, typer.Option("--method", help="add one method, e.g. my_file.py:MyLoss")]
+Recipe = Annotated[
+    str, typer.Argument(help="a packaged recipe (see `evenbench list`) or a path to a .toml")
+]
+Methods = Annotated[
+    str | None,
+    typer.Option("--methods", "-m", help="comma-separated; path.py:Class for an own one"),
+]
+Extra = Annotated[
+    list[str] | None, typer.Option("--method", help="add one method, e.g. my_file.py:MyLoss")
+]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="a count, or a list such as 0,3,7")]
-TaskOption = Annotated[str | None, typer.Option("--task", help="name, or path.py:Class; takes the place of the recipe's")]
-DataDir = Annotated[str | None, typer.Option("--data-dir", help="folder with the data sets (also EVENBENCH_DATA)")]
-Source = Annotated[str | None, typer.Option("--source", help="policy | replay | demonstrations, for all methods that take it")]
-Override = Annotated[list[str] | None, typer.Option("--override", "-o", help="key=value, e.g. method.gift.beta=2 or rollout.group=16")]
+TaskOption = Annotated[
+    str | None,
+    typer.Option("--task", help="name, or path.py:Class; takes the place of the recipe's"),
+]
+DataDir = Annotated[
+    str | None, typer.Option("--data-dir", help="folder with the data sets (also EVENBENCH_DATA)")
+]
+Source = Annotated[
+    str | None,
+    typer.Option("--source", help="policy | replay | demonstrations, for all methods that take it"),
+]
+Override = Annotated[
+    list[str] | None,
+    typer.Option("--override", "-o", help="key=value, e.g. method.gift.beta=2 or rollout.group=16"),
+]
 Out = Annotated[Path, typer.Option("--out", help="folder of suites")]
-Workers = Annotated[int | None, typer.Option("--workers", help="runs at once; default: one a core, or one a GPU")]
-Device = Annotated[str | None, typer.Option("--device", help="cpu | cuda; default: cuda where there is one")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", help="runs at once; default: one a core, or one a GPU")
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="cpu | cuda; default: cuda where there is one")
+]
 
 
 def fail(message: str) -> NoReturn:
@@ -44,8 +66,16 @@ def _escape(text: str) -> str:
     return escape(text)
 
 
-def _suite(recipe: str, methods: str | None, extra: list[str] | None, seeds: str | None, task: str | None,
-           data_dir: str | None, source: str | None, overrides: list[str] | None) -> Any:  # fmt: skip
+def _suite(
+    recipe: str,
+    methods: str | None,
+    extra: list[str] | None,
+    seeds: str | None,
+    task: str | None,
+    data_dir: str | None,
+    source: str | None,
+    overrides: list[str] | None,
+) -> Any:
     """The recipe with the command line's changes, checked."""
     from tasks import TaskError
 
@@ -94,20 +124,35 @@ def _change_task(content: dict[str, Any], name: str) -> None:
 
 
 @app.command()
-def run(recipe: Recipe, methods: Methods = None, method: Extra = None, seeds: Seeds = None, task: TaskOption = None,
-        data_dir: DataDir = None, source: Source = None, override: Override = None, out: Out = Path("runs"),
-        workers: Workers = None, device: Device = None) -> None:  # fmt: skip
+def run(
+    recipe: Recipe,
+    methods: Methods = None,
+    method: Extra = None,
+    seeds: Seeds = None,
+    task: TaskOption = None,
+    data_dir: DataDir = None,
+    source: Source = None,
+    override: Override = None,
+    out: Out = Path("runs"),
+    workers: Workers = None,
+    device: Device = None,
+) -> None:
     """Train and evaluate every method and seed of a recipe, then print the table.
 
-    Runs that are done are skipped, interrupted ones resumed: the same command goes on where it stopped.
+    Runs that are done are skipped, interrupted ones resumed: the same command goes on where it
+    stopped.
     """
     suite = _suite(recipe, methods, method, seeds, task, data_dir, source, override)
     _execute(suite, out / suite.name if out.name != suite.name else out, workers, device)
 
 
 @app.command()
-def resume(folder: Annotated[Path, typer.Argument(help="a suite's folder, e.g. runs/quick")],
-           workers: Workers = None, device: Device = None, data_dir: DataDir = None) -> None:  # fmt: skip
+def resume(
+    folder: Annotated[Path, typer.Argument(help="a suite's folder, e.g. runs/quick")],
+    workers: Workers = None,
+    device: Device = None,
+    data_dir: DataDir = None,
+) -> None:
     """Finish an interrupted suite exactly as it was started."""
     from pydantic import ValidationError
 
@@ -136,17 +181,25 @@ def _execute(suite: Any, folder: Path, workers: int | None, device: str | None) 
     try:
         states = watch_suite(console, suite, folder, workers, device)
     except KeyboardInterrupt:
-        console.print(f"\nInterrupted; nothing that was finished is lost. Go on with: evenbench resume {folder}")
+        console.print(
+            "\nInterrupted; nothing that was finished is lost. "
+            f"Go on with: evenbench resume {folder}"
+        )
         raise typer.Exit(130) from None
     failed = [s for s in states if s.status in ("failed", "busy")]
     for state in failed:
-        console.print(f"[red]{state.run.name}: {state.status}[/] {_escape(state.error or '')}", soft_wrap=True)
+        console.print(
+            f"[red]{state.run.name}: {state.status}[/] {_escape(state.error or '')}", soft_wrap=True
+        )
     for state in states:
         if state.status == "diverged":
             console.print(f"[yellow]{state.run.name} diverged:[/] {_escape(state.error or '')}")
     _summary(console, folder)
     if failed:
-        console.print(f"{len(failed)} run(s) did not finish. When mended, go on with: evenbench resume {folder}")
+        console.print(
+            f"{len(failed)} run(s) did not finish. "
+            f"When mended, go on with: evenbench resume {folder}"
+        )
         raise typer.Exit(1)
 
 
@@ -158,7 +211,9 @@ def _resources(device: str | None, workers: int | None, runs: int) -> tuple[str,
         fail(f"--device {device!r}: cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
         fail("--device cuda: torch sees no CUDA device")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     default = cores if device == "cpu" else torch.cuda.device_count()
     return device, max(1, min(workers or default, runs))
 
@@ -170,15 +225,29 @@ def _summary(console: Any, folder: Path) -> None:
 
     loaded = results.load(folder)
     if len(loaded.runs):
-        console.print(main_table(loaded).to_rich())
+        table = main_table(loaded)
+        narrow = ("method", "accuracy", "greedy", "flops", "difference", "mde", "verdict")
+        console.print(table if console.width >= 120 else table.select(*narrow))
     for problem in loaded.problems:
         console.print(f"[yellow]{_escape(str(problem))}[/]")
 
 
 @app.command()
-def plan(recipe: Recipe, methods: Methods = None, method: Extra = None, seeds: Seeds = None, task: TaskOption = None,
-         data_dir: DataDir = None, source: Source = None, override: Override = None, workers: Workers = None,
-         device: Device = None, teraflops: Annotated[float | None, typer.Option(help="matrix rate of one worker, to plan for another machine")] = None) -> None:  # fmt: skip
+def plan(
+    recipe: Recipe,
+    methods: Methods = None,
+    method: Extra = None,
+    seeds: Seeds = None,
+    task: TaskOption = None,
+    data_dir: DataDir = None,
+    source: Source = None,
+    override: Override = None,
+    workers: Workers = None,
+    device: Device = None,
+    teraflops: Annotated[
+        float | None, typer.Option(help="matrix rate of one worker, to plan for another machine")
+    ] = None,
+) -> None:
     """Print what a recipe will cost in tokens, FLOPs, memory, disk and time. Nothing is spent."""
     from rich.console import Console
 
@@ -189,10 +258,68 @@ def plan(recipe: Recipe, methods: Methods = None, method: Extra = None, seeds: S
     show_plan(Console(), suite, workers, device, teraflops, every_run=True)
 
 
+@app.command()
+def tune(
+    recipe: Recipe,
+    rates: Annotated[
+        str, typer.Option(help="learning rates, comma-separated")
+    ] = "1e-5,3e-5,1e-4,3e-4",
+    trial_seeds: Annotated[
+        int, typer.Option(help="seeds a rate; none of them is used by a reported run")
+    ] = 1,
+    methods: Methods = None,
+    method: Extra = None,
+    task: TaskOption = None,
+    data_dir: DataDir = None,
+    override: Override = None,
+    out: Out = Path("runs"),
+    workers: Workers = None,
+    device: Device = None,
+) -> None:
+    """Choose learning rates from equal trials of every method on validation questions."""
+    from rich.console import Console
+
+    from .progress import watch_suite
+    from .tune import best
+    from .tune import tune as run_trials
+
+    try:
+        grid = [float(r) for r in rates.split(",")]
+    except ValueError:
+        fail(f"--rates {rates!r}: numbers, comma-separated")
+    suite = _suite(recipe, methods, method, "1", task, data_dir, None, override)
+    console = Console()
+    folder = out / f"{suite.name}-tune"
+    device, workers = _resources(device, workers, len(suite.runs) * len(grid) * trial_seeds)
+    console.print(
+        f"{len(suite.runs)} methods x {len(grid)} learning rates x {trial_seeds} seed(s), "
+        "on validation questions"
+    )
+    log = run_trials(
+        suite,
+        grid,
+        trial_seeds,
+        folder,
+        workers,
+        device,
+        run=lambda s, f: watch_suite(console, s, f, workers, device),
+    )
+    table = log.pivot_table(index="method", columns="lr", values="score", sort=False)
+    console.print((100 * table).round(1).to_string())
+    console.print("\nchosen, for the recipe:", style="bold")
+    for row in best(log).to_dict("records"):
+        console.print(
+            f"[method.{row['method']}.optimizer]\nlr = {row['lr']:g}", markup=False, highlight=False
+        )
+    console.print(f"\nall trials: {folder / 'trials.jsonl'}", soft_wrap=True)
+
+
 @app.command("list")
-def list_(methods: Annotated[bool, typer.Option("--methods", help="only the methods")] = False,
-          tasks: Annotated[bool, typer.Option("--tasks", help="only the tasks")] = False,
-          recipes: Annotated[bool, typer.Option("--recipes", help="only the recipes")] = False) -> None:  # fmt: skip
+def list_(
+    methods: Annotated[bool, typer.Option("--methods", help="only the methods")] = False,
+    tasks: Annotated[bool, typer.Option("--tasks", help="only the tasks")] = False,
+    recipes: Annotated[bool, typer.Option("--recipes", help="only the recipes")] = False,
+) -> None:
     """Print the known methods, tasks and recipes."""
     from rich.console import Console
 
@@ -205,23 +332,29 @@ def list_(methods: Annotated[bool, typer.Option("--methods", help="only the meth
 
 
 @app.command()
-def report(runs: Annotated[list[Path], typer.Argument(help="folders of suites, e.g. runs/quick")],
-           out: Annotated[Path | None, typer.Option("--out", help="default: report/ in the first folder")] = None) -> None:  # fmt: skip
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="folders of suites, e.g. runs/quick")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="default: report/ in the first folder")
+    ] = None,
+) -> None:
     """Write report.html, report.md, figures and tables of finished and unfinished runs."""
     from rich.console import Console
-
-    from reports.report import write_report
 
     for path in runs:
         if not path.is_dir():
             fail(f"{path}: no such folder")
+    from reports.report import write_report
+
     console = Console()
     _summary(console, runs[0])
     written = write_report(runs if len(runs) > 1 else runs[0], out)
     for path in written.paths[:2]:
         console.print(str(path), soft_wrap=True)
     folder = written.paths[0].parent
-    console.print(f"{folder}/figures, {folder}/tables: {len(written.paths) - 2} files", soft_wrap=True)
+    console.print(
+        f"{folder}/figures, {folder}/tables: {len(written.paths) - 2} files", soft_wrap=True
+    )
 
 
 @app.command()

@@ -33,41 +33,46 @@ class Section(BaseModel):
 
 
 class Pretrain(Section):
-    steps: int = Field(1100, ge=0)
-    batch: int = Field(64, ge=1)
-    lr: float = Field(3e-3, gt=0)
+    steps: int = Field(default=1200, ge=0)
+    batch: int = Field(default=64, ge=1)
+    lr: float = Field(default=3e-3, gt=0)
+    length: int = Field(default=128, ge=8)  # prompts and responses are cut to that many tokens
     seed: int = 0
 
 
 class Model(Section):
-    """A folder or hub id (`path`), or a Llama built on the spot and pretrained on the task's corpus."""
+    """A folder or hub id (`path`), or a Llama built on the spot, pretrained on its corpus."""
 
     path: str | None = None
     revision: str | None = None
-    hidden: int = Field(96, ge=8)
-    layers: int = Field(3, ge=1)
-    heads: int = Field(3, ge=1)
-    intermediate: int = Field(256, ge=8)
-    positions: int = Field(2048, ge=16)
-    vocabulary: int = Field(512, ge=300)  # of a byte-level BPE, where the task has no word pattern
+    hidden: int = Field(default=96, ge=8)
+    layers: int = Field(default=3, ge=1)
+    heads: int = Field(default=3, ge=1)
+    intermediate: int = Field(default=256, ge=8)
+    positions: int = Field(default=2048, ge=16)
+    vocabulary: int = Field(
+        default=512, ge=300
+    )  # of a byte-level BPE, where the task has no word pattern
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     pretrain: Pretrain = Pretrain()
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Model:
         if self.hidden % (2 * self.heads):
-            raise ValueError(f"hidden = {self.hidden} must be a multiple of 2 * heads = {2 * self.heads}")
+            raise ValueError(
+                f"hidden = {self.hidden} must be a multiple of 2 * heads = {2 * self.heads}"
+            )
         return self
 
 
 class RolloutShape(Section):
-    prompts: int = Field(16, ge=1)  # Q
-    group: int = Field(8, ge=1)  # G
-    minibatches: int = Field(1, ge=1)
-    epochs: int = Field(1, ge=1)
-    temperature: float = Field(1.0, gt=0)
-    max_tokens: int | None = Field(None, ge=1)  # None: the task's
-    refill_cap: int = Field(4, ge=1)  # rollout batches drawn at most to fill one (DAPO)
+    prompts: int = Field(default=16, ge=1)  # Q
+    group: int = Field(default=8, ge=1)  # G
+    minibatches: int = Field(default=1, ge=1)
+    epochs: int = Field(default=1, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    max_tokens: int | None = Field(default=None, ge=1)  # None: the task's
+    refill_cap: int = Field(default=4, ge=1)  # rollout batches drawn at most to fill one (DAPO)
 
     @property
     def updates(self) -> int:
@@ -76,21 +81,23 @@ class RolloutShape(Section):
     @model_validator(mode="after")
     def _minibatches_hold_prompts(self) -> RolloutShape:
         if self.minibatches > self.prompts:
-            raise ValueError(f"minibatches = {self.minibatches} must be at most prompts = {self.prompts}")
+            raise ValueError(
+                f"minibatches = {self.minibatches} must be at most prompts = {self.prompts}"
+            )
         return self
 
 
 class Optimizer(Section):
     """AdamW."""
 
-    lr: float = Field(1e-4, gt=0)
-    critic_lr: float | None = Field(None, gt=0)  # None: lr
+    lr: float = Field(default=1e-4, gt=0)
+    critic_lr: float | None = Field(default=None, gt=0)  # None: lr
     betas: tuple[float, float] = (0.9, 0.95)
-    eps: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    clip_norm: float = Field(1.0, gt=0)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup: float = Field(0.0, ge=0, lt=1)  # share of the budget
+    warmup: float = Field(default=0.0, ge=0, lt=1)  # share of the budget
 
     def lr_at(self, progress: float) -> float:
         """Multiplier of the learning rates when `progress` (0..1) of the budget is spent."""
@@ -99,18 +106,22 @@ class Optimizer(Section):
         if progress < self.warmup:
             return max(progress, 1e-3) / self.warmup
         left = 1 - min((progress - self.warmup) / (1 - self.warmup), 1.0)
-        return {"constant": 1.0, "linear": left, "cosine": 0.5 * (1 - math.cos(math.pi * left))}[self.schedule]
+        return {"constant": 1.0, "linear": left, "cosine": 0.5 * (1 - math.cos(math.pi * left))}[
+            self.schedule
+        ]
 
 
 class Evaluation(Section):
     """`points` evaluations after the start, evenly on the budget axis. The last one is `final`."""
 
-    points: int = Field(6, ge=1)
+    points: int = Field(default=6, ge=1)
     curve: dict[str, int] = {"test": 256, "validation": 128}  # split: questions (0: all)
     final: dict[str, int] | None = None  # None: all questions of every split but train
-    train_questions: int = Field(128, ge=0)  # of the train split, at the end: the generalisation gap
-    samples: int = Field(4, ge=0)  # K
-    temperature: float = Field(1.0, gt=0)
+    train_questions: int = Field(
+        default=128, ge=0
+    )  # of the train split, at the end: the generalisation gap
+    samples: int = Field(default=4, ge=0)  # K
+    temperature: float = Field(default=1.0, gt=0)
     greedy: bool = True
 
     @model_validator(mode="after")
@@ -122,7 +133,7 @@ class Evaluation(Section):
 
 class Budget(Section):
     axis: Axis = "updates"
-    amount: float = Field(120, gt=0)
+    amount: float = Field(default=120, gt=0)
 
 
 class Phase(Section):
@@ -130,7 +141,7 @@ class Phase(Section):
 
     method: str
     fields: dict[str, Any] = {}
-    share: float = Field(1.0, gt=0, le=1)
+    share: float = Field(default=1.0, gt=0, le=1)
     source: methods.base.Source | None = None  # None: the objective's own
 
 
@@ -147,10 +158,12 @@ class Run(Section):
     budget: Budget = Budget()
     eval: Evaluation = Evaluation()
     reward: str = "correct"  # correct | format | random | path.py:function
-    replay_rollouts: int | None = Field(None, ge=1)  # None: as many as a policy run draws
+    replay_rollouts: int | None = Field(default=None, ge=1)  # None: as many as a policy run draws
     checkpoint: Literal["last", "none"] = "last"  # what a finished run keeps
     keep_rollouts: bool = False
-    micro_tokens: int = Field(65536, ge=1)  # padded tokens of a micro-batch; changes no result
+    micro_tokens: int = Field(
+        default=65536, ge=1
+    )  # padded tokens of a micro-batch; changes no result
 
     @field_validator("phases")
     @classmethod
@@ -173,8 +186,9 @@ class Run(Section):
         return self.rollout.max_tokens or self.build_task().max_tokens
 
     @property
-    def rollouts(self) -> int:
-        """Rollout batches that a policy run of this budget draws, hence the size of a replay set."""
+    def rollouts(self) -> int | None:
+        """Rollout batches that a policy run of this budget draws, hence the size of a replay set;
+        None where the axis does not tell."""
         if self.replay_rollouts:
             return self.replay_rollouts
         shape = self.rollout
@@ -182,14 +196,13 @@ class Run(Section):
             return -(-int(self.budget.amount) // shape.updates)
         if self.budget.axis == "samples":
             return -(-int(self.budget.amount) // (shape.prompts * shape.group))
-        raise ConfigError(
-            f"budget.axis = {self.budget.axis!r}: the size of a replay set cannot be told from it; "
-            "set replay_rollouts"
-        )
+        return None
 
     def digest(self) -> str:
         """Eight hex digits of what determines the result."""
-        content = self.model_dump(mode="json", exclude={"micro_tokens", "checkpoint", "keep_rollouts", "method"})
+        content = self.model_dump(
+            mode="json", exclude={"micro_tokens", "checkpoint", "keep_rollouts", "method"}
+        )
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
@@ -201,14 +214,34 @@ class Suite(Section):
     name: str
     runs: tuple[Run, ...]
     control: str | None = None  # the method that the others are compared with
-    margin: float = Field(0.02, gt=0)  # equivalence margin, in accuracy
+    margin: float = Field(default=0.02, gt=0)  # equivalence margin, in accuracy
     about: str = ""
     expected: str = ""  # cost as the recipe states it
 
 
-RUN_SECTIONS = ("model", "rollout", "optimizer", "budget", "eval", "reward", "replay_rollouts",
-                "checkpoint", "keep_rollouts", "micro_tokens")  # fmt: skip
-SUITE_KEYS = ("name", "methods", "seeds", "control", "margin", "about", "expected", "task", "method")
+RUN_SECTIONS = (
+    "model",
+    "rollout",
+    "optimizer",
+    "budget",
+    "eval",
+    "reward",
+    "replay_rollouts",
+    "checkpoint",
+    "keep_rollouts",
+    "micro_tokens",
+)
+SUITE_KEYS = (
+    "name",
+    "methods",
+    "seeds",
+    "control",
+    "margin",
+    "about",
+    "expected",
+    "task",
+    "method",
+)
 
 
 def recipes() -> list[str]:
@@ -219,7 +252,9 @@ def read_recipe(name: str) -> dict[str, Any]:
     """A packaged recipe by name, or a TOML file by path."""
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     if not path.is_file():
-        raise ConfigError(f"no recipe {name!r}{_nearest(name, recipes())}; a path must end in .toml")
+        raise ConfigError(
+            f"no recipe {name!r}{_nearest(name, recipes())}; a path must end in .toml"
+        )
     try:
         return tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -227,36 +262,59 @@ def read_recipe(name: str) -> dict[str, Any]:
 
 
 def override(recipe: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Apply `a.b.c=value` assignments; values are TOML (a bare word is a string)."""
+    """Apply `a.b.c=value` assignments. Both sides are TOML (a bare word is a string, and a name
+    that holds a dot needs quotes: `method."my.py:Loss".lr=1`)."""
     recipe = json.loads(json.dumps(recipe))
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         if not separator or not key.strip():
             raise ConfigError(f"-o {assignment!r}: expected key=value, e.g. method.gift.beta=2")
         try:
-            value = tomllib.loads(f"x = {text}")["x"]
+            change = tomllib.loads(f"{key} = {text}")
         except tomllib.TOMLDecodeError:
-            value = text
-        node = recipe
-        *parents, leaf = [part.strip() for part in key.split(".")]
-        for part in parents:
-            node = node.setdefault(part, {})
-            if not isinstance(node, dict):
-                raise ConfigError(f"-o {assignment!r}: {part!r} is a value, not a section")
-        node[leaf] = value
+            try:
+                change = tomllib.loads(f"{key} = {json.dumps(text.strip())}")
+            except tomllib.TOMLDecodeError as error:
+                raise ConfigError(f"-o {assignment!r}: {error}") from None
+        _merge(recipe, change, assignment)
     return recipe
+
+
+def _merge(node: dict[str, Any], change: Mapping[str, Any], assignment: str) -> None:
+    """Follow a chain of single keys down to the value, and set it."""
+    ((key, value),) = change.items()
+    below = node.get(key)
+    if (
+        isinstance(value, dict)
+        and len(value) == 1
+        and f"{key}." in assignment.replace('"', "").replace(" ", "")
+    ):
+        if below is not None and not isinstance(below, dict):
+            raise ConfigError(f"-o {assignment!r}: {key!r} is a value, not a section")
+        _merge(node.setdefault(key, {}), value, assignment)
+    else:
+        node[key] = value
 
 
 def build_suite(recipe: Mapping[str, Any], origin: str = "recipe") -> Suite:
     """Check a recipe and resolve it to runs. Raises ConfigError, with the key's path."""
     for key in recipe:
         if key not in RUN_SECTIONS + SUITE_KEYS:
-            raise ConfigError(f"{origin}: unknown key {key!r}{_nearest(key, RUN_SECTIONS + SUITE_KEYS)}")
+            raise ConfigError(
+                f"{origin}: unknown key {key!r}{_nearest(key, RUN_SECTIONS + SUITE_KEYS)}"
+            )
     labels = _methods(recipe, origin)
     seeds = recipe.get("seeds", 5)
     seeds = list(range(seeds)) if isinstance(seeds, int) else seeds
-    if not seeds or not all(isinstance(s, int) and s >= 0 for s in seeds) or len(set(seeds)) != len(seeds):
-        raise ConfigError(f"{origin}: seeds = {recipe.get('seeds')!r}: a count or a list of distinct integers >= 0")
+    if (
+        not seeds
+        or not all(isinstance(s, int) and s >= 0 for s in seeds)
+        or len(set(seeds)) != len(seeds)
+    ):
+        raise ConfigError(
+            f"{origin}: seeds = {recipe.get('seeds')!r}: "
+            "a count or a list of distinct integers >= 0"
+        )
     task = _task(recipe, origin)
     runs = [_run(recipe, label, seed, task, origin) for seed in seeds for label in labels]
     for run in runs[: len(labels)]:
@@ -265,7 +323,11 @@ def build_suite(recipe: Mapping[str, Any], origin: str = "recipe") -> Suite:
     if control is not None and control not in labels:
         control = None  # the control is not among the chosen methods
     values = {k: recipe[k] for k in ("about", "expected", "margin") if k in recipe}
-    return _validated(Suite, {"name": recipe.get("name", "suite"), "runs": runs, "control": control, **values}, origin)
+    return _validated(
+        Suite,
+        {"name": recipe.get("name", "suite"), "runs": runs, "control": control, **values},
+        origin,
+    )
 
 
 def _methods(recipe: Mapping[str, Any], origin: str) -> list[str]:
@@ -273,7 +335,9 @@ def _methods(recipe: Mapping[str, Any], origin: str) -> list[str]:
     if isinstance(labels, str):
         labels = [part.strip() for part in labels.split(",") if part.strip()]
     if not labels or not isinstance(labels, list):
-        raise ConfigError(f"{origin}: methods: a list of names; known: {', '.join(methods.names())}")
+        raise ConfigError(
+            f"{origin}: methods: a list of names; known: {', '.join(methods.names())}"
+        )
     if len(set(labels)) != len(labels):
         raise ConfigError(f"{origin}: methods: {labels} names one twice")
     return labels
@@ -291,7 +355,9 @@ def _task(recipe: Mapping[str, Any], origin: str) -> dict[str, Any]:
     return task
 
 
-def _run(recipe: Mapping[str, Any], label: str, seed: int, task: dict[str, Any], origin: str) -> Run:
+def _run(
+    recipe: Mapping[str, Any], label: str, seed: int, task: dict[str, Any], origin: str
+) -> Run:
     own = dict(recipe.get("method", {}).get(label, {}))
     if not isinstance(own, dict):
         raise ConfigError(f"{origin}: method.{label}: a section of fields")
@@ -301,7 +367,9 @@ def _run(recipe: Mapping[str, Any], label: str, seed: int, task: dict[str, Any],
             value = own.pop(key)
             sections[key] = {**sections.get(key, {}), **value} if isinstance(value, dict) else value
     source = own.pop("source", None)
-    phases = own.pop("phases", None) or [{"method": own.pop("objective", label), "fields": own, "source": source}]
+    phases = own.pop("phases", None) or [
+        {"method": own.pop("objective", label), "fields": own, "source": source}
+    ]
     values = {"method": label, "phases": phases, "task": task, "seed": seed, **sections}
     return _validated(Run, values, f"{origin}: method.{label}")
 
@@ -319,27 +387,42 @@ def _check(run: Run, origin: str) -> None:
     for i, (phase, method) in enumerate(zip(run.phases, built, strict=True)):
         needs, source = method.needs(), run.source(i)
         if source not in needs.sources:
-            raise ConfigError(f"{where}: source = {source!r}: {phase.method} takes {' or '.join(needs.sources)}")
+            raise ConfigError(
+                f"{where}: source = {source!r}: {phase.method} takes {' or '.join(needs.sources)}"
+            )
         if run.rollout.group < needs.group_min and source != "demonstrations":
             raise ConfigError(
-                f"{where}: rollout.group = {run.rollout.group}: {phase.method} needs groups of at least {needs.group_min}"
+                f"{where}: rollout.group = {run.rollout.group}: {phase.method} needs groups of "
+                f"at least {needs.group_min}"
             )
         most = needs.max_updates_per_rollout
         if most is not None and run.rollout.updates > most:
             raise ConfigError(
-                f"{where}: rollout.minibatches * rollout.epochs = {run.rollout.updates}: {phase.method} allows at most "
-                f"{most} update(s) per rollout batch"
+                f"{where}: rollout.minibatches * rollout.epochs = {run.rollout.updates}: "
+                f"{phase.method} allows at most {most} update(s) per rollout batch"
             )
-        if source == "replay":
-            _ = run.rollouts
-        if (needs.gold or source == "demonstrations") and not any(e.solution for e in task.examples("train")):
-            raise ConfigError(f"{where}: {phase.method} needs reference answers; task {run.task['name']!r} has none")
+        if source == "replay" and run.rollouts is None:
+            raise ConfigError(
+                f"{where}: budget.axis = {run.budget.axis!r} does not tell the size of the "
+                "replay set; set replay_rollouts"
+            )
+        if (needs.gold or source == "demonstrations") and not any(
+            e.solution for e in task.examples("train")
+        ):
+            raise ConfigError(
+                f"{where}: {phase.method} needs reference answers; "
+                f"task {run.task['name']!r} has none"
+            )
     known = ("correct", "format", "random")
     if run.reward not in known and ".py:" not in run.reward:
-        raise ConfigError(f"{where}: reward = {run.reward!r}{_nearest(run.reward, known)}; or path.py:function")
+        raise ConfigError(
+            f"{where}: reward = {run.reward!r}{_nearest(run.reward, known)}; or path.py:function"
+        )
     for split in (*run.eval.curve, *(run.eval.final or ())):
         if split not in task.splits:
-            raise ConfigError(f"{where}: eval: unknown split {split!r}{_nearest(split, task.splits)}")
+            raise ConfigError(
+                f"{where}: eval: unknown split {split!r}{_nearest(split, task.splits)}"
+            )
 
 
 def _validated(cls: type[Any], values: Mapping[str, Any], origin: str) -> Any:
@@ -362,7 +445,9 @@ def explain(error: ValidationError, origin: str) -> str:
                 text += _nearest(str(finding["loc"][-1]), list(model))
             lines.append(f"{origin}: {path}: {text}")
         else:
-            found = f" (found {finding['input']!r})" if not isinstance(finding["input"], dict) else ""
+            found = (
+                f" (found {finding['input']!r})" if not isinstance(finding["input"], dict) else ""
+            )
             lines.append(f"{origin}: {path}: {text}{found}" if path else f"{origin}: {text}")
     return "\n".join(lines)
 
@@ -371,8 +456,10 @@ def _model_at(title: str, location: tuple[Any, ...]) -> list[str] | None:
     """Names of the fields that are allowed where an unknown key was found."""
     model: Any = {"Run": Run, "Suite": Suite}.get(title)
     if model is None:
-        model = next((methods.entry(n).cls for n in methods.names() if methods.entry(n).cls.__name__ == title), None)
-        model = model or next((tasks.entry(n) for n in tasks.names() if tasks.entry(n).__name__ == title), None)
+        known = [methods.entry(n).cls for n in methods.names()] + [
+            tasks.entry(n).cls for n in tasks.names()
+        ]
+        model = next((cls for cls in known if cls.__name__ == title), None)
     for part in location[:-1]:
         field = getattr(model, "model_fields", {}).get(part)
         model = field.annotation if field else None

@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -84,13 +85,14 @@ def healthy(rows: Iterable[Row]) -> bool:
     )
 
 
-def render(rows: Iterable[Row]) -> Table:
-    """The rows as a rich table."""
-    table = Table(title="evenbench doctor", title_justify="left", pad_edge=False)
-    for column in ("what", "found", "wanted", "state", "note"):
-        table.add_column(column, overflow="fold")
+def table(rows: Iterable[Row] | None = None) -> Table:
+    """The rows, by default those of `report`, for a terminal."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("what", "found", "wanted", "state"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("note", overflow="fold")
     styles = {"ok": "green", "differs": "yellow", "missing": "red", "broken": "red", "info": "dim"}
-    for row in rows:
+    for row in report() if rows is None else rows:
         note = f"disables {row.note}" if row.state == "missing" else row.note
         state = Text(row.state, styles[row.state])
         # Text, not markup: rich would read the extra's name in "[vllm]" as a style
@@ -145,7 +147,7 @@ def machine_rows() -> list[Row]:
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     browser = find_browser()
     return [
-        Row("system", f"{platform.system()} {platform.machine()}", "", "info", platform.platform()),
+        Row("system", f"{platform.system()} {platform.machine()}", "", "info", platform.release()),
         Row("CPU cores", str(cores), "", "info", "usable by this process"),
         Row("memory", f"{memory:.0f} GiB", "", "info", ""),
         Row("free disk", f"{free:.0f} GiB", "", "info", f"at {Path.cwd()}"),

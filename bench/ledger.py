@@ -30,8 +30,12 @@ class Flops:
         output = model.get_output_embeddings().weight
         tables = {id(output), id(model.get_input_embeddings().weight)}
         matrices = [p for p in model.parameters() if p.dim() >= 2 and id(p) not in tables]
-        width = config.num_attention_heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)  # fmt: skip
-        return cls(sum(p.numel() for p in matrices), output.numel(), 4 * config.num_hidden_layers * width)
+        width = config.num_attention_heads * (
+            getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        )
+        return cls(
+            sum(p.numel() for p in matrices), output.numel(), 4 * config.num_hidden_layers * width
+        )
 
     def forward(self, rows: Rows, head: bool = True) -> float:
         """Each prompt once, each response token on top of it."""
@@ -39,7 +43,13 @@ class Flops:
         length_N = rows.lengths_N.double()
         return self.forward_lengths(prompt_P, prompt_P[rows.prompt_N], length_N, head)
 
-    def forward_lengths(self, prompt_P: torch.Tensor, prompt_N: torch.Tensor, length_N: torch.Tensor, head: bool = True) -> float:  # fmt: skip
+    def forward_lengths(
+        self,
+        prompt_P: torch.Tensor,
+        prompt_N: torch.Tensor,
+        length_N: torch.Tensor,
+        head: bool = True,
+    ) -> float:
         tokens = prompt_P.sum() + length_N.sum()
         seen = (prompt_P * (prompt_P + 1) / 2).sum()
         seen = seen + (length_N * prompt_N + length_N * (length_N + 1) / 2).sum()
@@ -83,7 +93,13 @@ class Ledger:
 
     @property
     def flops(self) -> float:
-        return self.flops_sample + self.flops_score + self.flops_reference + self.flops_critic + self.flops_train
+        return (
+            self.flops_sample
+            + self.flops_score
+            + self.flops_reference
+            + self.flops_critic
+            + self.flops_train
+        )
 
     @property
     def seconds(self) -> float:
@@ -111,7 +127,7 @@ class Ledger:
 
 
 def peak_memory() -> int:
-    """Bytes: allocated on the GPU where one is used, else resident (macOS reports bytes, Linux KiB)."""
+    """Bytes: allocated on the GPU where one is used, else resident (macOS counts in bytes)."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated()
     unit = 1 if sys.platform == "darwin" else 1024

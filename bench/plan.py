@@ -1,4 +1,4 @@
-"""What a suite will cost, before anything is spent: an estimate from the config and the model's shape."""
+"""What a suite will cost, before anything is spent: estimated from config and model shape."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from .config import Model, Run, Suite
 
 FILL = 0.5  # assumed mean response length, as a share of the limit
-EFFICIENCY = {"cpu": 0.12, "cuda": 0.25}  # of the matrix rate, all phases together; small models: less
+EFFICIENCY = {
+    "cpu": 0.12,
+    "cuda": 0.25,
+}  # of the matrix rate, all phases together; small models: less
 BYTES = {"float32": 4, "bfloat16": 2, "float64": 8}
 
 
@@ -34,9 +37,19 @@ def shape(model: Model, vocabulary: int) -> tuple[float, float, int, int]:
     if model.path:
         from transformers import AutoConfig
 
-        c = AutoConfig.from_pretrained(model.path, revision=model.revision or "main").get_text_config()
-        hidden, layers, inner, vocab = c.hidden_size, c.num_hidden_layers, c.intermediate_size, c.vocab_size
-        heads, kv = c.num_attention_heads, getattr(c, "num_key_value_heads", None) or c.num_attention_heads
+        c = AutoConfig.from_pretrained(
+            model.path, revision=model.revision or "main"
+        ).get_text_config()
+        hidden, layers, inner, vocab = (
+            c.hidden_size,
+            c.num_hidden_layers,
+            c.intermediate_size,
+            c.vocab_size,
+        )
+        heads, kv = (
+            c.num_attention_heads,
+            getattr(c, "num_key_value_heads", None) or c.num_attention_heads,
+        )
         head_dim = getattr(c, "head_dim", None) or hidden // heads
     else:
         hidden, layers, inner, vocab = model.hidden, model.layers, model.intermediate, vocabulary
@@ -59,10 +72,20 @@ def plan(suite: Suite, workers: int, device: str = "cpu", teraflops: float | Non
         disk += one["disk"]
     seconds = (totals["flops"] + totals["evaluate"]) / (rate * EFFICIENCY[device]) / max(1, workers)
     return Cost(
-        len(suite.runs), int(totals["updates"]), totals["samples"], totals["sampled"], totals["trained"],
-        totals["flops"], totals["evaluate"], memory, disk, seconds, parameters,
-        f"responses of {FILL:.0%} of the limit; {rate / 1e12:.3g} TFLOP/s a worker at {EFFICIENCY[device]:.0%}",
-    )  # fmt: skip
+        len(suite.runs),
+        int(totals["updates"]),
+        totals["samples"],
+        totals["sampled"],
+        totals["trained"],
+        totals["flops"],
+        totals["evaluate"],
+        memory,
+        disk,
+        seconds,
+        parameters,
+        f"responses of {FILL:.0%} of the limit; {rate / 1e12:.3g} TFLOP/s a worker "
+        f"at {EFFICIENCY[device]:.0%}",
+    )
 
 
 def _run(run: Run) -> dict[str, float]:
@@ -85,10 +108,19 @@ def _run(run: Run) -> dict[str, float]:
     for i, phase in enumerate(run.phases):
         sampled = run.source(i) != "demonstrations"
         one = forward(r.prompts if sampled else per_rollout, per_rollout)
-        cost = (one if sampled else 0.0) + 3 * r.epochs * one + one * (needs[i].reference + (r.updates > 1))
+        cost = (
+            (one if sampled else 0.0)
+            + 3 * r.epochs * one
+            + one * (needs[i].reference + (r.updates > 1))
+        )
         cost += one * (1 + 3 * r.epochs) if needs[i].critic else 0.0
-        spent = {"updates": r.updates, "samples": per_rollout, "flops": cost, "seconds": math.inf,
-                 "tokens": per_rollout * length * (sampled + r.epochs)}[run.budget.axis]  # fmt: skip
+        spent = {
+            "updates": r.updates,
+            "samples": per_rollout,
+            "flops": cost,
+            "seconds": math.inf,
+            "tokens": per_rollout * length * (sampled + r.epochs),
+        }[run.budget.axis]
         count = run.budget.amount * phase.share / spent
         out["samples"] += count * per_rollout
         out["sampled"] += count * per_rollout * length * sampled
@@ -109,10 +141,13 @@ def _run(run: Run) -> dict[str, float]:
         **out,
         "updates": updates,
         "evaluate": forward(1, 1) * (questions + curve) * decodings,
-        "memory": weights * bytes_each * copies + trained * weights * 3 * bytes_each + min(activations, per_rollout * (prompt + length) * layers * width * 40 * bytes_each) + 4e8,
+        "memory": weights * bytes_each * copies
+        + trained * weights * 3 * bytes_each
+        + min(activations, per_rollout * (prompt + length) * layers * width * 40 * bytes_each)
+        + 4e8,
         "disk": weights * bytes_each * 3 + (questions + curve) * decodings * 60 + updates * 1200,
         "parameters": weights,
-    }  # fmt: skip
+    }
 
 
 def matrix_rate() -> float:

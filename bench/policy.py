@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache
 
 from .rows import Rows
 
@@ -32,7 +32,7 @@ class Cache:
 class Backbone:
     """Hidden states of any Hugging Face causal LM that takes a DynamicCache."""
 
-    def __init__(self, model: PreTrainedModel):
+    def __init__(self, model: Any):
         self.model = model
 
     def prefill(self, ids_PL: Tensor, mask_PL: Tensor) -> tuple[Tensor, Cache]:
@@ -72,7 +72,7 @@ class Policy:
     """A model, its tokenizer and its backbone. The model stays in eval mode: no dropout, so that
     both passes of the exact backward see the same function."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
+    def __init__(self, model: Any, tokenizer: Any):
         self.model = model.eval()
         self.tokenizer = tokenizer
         from .fast import LlamaBackbone
@@ -87,6 +87,13 @@ class Policy:
     @property
     def device(self) -> torch.device:
         return self.model.device
+
+    @property
+    def positions(self) -> int:
+        """Tokens that the model can hold; none stated: no limit."""
+        return (
+            getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 2**31
+        )
 
     def parameters(self) -> list[nn.Parameter]:
         return [p for p in self.model.parameters() if p.requires_grad]
@@ -127,7 +134,9 @@ class Policy:
         logp_NT = zeros_NT.masked_scatter(rows.mask_NT, logp_M)
         return logp_NT, zeros_NT.masked_scatter(rows.mask_NT, entropy_M) if entropy else None
 
-    def _token_scores(self, hidden_MD: Tensor, target_M: Tensor, temperature_M: Tensor, entropy: bool):
+    def _token_scores(
+        self, hidden_MD: Tensor, target_M: Tensor, temperature_M: Tensor, entropy: bool
+    ):
         """In chunks whose logits are recomputed in the backward pass, so that a large vocabulary's
         logits never stand whole in memory."""
 
@@ -141,8 +150,10 @@ class Policy:
             return chunk(hidden_MD, target_M, temperature_M)
         parts = [
             checkpoint(chunk, h, t, k, use_reentrant=False)
-            for h, t, k in zip(hidden_MD.split(size), target_M.split(size), temperature_M.split(size), strict=True)
-        ]  # fmt: skip
+            for h, t, k in zip(
+                hidden_MD.split(size), target_M.split(size), temperature_M.split(size), strict=True
+            )
+        ]
         return tuple(torch.cat(p) for p in zip(*parts, strict=True))
 
 
@@ -161,7 +172,7 @@ def hidden(backbone: Any, rows: Rows) -> Tensor:
 class Critic(nn.Module):
     """A separate copy of the starting model with a scalar head that starts at zero."""
 
-    def __init__(self, model: PreTrainedModel):
+    def __init__(self, model: Any):
         super().__init__()
         from .fast import LlamaBackbone
 

@@ -27,11 +27,23 @@ def human(value: float, unit: str = "") -> str:
 def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    return (
+        f"{hours} h {minutes:02d} min"
+        if hours
+        else f"{minutes} min {rest:02d} s"
+        if minutes
+        else f"{rest} s"
+    )
 
 
-def show_plan(console: Console, suite: Suite, workers: int, device: str, teraflops: float | None = None,
-              every_run: bool = False) -> None:  # fmt: skip
+def show_plan(
+    console: Console,
+    suite: Suite,
+    workers: int,
+    device: str,
+    teraflops: float | None = None,
+    every_run: bool = False,
+) -> None:
     from .plan import plan
 
     cost = plan(suite, workers, device, teraflops)
@@ -41,17 +53,27 @@ def show_plan(console: Console, suite: Suite, workers: int, device: str, teraflo
     console.print(f"[bold]{suite.name}[/]  {suite.about}")
     console.print(
         f"{len(labels)} methods x {len(seeds)} seeds on {first.task['name']}: {', '.join(labels)}\n"
-        f"budget a run: {first.budget.amount:g} {first.budget.axis}; {first.rollout.prompts} prompts x {first.rollout.group} samples; "
+        f"budget a run: {first.budget.amount:g} {first.budget.axis}; "
+        f"{first.rollout.prompts} prompts x {first.rollout.group} samples; "
         f"{workers} worker(s) on {device}"
-    )  # fmt: skip
+    )
     table = Table(title="Expected cost of the suite", title_justify="left", show_header=False)
     rows = [
-        ("parameters", human(cost.parameters)), ("updates", human(cost.updates)), ("samples", human(cost.samples)),
-        ("tokens generated", human(cost.tokens_sampled)), ("tokens trained", human(cost.tokens_trained)),
-        ("FLOPs, training", human(cost.flops, "FLOP")), ("FLOPs, evaluation", human(cost.flops_evaluate, "FLOP")),
-        ("memory a worker", human(cost.memory, "B")), ("disk", human(cost.disk, "B")),
-        ("time", f"about {clock(cost.seconds)}" + (f" (recipe: {suite.expected})" if suite.expected else "")),
-    ]  # fmt: skip
+        ("parameters", human(cost.parameters)),
+        ("updates", human(cost.updates)),
+        ("samples", human(cost.samples)),
+        ("tokens generated", human(cost.tokens_sampled)),
+        ("tokens trained", human(cost.tokens_trained)),
+        ("FLOPs, training", human(cost.flops, "FLOP")),
+        ("FLOPs, evaluation", human(cost.flops_evaluate, "FLOP")),
+        ("memory a worker", human(cost.memory, "B")),
+        ("disk", human(cost.disk, "B")),
+        (
+            "time",
+            f"about {clock(cost.seconds)}"
+            + (f" (recipe: {suite.expected})" if suite.expected else ""),
+        ),
+    ]
     for row in rows:
         table.add_row(*row)
     if every_run:
@@ -59,16 +81,27 @@ def show_plan(console: Console, suite: Suite, workers: int, device: str, teraflo
         console.print(f"assumed: {cost.assumptions}")
     else:
         console.print(
-            f"expected: {human(cost.tokens_sampled)} tokens generated, {human(cost.tokens_trained)} trained, "
-            f"{human(cost.flops + cost.flops_evaluate, 'FLOP')}, {human(cost.memory, 'B')} a worker, {human(cost.disk, 'B')} on disk, about {clock(cost.seconds)}"
-        )  # fmt: skip
+            f"expected: {human(cost.tokens_sampled)} tokens generated, "
+            f"{human(cost.tokens_trained)} trained, "
+            f"{human(cost.flops + cost.flops_evaluate, 'FLOP')}, "
+            f"{human(cost.memory, 'B')} a worker, {human(cost.disk, 'B')} on disk, "
+            f"about {clock(cost.seconds)}"
+        )
 
 
-def watch_suite(console: Console, suite: Suite, folder: Path, workers: int, device: str) -> list[State]:
+def watch_suite(
+    console: Console, suite: Suite, folder: Path, workers: int, device: str
+) -> list[State]:
     """Build the starting model if it is not cached, then run the grid, showing both."""
     from . import base
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     first = suite.runs[0]
     with Progress(*columns, console=console, transient=True) as bar:
         shown: dict[str, Any] = {}
@@ -84,9 +117,17 @@ def watch_suite(console: Console, suite: Suite, folder: Path, workers: int, devi
     if facts:
         fresh = "built" if shown else "cached; its building took"
         console.print(
-            f"base model {where}: {human(facts['parameters'])} parameters, {fresh} {clock(facts['seconds'])}, "
-            f"{human(facts['tokens'])} tokens, final loss {facts['loss']:.3f}", soft_wrap=True,
-        )  # fmt: skip
+            f"base model {where}: {human(facts['parameters'])} parameters, "
+            f"{fresh} {clock(facts['seconds'])}, "
+            f"{human(facts['tokens'])} tokens, final loss {facts['loss']:.3f}",
+            soft_wrap=True,
+        )
+    if first.model.path is None and first.build_task().word_pattern is None:
+        console.print(
+            f"[yellow]note[/] a model of {human(facts['parameters'])} parameters, built on the "
+            f"spot, cannot solve "
+            f"{first.task['name']}: accuracy near zero is expected; set model.path to a real model"
+        )
     for warning in _warnings(suite):
         console.print(f"[yellow]note[/] {warning}")
     started = time.time()
@@ -111,7 +152,11 @@ def watch_suite(console: Console, suite: Suite, folder: Path, workers: int, devi
                         bar.console.print(f"{name}: {state.status}{_accuracy(folder, state)}")
             ended = sum(s.status not in ("waiting", "running") for s in states)
             left = expected_end(states, folder, started, workers)
-            bar.update(total, completed=ended, note=f"about {clock(left)} left" if left is not None and ended else "")
+            bar.update(
+                total,
+                completed=ended,
+                note=f"about {clock(left)} left" if left is not None and ended else "",
+            )
 
         states = run_suite(suite, folder, workers, 1 if device == "cpu" else 4, device, watch)
     _where_time_went(console, states, folder, time.time() - started)

@@ -47,7 +47,7 @@ class Rows:
         )
 
     def micro_batches(self, tokens: int) -> list[torch.Tensor]:
-        """Row indices in chunks of at most `tokens` padded tokens (at least one row each), sorted by
+        """Row indices in chunks of at most `tokens` padded tokens (at least one row each), by
         length so that little is padding, rows of one prompt kept side by side."""
         N = len(self)
         if N == 0:
@@ -72,14 +72,24 @@ class Rows:
         return [torch.tensor(c) for c in chunks]
 
 
-def pad(prompts: Sequence[Sequence[int]], prompt_N: Sequence[int], responses: Sequence[Sequence[int]],
-        temperature_N: Sequence[float], pad_id: int, device: torch.device | str = "cpu") -> Rows:  # fmt: skip
-    """Lists of token ids to padded tensors. Empty prompts or responses are refused by the caller."""
+def pad(
+    prompts: Sequence[Sequence[int]],
+    prompt_N: Sequence[int],
+    responses: Sequence[Sequence[int]],
+    temperature_N: Sequence[float],
+    pad_id: int,
+    device: torch.device | str = "cpu",
+) -> Rows:
+    """Lists of token ids to padded tensors."""
     L = max(map(len, prompts), default=0)
     T = max(map(len, responses), default=0)
-    prompt_PL = torch.tensor([[pad_id] * (L - len(p)) + list(p) for p in prompts], dtype=torch.int64).view(len(prompts), L)
+    prompt_PL = torch.tensor(
+        [[pad_id] * (L - len(p)) + list(p) for p in prompts], dtype=torch.int64
+    ).view(len(prompts), L)
     length_P = torch.tensor([len(p) for p in prompts])
-    response_NT = torch.tensor([list(r) + [pad_id] * (T - len(r)) for r in responses], dtype=torch.int64).view(len(responses), T)
+    response_NT = torch.tensor(
+        [list(r) + [pad_id] * (T - len(r)) for r in responses], dtype=torch.int64
+    ).view(len(responses), T)
     length_N = torch.tensor([len(r) for r in responses])
     rows = Rows(
         prompt_PL=prompt_PL,

@@ -74,7 +74,7 @@ class RunFolder:
         """Add the rows of one evaluation; those of the same or later steps are replaced."""
         path = self.path / "evals.parquet"
         if path.is_file():
-            old = pd.read_parquet(path)
+            old: Any = pd.read_parquet(path)
             new = pd.concat([old[old["step"] < new["step"].min()], new], ignore_index=True)
         for column in ("split", "decoding", "status"):
             new[column] = new[column].astype("category")
@@ -89,8 +89,14 @@ class RunFolder:
         frame.to_parquet(partial, index=False, compression="zstd")
         partial.replace(folder / f"step-{rollout:06d}.parquet")
 
-    def save_checkpoint(self, policy: Policy, optimizer: torch.optim.Optimizer, critic: Critic | None,
-                        critic_optimizer: torch.optim.Optimizer | None, state: dict[str, Any]) -> None:  # fmt: skip
+    def save_checkpoint(
+        self,
+        policy: Policy,
+        optimizer: torch.optim.Optimizer,
+        critic: Critic | None,
+        critic_optimizer: torch.optim.Optimizer | None,
+        state: dict[str, Any],
+    ) -> None:
         """Written beside and renamed; between the two renames the previous one stays as `.old`."""
         partial, current, old = (self.path / f"checkpoint{s}" for s in (".partial", "", ".old"))
         shutil.rmtree(partial, ignore_errors=True)
@@ -114,8 +120,13 @@ class RunFolder:
                 return self.path / name
         return None
 
-    def restore(self, policy: Policy, optimizer: torch.optim.Optimizer, critic: Critic | None,
-                critic_optimizer: torch.optim.Optimizer | None) -> dict[str, Any] | None:  # fmt: skip
+    def restore(
+        self,
+        policy: Policy,
+        optimizer: torch.optim.Optimizer,
+        critic: Critic | None,
+        critic_optimizer: torch.optim.Optimizer | None,
+    ) -> dict[str, Any] | None:
         """Load the newest checkpoint into the given objects; its state, or None."""
         from safetensors.torch import load_model
 

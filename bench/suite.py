@@ -60,8 +60,14 @@ class Worker:
     state: State | None = None
 
 
-def run_suite(suite: Suite, out: Path, workers: int, threads: int, device: str,
-              watch: Callable[[list[State]], None]) -> list[State]:  # fmt: skip
+def run_suite(
+    suite: Suite,
+    out: Path,
+    workers: int,
+    threads: int,
+    device: str,
+    watch: Callable[[list[State]], None],
+) -> list[State]:
     """Run what is not done. `watch` is called about twice a second with all states.
 
     Raises ConfigError if `out` holds another suite's runs under this name.
@@ -133,7 +139,10 @@ def _collect(worker: Worker, queue: deque[State]) -> bool:
         return True
     except EOFError:
         worker.process.join()
-        state.status, state.error = "failed", f"the worker process ended with exit code {worker.process.exitcode}"
+        state.status, state.error = (
+            "failed",
+            f"the worker process ended with exit code {worker.process.exitcode}",
+        )
         if state.attempts < ATTEMPTS:
             state.status = "waiting"
             queue.append(state)
@@ -160,7 +169,11 @@ def _work(pipe: Connection, threads: int) -> None:
             return
         try:
             done = train(run, out, suite, device)
-            pipe.send(("busy", "another process is at work on it") if done is None else (done["status"], done["reason"]))
+            pipe.send(
+                ("busy", "another process is at work on it")
+                if done is None
+                else (done["status"], done["reason"])
+            )
         except KeyboardInterrupt:
             return
         except Exception as error:  # a run may fail for any reason; the others go on

@@ -1,9 +1,9 @@
 """The one loop that every objective shares.
 
 prompts -> samples -> grades -> Rollout -> Signal -> loss -> exact gradient -> optimiser, with the
-ledger counting at every arrow and evaluations at fixed points of the budget. A run writes its folder
-(results/schema.py) and can be killed and resumed at any moment: on a CPU the result is the same, bit
-for bit.
+ledger counting at every arrow and evaluations at fixed points of the budget. A run writes its
+folder (results/schema.py) and can be killed and resumed at any moment: on a CPU the result is the
+same, bit for bit.
 """
 
 from __future__ import annotations
@@ -33,10 +33,27 @@ from .evaluate import evaluate
 from .ledger import Flops, Ledger
 from .policy import Critic, Policy
 from .rows import Rows
-from .sources import Batch, DemonstrationSource, PolicySource, ReplaySource, assemble, reward_function
+from .sources import (
+    Batch,
+    DemonstrationSource,
+    PolicySource,
+    ReplaySource,
+    assemble,
+    reward_function,
+)
 from .store import RunFolder
 
-PACKAGES = ("evenbench", "torch", "transformers", "tokenizers", "numpy", "pandas", "sympy", "trl", "vllm")
+PACKAGES = (
+    "evenbench",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "pandas",
+    "sympy",
+    "trl",
+    "vllm",
+)
 
 
 class Trainer:
@@ -53,15 +70,21 @@ class Trainer:
         needs = [m.needs() for m in self.methods]
         replay = "replay" in self.sources
         self.start = self._copy() if replay or any(n.reference for n in needs) else None
-        self.critic = Critic(copy.deepcopy(self.policy.model)) if any(n.critic for n in needs) else None
+        self.critic = (
+            Critic(copy.deepcopy(self.policy.model)) if any(n.critic for n in needs) else None
+        )
         self.optimizer = self._adamw(self.policy.parameters(), run.optimizer.lr)
         self.critic_optimizer = None
         if self.critic is not None:
-            self.critic_optimizer = self._adamw(self.critic.parameters(), run.optimizer.critic_lr or run.optimizer.lr)
+            self.critic_optimizer = self._adamw(
+                self.critic.parameters(), run.optimizer.critic_lr or run.optimizer.lr
+            )
         self.reward = reward_function(run.reward)
         self.feeds: dict[str, Any] = {}
         self.ledger = Ledger()
-        self.rollout = self.cursor = self.points = 0  # rollout batches, prompts and evaluations so far
+        self.rollout = self.cursor = self.points = (
+            0  # rollout batches, prompts and evaluations so far
+        )
         self.warnings = [w for m in self.methods for w in m.warnings(run.rollout.updates)]
 
     def _copy(self) -> Policy:
@@ -98,7 +121,11 @@ class Trainer:
             self._evaluate()
         else:
             self.ledger = Ledger.from_row(state["ledger"])
-            self.rollout, self.cursor, self.points = state["rollout"], state["cursor"], state["points"]
+            self.rollout, self.cursor, self.points = (
+                state["rollout"],
+                state["cursor"],
+                state["points"],
+            )
             self.folder.keep_steps(self.ledger.updates)
         reason = None
         while self.progress < 1 and reason is None:
@@ -106,9 +133,12 @@ class Trainer:
             if reason is None and self.progress * self.run.eval.points >= self.points - 1e-9:
                 self._evaluate()
         done = {
-            "status": "finished" if reason is None else "diverged", "reason": reason, "step": self.ledger.updates,
-            "seconds": time.perf_counter() - started, "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        }  # fmt: skip
+            "status": "finished" if reason is None else "diverged",
+            "reason": reason,
+            "step": self.ledger.updates,
+            "seconds": time.perf_counter() - started,
+            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
         self.folder.finish(done, self.run.checkpoint)
         return done
 
@@ -117,8 +147,20 @@ class Trainer:
         phase, run = self.phase, self.run
         method, source = self.methods[phase], self.sources[phase]
         needs = method.needs()
-        groups, self.cursor = self._feed(source).draw(self.rollout, self.cursor, self.ledger, needs.refill)
-        batch = assemble(groups, needs, run, self.task, self.policy, self.reward, self.rollout, self.progress, source == "demonstrations")  # fmt: skip
+        groups, self.cursor = self._feed(source).draw(
+            self.rollout, self.cursor, self.ledger, needs.refill
+        )
+        batch = assemble(
+            groups,
+            needs,
+            run,
+            self.task,
+            self.policy,
+            self.reward,
+            self.rollout,
+            self.progress,
+            source == "demonstrations",
+        )
         with self.ledger.phase("score"):
             rollout, signal = self._judge(batch.rows, batch.rollout, method, source)
         if run.keep_rollouts:
@@ -128,9 +170,20 @@ class Trainer:
         reason = None
         for epoch in range(run.rollout.epochs):
             for part in self._minibatches(rollout, epoch):
-                if reason is None and self.progress < 1:
-                    row, reason = self._update(method, batch.rows.select(part), rollout.select(part), signal.select(part))
-                    rows_done.append({**row, **_describe_batch(rollout, signal), **self.ledger.row(), "rollout": self.rollout})
+                # what was sampled is trained on; only a budget of updates ends inside a batch
+                over = run.budget.axis == "updates" and self.progress >= 1
+                if reason is None and not over:
+                    row, reason = self._update(
+                        method, batch.rows.select(part), rollout.select(part), signal.select(part)
+                    )
+                    rows_done.append(
+                        {
+                            **row,
+                            **_describe_batch(rollout, signal),
+                            **self.ledger.row(),
+                            "rollout": self.rollout,
+                        }
+                    )
         self.rollout += 1
         with self.ledger.phase("store"):
             self.folder.append_steps(rows_done)
@@ -142,32 +195,42 @@ class Trainer:
                 self.feeds[source] = PolicySource(self.run, self.task, self.policy)
             elif source == "replay":
                 assert self.start is not None
-                self.feeds[source] = ReplaySource(self.run, self.task, self.start, base.base_digest(self.where))
+                self.feeds[source] = ReplaySource(
+                    self.run, self.task, self.start, base.base_digest(self.where)
+                )
             else:
                 self.feeds[source] = DemonstrationSource(self.run, self.task)
         return self.feeds[source]
 
-    def _judge(self, rows: Rows, rollout: Rollout, method: Method, source: str) -> tuple[Rollout, Signal]:
+    def _judge(
+        self, rows: Rows, rollout: Rollout, method: Method, source: str
+    ) -> tuple[Rollout, Signal]:
         """Scores that do not depend on theta, and the signal on all rows."""
         needs, micro = method.needs(), self.run.micro_tokens
         every_N = torch.ones(len(rows), dtype=torch.bool, device=rows.mask_NT.device)
         if needs.critic:
             assert self.critic is not None
-            rollout = replace(rollout, old_value_NT=values(self.critic, rows, rollout.mask_NT.shape[1], micro))
+            rollout = replace(
+                rollout, old_value_NT=values(self.critic, rows, rollout.mask_NT.shape[1], micro)
+            )
             self.ledger.tokens_critic += int(rows.mask_NT.sum())
             self.ledger.flops_critic += self.flops.forward(rows, head=False)
         if needs.old == "signal":  # KL in the reward: everything is scored before the signal
             rollout = self._score(rollout, rows, every_N, source, needs)
         signal = method.signal(rollout)
         if needs.old == "loss" and (self.run.rollout.updates > 1 or source != "policy"):
-            rollout = self._score(rollout, rows, signal.trained_N, source, replace(needs, reference=False))
+            rollout = self._score(
+                rollout, rows, signal.trained_N, source, replace(needs, reference=False)
+            )
         if needs.reference and rollout.ref_logp_NT is None:
             which_N = signal.trained_N | (rollout.kind_N == MISMATCHED)
             rollout = replace(rollout, ref_logp_NT=self._reference(rows, which_N, rollout))
         return rollout, signal
 
-    def _score(self, rollout: Rollout, rows: Rows, which_N: torch.Tensor, source: str, needs: Needs) -> Rollout:
-        """old_logp_NT: of the policy, which sampled the rows, or of the start, which sampled the replay set."""
+    def _score(
+        self, rollout: Rollout, rows: Rows, which_N: torch.Tensor, source: str, needs: Needs
+    ) -> Rollout:
+        """old_logp_NT: of the policy that sampled the rows, for a replay set the start."""
         if source == "replay":
             rollout = replace(rollout, old_logp_NT=self._reference(rows, which_N, rollout))
         else:
@@ -176,7 +239,11 @@ class Trainer:
             if which_N.any():
                 self.ledger.flops_score += self.flops.forward(rows.select(which_N.nonzero()[:, 0]))
             rollout = replace(rollout, old_logp_NT=old)
-        return replace(rollout, ref_logp_NT=self._reference(rows, which_N, rollout)) if needs.reference else rollout
+        return (
+            replace(rollout, ref_logp_NT=self._reference(rows, which_N, rollout))
+            if needs.reference
+            else rollout
+        )
 
     def _reference(self, rows: Rows, which_N: torch.Tensor, rollout: Rollout) -> torch.Tensor:
         assert self.start is not None
@@ -191,15 +258,23 @@ class Trainer:
         count = self.run.rollout.minibatches
         if count == 1:
             return [torch.arange(len(rollout), device=rollout.group_N.device)]
-        order = rng.generator(self.run.seed, "minibatches", self.rollout, epoch).permutation(len(groups))
+        order = rng.generator(self.run.seed, "minibatches", self.rollout, epoch).permutation(
+            len(groups)
+        )
         parts = [groups[torch.from_numpy(order[i::count].copy())] for i in range(count)]
-        return [torch.isin(rollout.group_N, p.to(rollout.group_N.device)).nonzero()[:, 0] for p in parts]
+        return [
+            torch.isin(rollout.group_N, p.to(rollout.group_N.device)).nonzero()[:, 0] for p in parts
+        ]
 
-    def _update(self, method: Method, rows: Rows, rollout: Rollout, signal: Signal) -> tuple[dict[str, Any], str | None]:
+    def _update(
+        self, method: Method, rows: Rows, rollout: Rollout, signal: Signal
+    ) -> tuple[dict[str, Any], str | None]:
         o = self.run.optimizer
         factor = o.lr_at(self.progress)
         with self.ledger.phase("train"):
-            result = backward(self.policy, self.critic, method, rows, rollout, signal, self.run.micro_tokens)
+            result = backward(
+                self.policy, self.critic, method, rows, rollout, signal, self.run.micro_tokens
+            )
             norm, reason = self._step(result, factor)
         trained = rows.select(signal.trained_N.nonzero()[:, 0]) if signal.trained_N.any() else None
         self.ledger.updates += 1
@@ -207,10 +282,16 @@ class Trainer:
         if trained is not None:
             self._charge(trained, result)
         row = {
-            "step": self.ledger.updates, "loss": float(result.loss.value), "grad_norm": norm, "lr": o.lr * factor,
-            "rows": len(rollout), "rows_trained": int(signal.trained_N.sum()), "empty": not result.has_gradient,
-            "drift": result.drift, **{k: float(v) for k, v in result.loss.metrics.items()},
-        }  # fmt: skip
+            "step": self.ledger.updates,
+            "loss": float(result.loss.value),
+            "grad_norm": norm,
+            "lr": o.lr * factor,
+            "rows": len(rollout),
+            "rows_trained": int(signal.trained_N.sum()),
+            "empty": not result.has_gradient,
+            "drift": result.drift,
+            **{k: float(v) for k, v in result.loss.metrics.items()},
+        }
         return row, reason
 
     def _step(self, result: Backward, factor: float) -> tuple[float, str | None]:
@@ -247,33 +328,69 @@ class Trainer:
         plan, final = self.run.eval, self.progress >= 1
         splits = dict(plan.curve)
         if final:
-            splits = dict(plan.final) if plan.final is not None else {s: 0 for s in self.task.splits if s != "train"}
+            splits = (
+                dict(plan.final)
+                if plan.final is not None
+                else {s: 0 for s in self.task.splits if s != "train"}
+            )
             if plan.train_questions:
                 splits["train"] = plan.train_questions
-        frame = evaluate(self.policy, self.task, splits, plan, self.run.seed, self.ledger.updates, self.run.max_tokens, self.ledger, final)  # fmt: skip
+        frame = evaluate(
+            self.policy,
+            self.task,
+            splits,
+            plan,
+            self.run.seed,
+            self.ledger.updates,
+            self.run.max_tokens,
+            self.ledger,
+            final,
+        )
         with self.ledger.phase("store"):
             self.folder.write_evals(frame)
             self.points = math.floor(self.progress * plan.points + 1e-9) + 1
-            state = {"ledger": self.ledger.row(), "rollout": self.rollout, "cursor": self.cursor, "points": self.points}
+            state = {
+                "ledger": self.ledger.row(),
+                "rollout": self.rollout,
+                "cursor": self.cursor,
+                "points": self.points,
+            }
             drop = {"tokens", "flops", "seconds"}
             state["ledger"] = {k: v for k, v in state["ledger"].items() if k not in drop}
-            self.folder.save_checkpoint(self.policy, self.optimizer, self.critic, self.critic_optimizer, state)
+            self.folder.save_checkpoint(
+                self.policy, self.optimizer, self.critic, self.critic_optimizer, state
+            )
 
     def describe(self) -> dict[str, Any]:
         """run.json: everything that determines the result, and where it was computed."""
         run, phase = self.run, self.run.phases[0]
         single = len(run.phases) == 1
         return {
-            "schema_version": SCHEMA_VERSION, "id": run.name, "suite": self.suite, "method": run.method,
+            "schema_version": SCHEMA_VERSION,
+            "id": run.name,
+            "suite": self.suite,
+            "method": run.method,
             "objective": phase.method if single else " then ".join(p.method for p in run.phases),
-            "fields": self.methods[0].model_dump() if single else {p.method: m.model_dump() for p, m in zip(run.phases, self.methods, strict=True)},
-            "task": run.task["name"], "seed": run.seed, "source": self.sources[0] if single else " then ".join(self.sources),
-            "config": run.model_dump(mode="json"), "budget": {run.budget.axis: run.budget.amount}, "packages": _packages(),
-            "hardware": _hardware(self.policy.device), "git": _git(), "data": self.task.fingerprint(),
-            "grader": {"version": self.task.grader_version, "options": self.task.model_dump(mode="json")},
+            "fields": self.methods[0].model_dump()
+            if single
+            else {p.method: m.model_dump() for p, m in zip(run.phases, self.methods, strict=True)},
+            "task": run.task["name"],
+            "seed": run.seed,
+            "source": self.sources[0] if single else " then ".join(self.sources),
+            "config": run.model_dump(mode="json"),
+            "budget": {run.budget.axis: run.budget.amount},
+            "packages": _packages(),
+            "hardware": _hardware(self.policy.device),
+            "git": _git(),
+            "data": self.task.fingerprint(),
+            "grader": {
+                "version": self.task.grader_version,
+                "options": self.task.model_dump(mode="json"),
+            },
             "base": {"id": base.base_digest(self.where), "cost": base.cost(run.model, self.task)},
-            "warnings": self.warnings, "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        }  # fmt: skip
+            "warnings": self.warnings,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
 
 
 def train(run: Run, suite_folder: Path, suite: str, device: str = "cpu") -> dict[str, Any] | None:
@@ -295,21 +412,35 @@ def _describe_batch(rollout: Rollout, signal: Signal) -> dict[str, Any]:
         return float(x[sampled_N].double().mean())
 
     return {
-        "reward_mean": mean(rollout.reward_N), "accuracy": mean(rollout.correct_N), "finished": mean(rollout.finished_N),
-        "format_ok": mean(rollout.format_ok_N), "response_tokens": mean(rollout.mask_NT.sum(-1)),
+        "reward_mean": mean(rollout.reward_N),
+        "accuracy": mean(rollout.correct_N),
+        "finished": mean(rollout.finished_N),
+        "format_ok": mean(rollout.format_ok_N),
+        "response_tokens": mean(rollout.mask_NT.sum(-1)),
         **{k: float(v) for k, v in signal.metrics.items()},
-    }  # fmt: skip
+    }
 
 
 def _rollout_frame(batch: Batch, rollout: int) -> pd.DataFrame:
     rows = []
     for group in batch.groups:
         for k, r in enumerate(group.responses):
-            rows.append({
-                "question_id": group.example.id, "sample": k, "prompt": group.example.prompt, "response": r.text,
-                "gold": group.example.gold, "reward": float(r.grade.correct), "correct": r.grade.correct, "strict": r.grade.strict,
-                "finished": r.finished, "kind": SAMPLE, "tokens": r.ids, "logp": r.logp,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "question_id": group.example.id,
+                    "sample": k,
+                    "prompt": group.example.prompt,
+                    "response": r.text,
+                    "gold": group.example.gold,
+                    "reward": float(r.grade.correct),
+                    "correct": r.grade.correct,
+                    "strict": r.grade.strict,
+                    "finished": r.finished,
+                    "kind": SAMPLE,
+                    "tokens": r.ids,
+                    "logp": r.logp,
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -326,16 +457,26 @@ def _packages() -> dict[str, str]:
 def _hardware(device: torch.device) -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-            "memory_gb": round(memory, 1), "gpu": gpu}  # fmt: skip
+    return {
+        "cpu": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gb": round(memory, 1),
+        "gpu": gpu,
+    }
 
 
 def _git() -> dict[str, Any] | None:
     def call(*words: str) -> str:
         here = Path(__file__).parent
-        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", *words], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
-        return {"commit": call("rev-parse", "HEAD"), "dirty": bool(call("status", "--porcelain", "--untracked-files=no"))}
+        return {
+            "commit": call("rev-parse", "HEAD"),
+            "dirty": bool(call("status", "--porcelain", "--untracked-files=no")),
+        }
     except (OSError, subprocess.CalledProcessError):
         return None

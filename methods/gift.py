@@ -90,16 +90,13 @@ class GIFT(Method):
         if self.stats_grad == "detached":
             mean_N, raw_N = reduce.stop(mean_N), reduce.stop(raw_N)
         std_N = raw_N.clamp(min=self.std_floor) + self.std_eps
-        std_N = std_N + (std_N == 0).to(std_N.dtype)  # no floor, no epsilon, no spread: z = 0
+        std_N = std_N + (std_N == 0).to(std_N.dtype)  # nothing to divide by: scale 1, to leave it
         z_N = reduce.keep((implicit_N - mean_N) / std_N, signal.trained_N)
         error_N = reduce.keep((advantage_N - self.beta * z_N).square(), signal.trained_N)
 
-        spread_N = groups.std(advantage_N) * raw_N
-        rho_N = groups.sum(advantage_N * (implicit_N - mean_N)) / (groups.count() - 1).clamp(min=1)
-        rho_N = reduce.keep(rho_N / (spread_N + (spread_N == 0).to(spread_N.dtype)), spread_N > 0)
         metrics = {
             "implicit_std": groups.mean_of_groups(raw_N),
             "std_floor_active": groups.mean_of_groups((raw_N < self.std_floor).to(raw_N.dtype)),
-            "rho": groups.mean_of_groups(rho_N),
+            "rho": groups.mean_of_groups(groups.correlation(advantage_N, implicit_N)),
         }
         return Loss(reduce.ratio_of(error_N.sum(), signal.trained_N.sum()), metrics)

@@ -73,23 +73,13 @@ class GRAO(Method):
         size_N = group.count().clamp(min=1).to(likelihood_N.dtype)  # G
         explore_N = reduce.keep(advantage_N * likelihood_N / size_N, samples_N)
         # what the regulariser takes from Ji(y): the mean advantage of the samples, -A_y/G if joint
-        imitate_N = reduce.keep(self.beta * advantage_N * likelihood_N, gold_N)
-        couple_N = reduce.keep(-self.lam * group.mean(advantage_N) * likelihood_N, gold_N)
-        if self.imitation_floor:
-            above_N = self.beta * advantage_N - self.lam * group.mean(advantage_N) > 0
-            imitate_N, couple_N = reduce.keep(imitate_N, above_N), reduce.keep(couple_N, above_N)
-        explore = self.alpha * explore_N.sum()
-        imitate = imitate_N.sum()
-        couple = self.lam * explore_N.sum() + couple_N.sum()
+        imitated_N = gold_N & (advantage_N > 0) if self.imitation_floor else gold_N
+        imitate = reduce.keep(self.beta * advantage_N * likelihood_N, imitated_N).sum()
+        couple_N = -self.lam * group.mean(advantage_N) * likelihood_N
+        explore = explore_N.sum()
+        couple = self.lam * explore + reduce.keep(couple_N, imitated_N).sum()
+        explore = self.alpha * explore
         prompts = reduce.Groups(group.index_N, samples_N | gold_N).number()
         value = -reduce.ratio_of(explore + imitate + couple, prompts)
-        size = explore.detach().abs() + imitate.detach().abs() + couple.detach().abs()
-        size = size + (size == 0).to(size.dtype)
-        return Loss(
-            value,
-            {
-                "share_exploration": explore.detach().abs() / size,
-                "share_imitation": imitate.detach().abs() / size,
-                "share_regulariser": couple.detach().abs() / size,
-            },
-        )
+        shares = reduce.shares(exploration=explore, imitation=imitate, regulariser=couple)
+        return Loss(value, shares)

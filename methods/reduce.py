@@ -29,6 +29,14 @@ METRICS = {
     "share_exploration": "share of the absolute loss of the term on the policy's own samples",
     "share_imitation": "share of the absolute loss of the term on the reference answers",
     "share_regulariser": "share of the absolute loss of the term that couples the two",
+    "pairs": "pairs of a right and a wrong answer in the rollout batch (count)",
+    "margin": "mean over pairs of the implicit reward's lead of the better answer",
+    "pair_accuracy": "share of the pairs whose better answer has the higher implicit reward",
+    "z0": "KTO's reference point, an estimate of the KL to the reference in nats",
+    "implicit_score": "mean over samples of UNA's squashed implicit reward",
+    "value_loss": "squared error of the critic, clipped, per token",
+    "explained_variance": "1 - var(return - value) / var(return) of the critic on trained tokens",
+    "entropy": "mean entropy of the policy at trained tokens, nats",
     "negative_term": "the part of the loss that comes from wrong answers",
     "negative_probability": "mean token probability (RIFT with importance: ratio) of wrong answers",
 }
@@ -102,7 +110,6 @@ def aggregate(
     sequence_sum   mean over counted rows of the row's token sum
     constant       sum over tokens / (counted rows * max_tokens)
     """
-    x_NT = keep(x_NT, mask_NT & counted_N[:, None])
     if how == "token_mean":
         return ratio_of(x_NT.sum(), (mask_NT & counted_N[:, None]).sum())
     if how == "sequence_mean":
@@ -115,10 +122,34 @@ def mean_live(x: torch.Tensor, live: torch.Tensor) -> torch.Tensor:
     return ratio_of(keep(x.detach(), live).sum(), live.sum())
 
 
+def whiten(x_NT: torch.Tensor, where_NT: torch.Tensor) -> torch.Tensor:
+    """(x - mean) / std over all places of `where_NT` (ddof 1), 0 elsewhere; detached statistics are
+    of the whole batch, so this belongs in a `signal`."""
+    count = where_NT.sum()
+    centred_NT = keep(x_NT - ratio_of(keep(x_NT, where_NT).sum(), count), where_NT)
+    return centred_NT * (ratio_of(centred_NT.square().sum(), count - 1) + 1e-8).rsqrt()
+
+
+def explained_variance(
+    guess_NT: torch.Tensor, goal_NT: torch.Tensor, live_NT: torch.Tensor
+) -> torch.Tensor:
+    """1 - var(goal - guess) / var(goal) over live tokens, detached; 0 for a constant goal."""
+    var = []
+    for x_NT in (goal_NT.detach() - guess_NT.detach(), goal_NT.detach()):
+        var.append(mean_live((x_NT - mean_live(x_NT, live_NT)).square(), live_NT))
+    flat = (var[1] == 0).to(goal_NT.dtype)
+    return (1 - flat) * (1 - var[0] / (var[1] + flat))
+
+
 def safe_sqrt(x: torch.Tensor) -> torch.Tensor:
     """Square root whose gradient at 0 is 0 rather than infinite."""
     positive = x > 0
     return torch.where(positive, torch.where(positive, x, torch.ones_like(x)).sqrt(), 0.0)
+
+
+def log1mexp(x: torch.Tensor, floor: float) -> torch.Tensor:
+    """log(1 - exp(x)) for x <= 0, with 1 - exp(x) held at `floor` or more (gradient 0 there)."""
+    return (-torch.expm1(x)).clamp(min=floor).log()
 
 
 @dataclass(frozen=True)
@@ -155,9 +186,6 @@ class Groups:
         squares_N = self.sum((x_N - self.mean(x_N)).square())
         return safe_sqrt(ratio_of(squares_N, self.count() - ddof))
 
-    def any(self, flag_N: torch.Tensor) -> torch.Tensor:
-        return self.sum(flag_N.long()) > 0
-
     def constant(self, x_N: torch.Tensor) -> torch.Tensor:
         """bool [N]: all counted values are equal, bit for bit (their computed std may not be 0)."""
         far = torch.finfo(x_N.dtype).max
@@ -167,6 +195,12 @@ class Groups:
             table = torch.full_like(x_N, -far).scatter_reduce(0, self.index_N, high_N, "amax")
             edges.append(sign * table[self.index_N])
         return edges[0] <= edges[1]
+
+    def correlation(self, a_N: torch.Tensor, b_N: torch.Tensor) -> torch.Tensor:
+        """Detached, for metrics; 0 where one of both is constant."""
+        a_N, b_N = (x.detach() - self.mean(x.detach()) for x in (a_N, b_N))
+        size_N = (self.sum(a_N.square()) * self.sum(b_N.square())).sqrt()
+        return torch.where(size_N > 0, self.sum(a_N * b_N) / size_N, torch.zeros_like(size_N))
 
     def number(self, flag_N: torch.Tensor | None = None) -> torch.Tensor:
         """How many groups have a counted row (for which `flag_N` holds); 0-dim int64."""
@@ -185,6 +219,13 @@ def zscore(x_N: torch.Tensor, groups: Groups, ddof: int, eps: float) -> torch.Te
     flat_N = groups.constant(x_N) | ~groups.counted_N
     std_N = torch.where(flat_N, torch.ones_like(x_N), groups.std(x_N, ddof) + eps)
     return keep((x_N - groups.mean(x_N)) / std_N, ~flat_N)
+
+
+def shares(**terms: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Metrics `share_NAME`: each term's part of the sum of all terms' absolute values."""
+    sizes = {name: term.detach().abs() for name, term in terms.items()}
+    total = torch.stack(list(sizes.values())).sum()
+    return {f"share_{name}": size / total.clamp(min=1e-30) for name, size in sizes.items()}
 
 
 def kl(delta_NT: torch.Tensor, how: Estimator) -> torch.Tensor:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from pydantic import Field
 
 from . import reduce
-from .base import Leaves, Loss, Method, Needs, Rollout, Signal
+from .base import Needs, Rollout
+from .likelihood import VerdictLikelihood
 from .registry import register
-
-Negative = Literal["token", "sequence", "geometric", "token_sum"]
-Reduction = Literal["token_mean", "sequence_mean", "sum"]
 
 
 @register("rift")
 @register("rift-is", "RIFT with 1/pi_0 put back on wrong answers", importance=True)
-class RIFT(Method):
+class RIFT(VerdictLikelihood):
     """RIFT: raise the log-probability of right answers, lower the probability of wrong ones.
 
         loss = -E_{r>0}[ r * log pi(y|x) ] - E_{r<0}[ r * pi(y|x) ]
@@ -47,59 +46,24 @@ class RIFT(Method):
     paper = "https://arxiv.org/abs/2601.09253"
     unbounded = "from above only: right answers enter by their log-likelihood; the loss is >= 0"
 
-    negative: Negative = "token"
-    reduction: Reduction = "token_mean"
+    negative: Literal["token", "sequence", "geometric", "token_sum"] = "token"
     importance: bool = False
-    positive_reward: float = Field(1.0, gt=0)
     negative_reward: float = Field(-0.2, le=0)
-    group_normalise: bool = False
 
     def needs(self) -> Needs:
-        return Needs(
-            source="replay",
-            old="loss" if self.importance else "no",
-            group_min=2 if self.group_normalise else 1,
-        )
+        return replace(super().needs(), old="loss" if self.importance else "no")
 
-    def signal(self, rollout: Rollout) -> Signal:
-        reward_N = torch.full_like(rollout.reward_N, self.negative_reward)
-        reward_N = reward_N.masked_fill(rollout.correct_N, self.positive_reward)
-        samples_N = reduce.samples(rollout)
-        if self.group_normalise:
-            groups = reduce.Groups.of(rollout.group_N, samples_N)
-            reward_N = reduce.zscore(reward_N, groups, ddof=1, eps=1e-4)
-        reward_N = reduce.keep(reward_N, samples_N)
-        return Signal(reduce.per_token(reward_N, rollout.mask_NT), None, reward_N != 0)
+    def anchor(self, rollout: Rollout) -> torch.Tensor | None:
+        return rollout.old_logp_NT if self.importance else None
 
-    def loss(self, leaves: Leaves, rollout: Rollout, signal: Signal) -> Loss:
-        assert signal.advantage_NT is not None
-        mask_NT, live_NT = rollout.mask_NT, reduce.live(rollout, signal)
-        reward_N = reduce.per_row(signal.advantage_NT)
-        right_NT, wrong_NT = (live_NT & (sign * reward_N > 0)[:, None] for sign in (1, -1))
-        anchor_NT = rollout.old_logp_NT if self.importance else None
-        nll_NT = -reduce.keep(leaves.logp_NT, right_NT)
-        log_NT = reduce.log_ratio(leaves.logp_NT, anchor_NT, wrong_NT)
-        chance_NT = reduce.keep(log_NT.exp(), wrong_NT)
-
-        by_token = self.reduction == "token_mean"
-        rise_N = nll_NT.sum(-1) if self.reduction == "sum" else reduce.token_mean(nll_NT, mask_NT)
+    def penalty(
+        self, logp_NT: torch.Tensor, rollout: Rollout, wrong_NT: torch.Tensor
+    ) -> torch.Tensor:
         if self.negative == "sequence":
-            fall_N = log_NT.sum(-1).exp()
-        elif self.negative == "geometric":
-            fall_N = reduce.token_mean(log_NT, mask_NT).exp()
-        elif self.negative == "token" or by_token:
-            fall_N = reduce.token_mean(chance_NT, mask_NT)
-        else:
-            fall_N = chance_NT.sum(-1)
-
-        size_N = mask_NT.sum(-1) if by_token else torch.ones_like(rollout.kind_N)
-        size_N = reduce.keep(size_N, reduce.samples(rollout))
-        share_N = reduce.ratio_of(size_N.to(rise_N.dtype), size_N.sum())
-        rise = (share_N * reward_N.clamp(min=0) * rise_N).sum()
-        fall = (share_N * -reward_N.clamp(max=0) * fall_N).sum()
-        metrics = {
-            "nll": reduce.mean_live(nll_NT, right_NT),
-            "negative_term": fall.detach(),
-            "negative_probability": reduce.mean_live(chance_NT, wrong_NT),
-        }
-        return Loss(rise + fall, metrics)
+            return logp_NT.sum(-1).exp()
+        if self.negative == "geometric":
+            return reduce.token_mean(logp_NT, rollout.mask_NT).exp()
+        chance_NT = reduce.keep(logp_NT.exp(), wrong_NT)
+        if self.negative == "token_sum" and self.reduction != "token_mean":
+            return chance_NT.sum(-1)
+        return reduce.token_mean(chance_NT, rollout.mask_NT)

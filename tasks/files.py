@@ -10,17 +10,19 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import math
 import os
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field, field_validator
 
-from .answers import GRADER_VERSION, Options, grade, gsm8k_strict, math_strict
+from .answers import GRADER_VERSION, Options, check, grade, gsm8k_strict, math_strict
 from .answers.options import resolve
 from .base import Example, Grade, Task, TaskError, content_id, file_hash
 from .embedded import rng
@@ -56,7 +58,7 @@ class FileTask(Task):
     """What the tasks on files share. A subclass says where question, answer and solution stand."""
 
     data_dir: Path | None = Field(default_factory=data_dir_from_environment)
-    """Folder with the files named in `files`; by default $EVENBENCH_DATA. None: from the hub."""
+    """Folder with the files named in `files`; by default $EVENBENCH_DATA. None or "": the hub."""
     hub: str = ""
     hub_config: str | None = None
     revision: str | None = None
@@ -71,7 +73,13 @@ class FileTask(Task):
     """Conventions of the answer checker, by name."""
 
     files: ClassVar[dict[str, str]]  # data split: path under data_dir
+    hub_splits: ClassVar[dict[str, str]] = {}  # data split: the hub's name, where it differs
     grader_version: ClassVar[str] = GRADER_VERSION
+
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _no_folder(cls, given: Any) -> Any:
+        return given or None
 
     @field_validator("checker", mode="before")
     @classmethod
@@ -92,23 +100,24 @@ class FileTask(Task):
         return prompt
 
     @abstractmethod
-    def question(self, row: dict[str, Any]) -> str:
+    def question_of(self, row: dict[str, Any]) -> str:
         """Raises BadRow, as the three below."""
 
     @abstractmethod
-    def answer(self, row: dict[str, Any]) -> str:
+    def answer_of(self, row: dict[str, Any]) -> str:
         """The gold answer in the form that the checker gets."""
 
-    def solution(self, row: dict[str, Any]) -> str | None:
+    def solution_of(self, row: dict[str, Any]) -> str | None:
         return None
 
-    def meta(self, row: dict[str, Any]) -> dict[str, Any]:
+    def meta_of(self, row: dict[str, Any]) -> dict[str, Any]:
         return {}
 
     def rows(self, data_split: str) -> Iterable[Row]:
         """The raw rows of one of `files`. Raises TaskError where there are none to be had."""
         if self.data_dir is None:
-            return hub_rows(self.hub, self.hub_config, data_split, self.revision)
+            name = self.hub_splits.get(data_split, data_split)
+            return hub_rows(self.hub, name, self.revision, name=self.hub_config)
         path = self.data_dir / self.files[data_split]
         if not path.is_file():
             hub = f" (without a data folder {self.hub} is loaded from the hub)" if self.hub else ""
@@ -149,11 +158,11 @@ class FileTask(Task):
         if self.data_dir is not None:
             paths = {name: self.data_dir / name for name in self.files.values()}
             return {name: file_hash(path) for name, path in paths.items() if path.is_file()}
-        return {f"{self.hub}[{split}]": self._hub_hash(split) for split in self.files}
-
-    def _hub_hash(self, split: str) -> str:
-        examples = self._data(split).examples
-        return content_id(*(f"{e.prompt}\x1e{e.gold}\x1e{e.solution}" for e in examples))
+        loaded = {split: self._data(split) for split in self.splits if split != "validation"}
+        return {
+            f"{self.hub}[{split}]": content_id(*(f"{e.prompt}\x1e{e.gold}" for e in data.examples))
+            for split, data in loaded.items()
+        }
 
 
 @cache
@@ -167,16 +176,16 @@ def _load(task: FileTask, data_split: str) -> Loaded:
         try:
             if isinstance(row.values, BadRow):
                 raise row.values
-            question = task.question(row.values)
+            question = task.question_of(row.values)
             key = content_id(question)
             if key in first:
                 raise BadRow(f"the question of {first[key]} again")
             examples[key] = Example(
                 id=key,
                 prompt=task.prompt.replace("{question}", question),
-                gold=task.answer(row.values),
-                solution=task.solution(row.values),
-                meta=task.meta(row.values),
+                gold=task.answer_of(row.values),
+                solution=task.solution_of(row.values),
+                meta=task.meta_of(row.values),
             )
             first[key] = row.where
             order[key] = content_id(letters_and_digits(question))
@@ -188,12 +197,14 @@ def _load(task: FileTask, data_split: str) -> Loaded:
         shown = "; ".join(broken[:3]) + ("; ..." if len(broken) > 3 else "")
         log.warning("%s: %d of %d rows left out: %s", data_split, len(broken), total, shown)
     held = sorted(order, key=order.__getitem__)[: task.validation if data_split == "train" else 0]
+    if len(held) == len(order):
+        raise TaskError(f"validation={task.validation} leaves none of {len(order)} training rows")
     return Loaded(list(examples.values()), frozenset(held), broken)
 
 
 def letters_and_digits(text: str) -> str:
-    """What is left of a text for comparison: `a-z` and `0-9`, in lower case."""
-    return re.sub(r"[^a-z0-9]", "", text.lower())
+    """What is left of a text for comparison: letters and digits of any script, in lower case."""
+    return re.sub(r"[\W_]+", "", text.casefold())
 
 
 def text_field(row: dict[str, Any], *names: str) -> str:
@@ -210,7 +221,7 @@ def text_field(row: dict[str, Any], *names: str) -> str:
     return value
 
 
-_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_NUMBER = re.compile(r"-?(\d+(\.\d+)?|\.\d+)")
 
 
 def number_gold(text: str) -> str:
@@ -219,6 +230,23 @@ def number_gold(text: str) -> str:
     if not _NUMBER.fullmatch(clean):
         raise BadRow(f"the gold answer {text!r} is no number")
     return clean
+
+
+def readable_gold(text: str) -> str:
+    """A gold answer that the checker can read (words count as text, so they are readable)."""
+    status = check("", text).status  # an empty answer: the gold is read, and nothing is compared
+    if status != "unparsable_answer":
+        raise BadRow(f"the checker cannot read the gold answer {text!r} ({status})")
+    return text.strip()
+
+
+def number_field(row: dict[str, Any], name: str) -> str:
+    """A field that holds a number, or text that is one, as text without a float's noise."""
+    value = row.get(name)
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        text = str(value) if isinstance(value, int) else f"{Decimal(f'{value:.15g}'):f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return number_gold(text_field(row, name))
 
 
 def file_rows(path: Path) -> Iterator[Row]:
@@ -249,8 +277,9 @@ def _json_object(line: bytes) -> dict[str, Any] | BadRow:
     return value if isinstance(value, dict) else BadRow("no JSON object")
 
 
-def hub_rows(hub: str, config: str | None, split: str, revision: str | None) -> Iterator[Row]:
-    """Rows of a data set on the hub (or of a local folder that `datasets` can load)."""
+def hub_rows(hub: str, split: str, revision: str | None, **which: Any) -> Iterator[Row]:
+    """Rows of a data set on the hub (or of a local folder that `datasets` can load); `which` is
+    the configuration's `name` or `data_dir`."""
     if not hub:
         raise TaskError("no data: give a data folder (--data-dir or EVENBENCH_DATA)")
     try:
@@ -258,7 +287,7 @@ def hub_rows(hub: str, config: str | None, split: str, revision: str | None) -> 
     except ImportError as error:
         raise TaskError(f"{hub}: the package `datasets` is not installed") from error
     try:
-        rows = datasets.load_dataset(hub, config, split=split, revision=revision)
+        rows = datasets.load_dataset(hub, split=split, revision=revision, **which)
     except Exception as error:  # the many ways in which a hub cannot be reached
         raise TaskError(
             f"{hub}[{split}] could not be loaded: {error}; "

@@ -52,22 +52,22 @@ class GSM8K(FileTask):
         template = HASHES if given.get("style") == "hashes" else BOXED
         return {**given, "prompt": given.get("prompt") or template}
 
-    def question(self, row: dict[str, Any]) -> str:
+    def question_of(self, row: dict[str, Any]) -> str:
         return text_field(row, "question")
 
-    def answer(self, row: dict[str, Any]) -> str:
+    def answer_of(self, row: dict[str, Any]) -> str:
         return number_gold(self._final(row)[1])
 
-    def solution(self, row: dict[str, Any]) -> str:
+    def solution_of(self, row: dict[str, Any]) -> str:
         work = self._final(row)[0]
         if not self.calculator:
             work = _ANNOTATION.sub("", work)
-        answer = self.answer(row)
+        answer = self.answer_of(row)
         if self.style == "hashes":
             return f"{work}\n#### {answer}"
         return f"{work}\nThe final answer is $\\boxed{{{answer}}}$."
 
-    def meta(self, row: dict[str, Any]) -> dict[str, Any]:
+    def meta_of(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"steps": len(_ANNOTATION.findall(row["answer"]))}
 
     def _final(self, row: dict[str, Any]) -> tuple[str, str]:

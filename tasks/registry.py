@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import pkgutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from .base import Task
+from .base import Task, content_id
 
 T = TypeVar("T", bound=type[Task])
 
@@ -101,15 +102,25 @@ def _from_file(reference: str) -> Entry:
     return Entry(cls, {}, _first_line(cls))
 
 
-@cache
 def load_plugin(reference: str) -> tuple[ModuleType, str, Path]:
     """The module of `path/to/file.py:name`, the name, and the file. Raises KeyError: no file."""
     file, _, attribute = reference.rpartition(":")
     path = Path(file).expanduser().resolve()
     if not path.is_file():
         raise KeyError(f"plug-in {reference!r}: no file {path}")
-    spec = importlib.util.spec_from_file_location(f"evenbench_plugin_{path.stem}", path)
+    return _module(path), attribute, path
+
+
+@cache
+def _module(path: Path) -> ModuleType:
+    name = f"evenbench_plugin_{path.stem}_{content_id(str(path))}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module, attribute, path
+    sys.modules[name] = module  # where pydantic and dataclasses look up the file's annotations
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

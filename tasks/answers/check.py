@@ -2,49 +2,193 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from tasks.answers.extract import Style, boxes, extract, last_boxed, unescape
-from tasks.answers.options import Options, Verdict, resolve
-
-_PLAIN = re.compile(r"\s*\$?\s*(-?)\s*\$?(\d{1,3}(?:,\d{3})+|\d{1,300})(\.\d{1,300})?\s*\$?\.?\s*")
-_FRACTION = re.compile(
-    r"\s*\$?\s*(-?)\s*(?:\\[dt]?frac\s*\{\s*)?(\d{1,300})\s*(?:/|\}\s*\{)\s*(\d{1,300})\s*\}?\s*\$?\.?\s*"
+from tasks.answers import pool
+from tasks.answers.compare import Comparison, expand_signs
+from tasks.answers.extract import (
+    Style,
+    boxes,
+    extract,
+    hashes,
+    last_boxed,
+    minerva,
+    unescape,
 )
+from tasks.answers.lexer import AnswerError, LimitError, Token, lex, tidy
+from tasks.answers.options import Options, Status, Verdict, resolve
+from tasks.answers.parser import Node, parse_tokens
+
+_PLAIN = re.compile(r"\s*(-?)(\d{1,3}(?:,\d{3})+|\d{1,300})(\.\d{1,300})?\s*")
+_FRACTION = re.compile(r"\s*(-?)(?:\\[dt]?frac\s?\{(\d{1,300})\}\s?\{(\d{1,300})\}|(\d{1,300})\s?/\s?(\d{1,300}))\s*")
+USUAL: frozenset[str] = frozenset()
+
+
+class Reading(NamedTuple):
+    """What a text was read as; exactly one of node and failure is set."""
+
+    tokens: tuple[tuple[str, str], ...]
+    node: Node | None
+    other: frozenset[str]  # the other readings that the text allows
+    failure: str  # "", "parse" or "limit"
 
 
 def _plain_number(text: str) -> tuple[Fraction, int] | None:
-    """Value and number of decimals of a plain integer or decimal, None for anything else."""
+    """Value and number of decimals of a plain integer, decimal or fraction; None for all else."""
     match = _PLAIN.fullmatch(text)
-    if match is None:
-        if fraction := _FRACTION.fullmatch(text):
-            sign, top, bottom = fraction.group(1), int(fraction.group(2)), int(fraction.group(3))
-            return (Fraction(-top if sign else top, bottom), 0) if bottom else None
-        return None
-    sign, whole, point = match.groups()
-    digits = whole.replace(",", "") + (point[1:] if point else "")
-    places = len(point) - 1 if point else 0
-    value = Fraction(int(digits), 10**places)
-    return (-value if sign else value), places
+    if match is not None:
+        sign, whole, point = match.groups()
+        if whole[0] == "0" and "," in whole:
+            return None
+        if point is None:
+            return Fraction(int(sign + whole.replace(",", ""))), 0
+        places = len(point) - 1
+        return Fraction(int(sign + whole.replace(",", "") + point[1:]), 10**places), places
+    match = _FRACTION.fullmatch(text)
+    if match is not None:
+        sign, top, bottom, top2, bottom2 = match.groups()
+        if int(bottom or bottom2):
+            value = Fraction(int(top or top2), int(bottom or bottom2))
+            return -value if sign else value, 0
+    return None
+
+
+@lru_cache(maxsize=8192)
+def _tokens(text: str) -> list[Token] | str:
+    try:
+        return lex(tidy(text))
+    except LimitError:
+        return "limit"
+    except AnswerError:
+        return "parse"
+
+
+@lru_cache(maxsize=8192)
+def _read(text: str, reading: frozenset[str]) -> Reading:
+    tokens = _tokens(text)
+    if isinstance(tokens, str):
+        return Reading(((tokens, " ".join(text.split())),), None, USUAL, tokens)
+    shape = tuple((token.kind, token.value) for token in tokens if token.kind != "quad")
+    try:
+        node, found = parse_tokens(tokens, reading)
+    except LimitError:
+        return Reading(shape, None, USUAL, "limit")
+    except RecursionError:
+        return Reading(shape, None, USUAL, "limit")
+    except AnswerError:
+        return Reading(shape, None, USUAL, "parse")
+    if "pm" in found:
+        node = expand_signs(node)
+    return Reading(shape, node, frozenset(found - {"pm"}), "")
+
+
+def final_answer(text: str, join: bool = True) -> str:
+    """The answer inside of a text that marks it (a box, `####`, "the final answer is"), else the
+    text."""
+    if "oxed" in text or "fbox" in text:
+        text = unescape(text)
+        if boxes(text, unclosed=True):
+            return last_boxed(text, join, unclosed=True) or ""
+    elif "####" in text:
+        return hashes(text) or text
+    elif "inal answer" in text and len(text) > 40:
+        return minerva(text) or text
+    elif "\\\\" in text or "\x0c" in text or "\x08" in text:
+        return unescape(text)
+    return text
 
 
 def check(answer: str, gold: str, options: Options | None = None, **named: Any) -> Verdict:
-    """Whether `answer` means the same as `gold`. Options by name as in `Options`."""
+    """Whether `answer` means the same as `gold`. Options by name as in `Options`.
+
+    Both sides may be marked answers (`\\boxed{...}`, `#### 5`); then only what is marked counts.
+    """
     chosen = resolve(options, named)
-    if boxes(gold):
-        gold = last_boxed(unescape(gold), chosen.boxes == "join", unclosed=True) or gold
-    if boxes(answer):
-        answer = last_boxed(unescape(answer), chosen.boxes == "join", unclosed=True) or answer
-    one, two = _plain_number(answer), _plain_number(gold)
-    if one and two:
-        correct = one[0] == two[0]
-        return Verdict(correct, "ok" if correct else "wrong", "number", answer)
-    if answer.strip() and answer.strip() == gold.strip():
+    join = chosen.boxes == "join"
+    answer, gold = final_answer(answer, join), final_answer(gold, join)
+    if chosen.fractions == "any":
+        one = _plain_number(answer)
+        if one is not None:
+            two = _plain_number(gold)
+            if two is not None and (one[0] == two[0] or not (one[1] or two[1])):
+                correct = one[0] == two[0]
+                return Verdict(correct, "ok" if correct else "wrong", "number", answer)
+    left, right = _read(answer, USUAL), _read(gold, USUAL)
+    if left.tokens == right.tokens and left.tokens and left.tokens[0][1]:
         return Verdict(True, "ok", "string", answer)
-    return Verdict(False, "unparsable_answer", "parse", answer)
+    if chosen.choices and (letter := _choice(left, right)) is not None:
+        return Verdict(letter, "ok" if letter else "wrong", "choice", answer)
+    if left.failure == "limit" or right.failure == "limit":
+        return Verdict(False, "limit", "parse", answer)
+    if right.failure:
+        return Verdict(False, "unparsable_gold", "parse", answer)
+    if left.failure:
+        return Verdict(False, "unparsable_answer", "parse", answer)
+    return _compare(answer, left, gold, right, chosen)
+
+
+def _choice(one: Reading, two: Reading) -> bool | None:
+    """Where one side is a letter and the other a letter with its text ("(C) 12"): are they equal?"""
+    first, second = _letter(one.tokens), _letter(two.tokens)
+    if first is None or second is None or first[1] == second[1]:
+        return None
+    return first[0] == second[0]
+
+
+def _letter(tokens: tuple[tuple[str, str], ...]) -> tuple[str, bool] | None:
+    """(letter, whether it stands alone) of `C`, `(C)`, `(C) 12`, `C. 12`; else None."""
+    values = [value for _, value in tokens[:4]]
+    if values[:1] == ["("] and values[2:3] == [")"]:
+        letter, rest = values[1], len(tokens) - 3
+    elif len(tokens) == 1 or len(tokens) > 2 and values[1] in (")", ".", ":"):
+        letter, rest = values[0], len(tokens) - 2
+    else:
+        return None
+    if len(letter) != 1 or letter not in "ABCDEFGHIJ":
+        return None
+    return letter, rest <= 0
+
+
+def _alternatives(text: str, first: Reading, other: str, options: Options) -> list[Reading]:
+    """The usual reading of a text, then the others that its notation allows."""
+    readings = [first]
+    for name in sorted(first.other - {"log"}):
+        if name == "decimal" and (options.decimal_comma == "never" or "." not in other):
+            continue
+        second = _read(text, frozenset((name,)))
+        if second.node is not None and second.node != first.node:
+            readings.append(second)
+    return readings
+
+
+def _compare(answer: str, left: Reading, gold: str, right: Reading, options: Options) -> Verdict:
+    status: Status = "wrong"
+    how = "structure"
+    bases = (False, True) if "log" in left.other | right.other else (False,)
+    for one in _alternatives(answer, left, gold, options):
+        for two in _alternatives(gold, right, answer, options):
+            for log10 in bases:
+                comparison = Comparison(options, log10)
+                assert one.node is not None and two.node is not None
+                try:
+                    if comparison.same(one.node, two.node):
+                        return Verdict(True, "ok", comparison.used, answer)
+                except (LimitError, RecursionError):
+                    status, how = "limit", "limit"
+                    continue
+                except AnswerError:
+                    continue
+                if comparison.stopped:
+                    status = comparison.stopped
+                how = comparison.used
+    return Verdict(False, status, how, answer)
 
 
 def grade(
@@ -67,9 +211,37 @@ def grade_many(
     workers: int = 1,
     style: Style = "auto",
     options: Options | None = None,
-    progress: bool = False,
+    progress: bool | None = None,
     **named: Any,
 ) -> list[Verdict]:
-    """Grades (response, gold) pairs, in order."""
+    """Grades (response, gold) pairs; the verdicts stand in the order of the pairs.
+
+    workers: processes that share the work (1: this process; 0: one for each core). A worker that
+    is killed is replaced and its pairs graded again; a pair that kills its worker twice gets the
+    status `limit`. progress: a bar on stderr; None shows it where stderr is a terminal.
+    """
     chosen = resolve(options, named)
-    return [grade(response, gold, style, chosen) for response, gold in pairs]
+    listed = [(str(response), str(gold)) for response, gold in pairs]
+    workers = workers or os.cpu_count() or 1
+    with _progress(len(listed), progress) as advance:
+        if workers > 1 and len(listed) >= pool.SMALLEST:
+            return pool.shared(workers).run(listed, style, chosen, advance)
+        verdicts = []
+        for response, gold in listed:
+            verdicts.append(grade(response, gold, style, chosen))
+            advance(1)
+        return verdicts
+
+
+@contextlib.contextmanager
+def _progress(total: int, wanted: bool | None) -> Iterator[Callable[[int], None]]:
+    """A function that advances a bar on stderr, or does nothing."""
+    if not (sys.stderr.isatty() and total >= 2_000 if wanted is None else wanted):
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("grading", total=total)
+        yield lambda count: bar.advance(task, count)

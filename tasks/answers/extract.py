@@ -24,12 +24,16 @@ CONTROL = {"\x07": "\\a", "\x08": "\\b", "\x0b": "\\v", "\x0c": "\\f"}
 _CONTROL = re.compile("[\x07\x08\x0b\x0c](?=[a-z])")
 _ONE_BACKSLASH = re.compile(r"(?<!\\)\\[a-zA-Z]")
 _TWO_BACKSLASHES = re.compile(r"\\\\(?=[a-zA-Z({\[)}\]])")
+_DOUBLED = re.compile(
+    r"\\\\(?=(?:[dt]?frac|sqrt|left|right|text|boxed|in|le|ge|leq|geq|cup|cap|pi|infty|times|cdot|pm)"
+    r"(?![a-zA-Z]))"
+)
 
 _END_TOKENS = re.compile(
     r"<\|(?:im_start|im_end|im_sep|endoftext|end_of_text|eot_id|end|eos|user|assistant)\|?>|</s>|<eos>"
     r"|<end_of_turn>|<｜end▁of▁sentence｜>"
 )
-_BOX_TOKEN = re.compile(r"\\(?:boxed|fbox)\s*\{|\\(?:boxed|fbox)(?![a-zA-Z{])|\\[\s\S]|[{}]")
+_BOX_TOKEN = re.compile(r"\\+(?:boxed|fbox)\s*\{|\\+(?:boxed|fbox)(?![a-zA-Z{])|\\[\s\S]|[{}]")
 _TAG = re.compile(r"<answer>", re.IGNORECASE)
 _TAG_END = re.compile(r"</answer>", re.IGNORECASE)
 
@@ -37,7 +41,7 @@ _TAG_END = re.compile(r"</answer>", re.IGNORECASE)
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?:[\u00a0\u2009\u202f]\d{3})+(?!\d)|\d+)"
 _DECIMAL = rf"(?:{_NUMBER}(?:\.\d+)?(?:,\d{{1,2}}(?![\d,]))?|\.\d+)(?:[eE][+-]?\d{{1,4}}(?![\w]))?"
 _LAST_NUMBER = re.compile(
-    rf"(?<![\w.^_])(?:(?<![\d)\]}}%])[-\u2212])?\$?(?:\d{{1,9}} \d{{1,9}}/\d{{1,9}}(?![\d/])|"
+    rf"(?<![A-Za-z0-9.^_])(?:(?<![\d)\]}}%])[-\u2212])?\$?(?:\d{{1,9}} \d{{1,9}}/\d{{1,9}}(?![\d/])|"
     rf"{_DECIMAL}(?:/-?{_DECIMAL})?)(?:\s?(?:\\?%|percent\b|pct\b))?"
 )
 _ANY_NUMBER = re.compile(rf"[-\u2212]?{_DECIMAL}")
@@ -46,16 +50,16 @@ _FINAL = re.compile(r"final answer\s*(?:is\b\s*:?|:|\uff1a)", re.IGNORECASE)
 _PHRASE = re.compile(
     r"\banswer\s*(?:to (?:this|the) (?:question|problem)\s*)?"
     r"(?:is\b|are\b|equals\b|would be\b|will be\b|must be\b|:|\uff1a|=)\s*:?"
+    r"|\b(?:r\u00e9ponse|respuesta|risposta|resposta|antwort|odpowied\u017a|\u043e\u0442\u0432\u0435\u0442)\s*(?:est|es|\u00e8|\u00e9|ist)?\s*:?"
     r"|\u7b54\u6848\s*(?:\u662f|\u4e3a|:|\uff1a)|\bAnswer\b(?=\s*(?:\$|\\\(|\\\[))",
     re.IGNORECASE,
 )
 _HOPE = re.compile(r"[.,]?\s*I hope (?:it|this) is correct", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?=\s|$|\*)|\n|\u3002|[!?](?=\s+[A-Z])")
 _IS = re.compile(r"(?:\bis\b|\bare\b|\bequals\b|\bbe\b|\bgives\b|:|\uff1a)\s*(?:just\b|exactly\b)?")
-_MATH = re.compile(
-    r"\\\[([\s\S]*?)\\\]|\\\(([\s\S]*?)\\\)|(?<!\\)\$\$([\s\S]*?)(?<!\\)\$\$"
-    r"|(?<![\\$])\$(?!\$)((?:\\.|[^$\\])*)\$(?!\$)"
-)
+_DELIMITER = re.compile(r"\\[\[\]()]|\\[\s\S]|\$\$|\$|\n\s*?\n")
+_CLOSING = {"\\[": "\\]", "\\(": "\\)", "$$": "$$", "$": "$"}
+_BARE = re.compile(r"[(\[{\d+-]*\\[a-zA-Z]+[ -~]*[\d)}\]]")  # LaTeX in the text of another script
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")  # GSM8K's calculator annotations
 _WORDS = re.compile(r"(?<![\\a-zA-Z{])[a-zA-Z]{3,}")
 _CONNECTIVE = re.compile(r"\b(?:and|or)\b|[,;&]|\u548c|\u6216")
@@ -65,8 +69,11 @@ def unescape(text: str) -> str:
     """Repairs text that went through one string escape too many or too few."""
     if _CONTROL.search(text):
         text = _CONTROL.sub(lambda match: CONTROL[match.group()], text)
-    if "\\\\" in text and not _ONE_BACKSLASH.search(text):
-        text = _TWO_BACKSLASHES.sub(lambda _: "\\", text)
+    if "\\\\" in text:
+        if not _ONE_BACKSLASH.search(text):
+            text = _TWO_BACKSLASHES.sub(lambda _: "\\", text)
+        elif "\\begin" not in text:
+            text = _DOUBLED.sub(lambda _: "\\", text)
     return text
 
 
@@ -89,7 +96,7 @@ def boxes(text: str, unclosed: bool = False) -> list[tuple[int, int, str]]:
     depth, opened, start, inside = 0, -1, -1, -1  # opened: depth outside of the current box
     for token in _BOX_TOKEN.finditer(text):
         word = token.group()
-        if word[0] == "\\" and word[-1] == "{" and len(word) > 2:
+        if word[-1] == "{" and len(word) > 2:
             if opened < 0:
                 opened, start, inside = depth, token.start(), token.end()
             depth += 1
@@ -100,9 +107,9 @@ def boxes(text: str, unclosed: bool = False) -> list[tuple[int, int, str]]:
             if opened >= 0 and depth <= opened:
                 found.append((start, token.end(), text[inside : token.start()]))
                 opened = -1
-        elif opened < 0 and word[-1] == "d" or word[-4:] == "fbox":
+        elif opened < 0 and word[-4:] in ("oxed", "fbox"):
             rest = re.match(r"\s*([^$\\\s]+)", text[token.end() : token.end() + 200])
-            if opened < 0 and rest:
+            if rest:
                 end = token.end() + rest.end()
                 found.append((token.start(), end, rest.group(1)))
     if opened >= 0 and unclosed:
@@ -112,7 +119,7 @@ def boxes(text: str, unclosed: bool = False) -> list[tuple[int, int, str]]:
 
 def _joined(gap: str) -> bool:
     """Whether the text between two boxes makes them parts of one answer."""
-    if len(gap) > 80 or re.search(r"[.!?]\s|\n\s*\n", gap):
+    if len(gap) > 80 or re.search(r"[.!?](?:\s|\\n)|\n\s*\n", gap):
         return False
     words = re.findall(r"[a-zA-Z]+", re.sub(r"\\(?:text|quad|qquad|mathrm)\b", " ", gap))
     if not words:
@@ -163,6 +170,29 @@ def last_number(text: str) -> str | None:
     return found.group().strip().lstrip("$") if found else None
 
 
+def formulas(text: str) -> list[tuple[int, int, str]]:
+    """The formulas `$...$`, `$$...$$`, `\\(...\\)`, `\\[...\\]` of a text as (start, end, content)."""
+    found: list[tuple[int, int, str]] = []
+    close, start, inside = "", 0, 0
+    for mark in _DELIMITER.finditer(text):
+        word = mark.group()
+        if word == close:
+            found.append((start, mark.end(), text[inside : mark.start()]))
+            close = ""
+        elif word[0] == "\n" and close == "$":  # a dollar sign for money
+            close = ""
+        elif word in _CLOSING and (not close or close == "$"):
+            close, start, inside = _CLOSING[word], mark.start(), mark.end()
+    return found
+
+
+def _hidden(text: str) -> str:
+    """The text with its formulas blanked out, place for place."""
+    for start, end, _ in formulas(text):
+        text = text[:start] + "\0" * (end - start) + text[end:]
+    return text
+
+
 def _is_formula(content: str) -> bool:
     return any(c.isalnum() for c in content) and not _WORDS.search(content)
 
@@ -172,10 +202,9 @@ def last_value(text: str) -> str | None:
     text = _CALCULATOR.sub(" ", text)
     formula, end = None, 0
     if "$" in text or "\\(" in text or "\\[" in text:
-        for match in _MATH.finditer(text):
-            content = next(group for group in match.groups() if group is not None)
+        for _, stop, content in formulas(text):
             if _is_formula(content):
-                formula, end = content, match.end()
+                formula, end = content, stop
     if formula is None:
         return last_number(text)
     return last_number(text[end:]) or formula.strip()
@@ -184,7 +213,7 @@ def last_value(text: str) -> str | None:
 def _sentence(text: str) -> str:
     """The first sentence of a text; points and line breaks inside formulas do not end it."""
     text = text.lstrip(" *_:")
-    hidden = _MATH.sub(lambda match: "\0" * len(match.group()), text)
+    hidden = _hidden(text)
     lead = len(hidden) - len(hidden.lstrip())
     end = _SENTENCE_END.search(hidden, lead)
     return text[: end.start() if end else len(text)].strip()
@@ -192,26 +221,27 @@ def _sentence(text: str) -> str:
 
 def _from_sentence(segment: str) -> str | None:
     """The answer that a sentence gives: after its last "is", else its last value."""
-    segment = segment.strip().strip("*_`\"'\\ ").strip()
+    segment = segment.replace('\\"', '"').strip().strip("*_`\"' ").strip()
     if not segment:
         return None
-    hidden = _MATH.sub(lambda match: "\0" * len(match.group()), segment)
+    hidden = _hidden(segment)
     cut = 0
     for verb in _IS.finditer(hidden):
         if segment[verb.end() :].strip(" .*"):
             cut = verb.end()
     segment = segment[cut:].strip().strip("*").strip()
-    chunks = list(_MATH.finditer(segment))
-    outside = _WORDS.sub(" ", _MATH.sub(" ", segment)) if chunks else segment
-    words = [w for w in _WORDS.findall(_MATH.sub(" ", segment)) if w.lower() not in ("and", "percent")]
+    chunks = formulas(segment)
+    words = [w for w in _WORDS.findall(_hidden(segment)) if w.lower() not in ("and", "percent")]
+    if not segment.isascii() and "\\" in segment and not chunks and (bare := _BARE.findall(segment)):
+        return bare[-1]
     if not words or (cut and not chunks and not re.search(r"\d", segment)):
         return segment
     if chunks:
-        first = next(group for group in chunks[0].groups() if group is not None)
-        return first.strip()
-    del outside
+        return chunks[0][2].strip()
     if re.match(r"[-$(]?\s*\d", segment) and len(words) <= 3:
         return segment
+    if "=" not in segment and (number := _LAST_NUMBER.search(segment)):
+        return number.group().strip()
     return last_number(segment) or segment
 
 

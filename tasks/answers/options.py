@@ -40,6 +40,7 @@ class Options:
     boxes: Literal["join", "last"] = "join"
     units: Literal["lenient", "ignore", "strict"] = "lenient"
     fractions: Literal["any", "reduced"] = "any"
+    bases: Literal["digits", "strict"] = "digits"
     choices: bool = True
     timeout: float = 0.8
 

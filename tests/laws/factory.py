@@ -35,12 +35,37 @@ VARIANTS: dict[str, list[dict]] = {
         {"aggregation": "sequence_sum"},
     ],
     "grao": [{"stats": "samples"}, {"imitation_floor": True}, {"alpha": 0.0}, {"lam": 0.0}],
+    "ppo": [
+        {"entropy_weight": 0.1, "kl": 0.1},
+        {"whiten": False, "bootstrap": False, "reward_kl": 0.0, "gamma": 0.9},
+    ],
+    "dpo": [{"pairing": "all"}],
+    "ipo": [{"average": True}],
+    "orpo": [{"pairing": "all", "lam": 1.0}],
+    "kto": [{"desirable": 2.0, "undesirable": 0.5}],
+    "una": [{"feedback": "binary_bce"}, {"feedback": "score"}, {"feedback": "reward"}],
+    "dft": [{"on": "correct", "reduction": "sequence_mean"}],
+    "rft": [{"reduction": "sequence_mean"}],
+    "naive": [{"reduction": "sequence_mean"}, {"reduction": "sum"}, {"group_normalise": True}],
+    "unlikelihood": [{"reduction": "sum"}],
+    "topr": [{"reduction": "token_mean"}],
+    "reinforce": [{"kl": 0.1}],
+    "rloo": [{"kl": 0.1}, {"clip": 0.2}],
+    "reinforce++": [{"reward_kl": 0.0}, {"kl": 0.1}],
+    "dr-grpo": [{"kl": 0.1}],
+    "gspo": [{"kl": 0.1, "clip": 0.1, "clip_high": 0.3}],
+    "dapo": [{"overlong_penalty": 0.0}, {"overlong_buffer": 0.6, "kl": 0.1}],
+    "cispo": [{"absolute_cap": True, "epsilon_high": 1.1}, {"epsilon_high": 0.1}],
+    "nft": [{"prompt_weight": "one"}, {"prompt_weight": "root"}],
+    "grpo-sft": [{"sft_weight": 1.0, "kl": 0.1}],
+    "grpo-gold": [{"std": False, "kl": 0.1}],
     "gift": [
         {"stats_grad": "detached"},
         {"anchor": "old"},
         {"length_exponent": 1.0, "beta": 0.5},
         {"drop_zero_variance": False, "std_floor": 0.0, "std_eps": 1e-6},
         {"std_floor": 5.0},
+        {"std_floor": 0.0},
     ],
 }
 
@@ -64,10 +89,13 @@ def rollout(
     verdicts: Verdicts = "mixed",
     one_token: bool = False,
     shuffle: bool = True,
+    real_rewards: bool = False,
     dtype: torch.dtype = torch.float64,
 ) -> Rollout:
     """A rollout with `prompts` groups of `group` samples, plus the gold and mismatched rows that
-    `method` needs (the last prompt has no gold), and everything that any method reads."""
+    `method` needs (the last prompt has no gold), and everything that any method reads.
+
+    Rewards are the verdict, 1 or 0, or with `real_rewards` any real, unrelated to it."""
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
@@ -100,9 +128,10 @@ def rollout(
     mask_NT = torch.arange(tokens)[None, :] < length_N[:, None]
     old_NT = uniform(rows, tokens, low=-2.5, high=-0.05)
     value_NT = uniform(rows, tokens, low=-0.5, high=1.0)
+    reward_N = uniform(rows, low=-1.0, high=1.5) if real_rewards else correct_N.to(dtype)
     result = Rollout(
         mask_NT=mask_NT,
-        reward_N=correct_N.to(dtype),
+        reward_N=reward_N,
         group_N=torch.tensor([70, 3, 41, 12, 9, 55, 28, 1])[prompt_N],
         kind_N=kind_N,
         correct_N=correct_N,
@@ -119,16 +148,18 @@ def rollout(
     return result.select(order_N)
 
 
-def leaves(r: Rollout, signal: Signal, seed: int = 1, spread: float = 0.3) -> Leaves:
-    """Leaves near the sampling policy, as the harness hands them over: zeros on untrained rows."""
+def leaves(r: Rollout, signal: Signal | None, seed: int = 1, spread: float = 0.3) -> Leaves:
+    """Leaves near the sampling policy, as the harness hands them over: zeros on untrained rows
+    (without a signal, all rows have theirs)."""
     generator = torch.Generator().manual_seed(seed)
-    live_NT = r.mask_NT & signal.trained_N[:, None]
+    live_NT = r.mask_NT if signal is None else r.mask_NT & signal.trained_N[:, None]
 
     def noise() -> torch.Tensor:
         unit = torch.rand(r.mask_NT.shape, generator=generator, dtype=torch.float64)
         return ((2 * unit - 1) * spread).to(r.reward_N.dtype)
 
-    assert r.old_logp_NT is not None and r.old_value_NT is not None
+    assert r.old_logp_NT is not None
+    assert r.old_value_NT is not None
     logp_NT = torch.where(live_NT, (r.old_logp_NT + noise()).clamp(max=-1e-3), 0.0)
     value_NT = torch.where(live_NT, r.old_value_NT + noise(), 0.0)
     entropy_NT = torch.where(live_NT, noise() + 1.0, 0.0)

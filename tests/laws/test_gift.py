@@ -180,7 +180,8 @@ def test_self_limiting():
     r = factory.bandit(reward_PG)
     _, detached = factory.logp_gradient(methods.get("gift", **DETACHED), d, r)
     _, full = factory.logp_gradient(methods.get("gift", **FULL), d, r)
-    assert a[0] > 0 and z[0] > a[0]
+    assert a[0] > 0
+    assert z[0] > a[0]
     assert torch.equal(detached[:, 0] > 0, z > a)
     assert torch.equal(full[:, 0] > 0, rho * z > a)
 
@@ -193,7 +194,8 @@ def test_minimisers_are_a_family(scale):
     result, gradient = factory.logp_gradient(
         methods.get("gift", **FULL), d.reshape(-1, 1), factory.bandit(reward_PG)
     )
-    assert result.value < 1e-20 and gradient.abs().max() < 1e-10
+    assert result.value < 1e-20
+    assert gradient.abs().max() < 1e-10
 
 
 def test_convexity_is_of_the_detached_loss_only():
@@ -226,7 +228,8 @@ def test_length_exponent_divides_the_implicit_reward():
 def test_the_degenerate_setting_is_explained():
     author = methods.get("gift-author-code")
     (text,) = author.warnings(updates_per_rollout=1)
-    assert "identically zero" in text and "REINFORCE" in text
+    assert "identically zero" in text
+    assert "REINFORCE" in text
     assert author.warnings(updates_per_rollout=4) == []
     assert methods.get("gift").warnings(updates_per_rollout=1) == []
     # and it is true: with old_logp = logp the gradient is a constant times A, whatever the policy
@@ -247,6 +250,9 @@ def test_bad_fields_are_refused(bad):
 
 
 def test_needs_follow_the_anchor():
-    assert methods.get("gift").needs().reference and methods.get("gift").needs().old == "no"
+    assert methods.get("gift").needs().reference
+    assert methods.get("gift").needs().old == "no"
     author = methods.get("gift-author-code").needs()
-    assert not author.reference and author.old == "loss" and author.group_min == 2
+    assert not author.reference
+    assert author.old == "loss"
+    assert author.group_min == 2

@@ -142,7 +142,8 @@ def test_affine_rewards_change_nothing(seed, shift, scale):
     r = factory.rollout(method, seed=seed)
     signal = method.signal(r)
     moved = method.signal(factory.replace(r, reward_N=scale * r.reward_N + shift))
-    assert signal.advantage_NT is not None and moved.advantage_NT is not None
+    assert signal.advantage_NT is not None
+    assert moved.advantage_NT is not None
     torch.testing.assert_close(signal.advantage_NT, moved.advantage_NT, rtol=1e-9, atol=1e-9)
 
 
@@ -157,6 +158,8 @@ def test_shares_of_the_terms():
 
 def test_needs():
     needs = methods.get("grao").needs()
-    assert needs.gold and needs.max_updates_per_rollout == 1 and needs.old == "no"
+    assert needs.gold
+    assert needs.max_updates_per_rollout == 1
+    assert needs.old == "no"
     with pytest.raises(ValueError):
         methods.get("grao", beta=-0.5)

@@ -161,7 +161,8 @@ def test_importance_touches_wrong_answers_only():
     _, b = factory.gradients(weighted, at, r, signal)
     assert torch.equal(a[0][r.correct_N], b[0][r.correct_N])
     assert not torch.allclose(a[0][~r.correct_N], b[0][~r.correct_N])
-    assert plain.needs().old == "no" and weighted.needs().old == "loss"
+    assert plain.needs().old == "no"
+    assert weighted.needs().old == "loss"
 
 
 def test_reward_is_the_verdict_and_not_the_sign_of_the_tasks_reward():

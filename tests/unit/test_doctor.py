@@ -20,7 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 def rendered(rows: list[doctor.Row]) -> str:
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(doctor.render(rows))
+    console.print(doctor.table(rows))
     return console.export_text()
 
 

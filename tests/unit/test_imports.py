@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -35,12 +36,15 @@ OPTIONAL = {
 }  # fmt: skip
 
 
+When = Literal["start", "call", "never"]  # with the module; in a function; for type checkers only
+
+
 @dataclass(frozen=True)
 class Import:
     by: str  # module
     of: str  # module or package, absolute
     line: int
-    at_start: bool  # runs when the module is imported: not in a function, not for type checkers
+    when: When
 
 
 def modules(root: Path) -> dict[str, Path]:
@@ -57,20 +61,22 @@ def imports(root: Path) -> list[Import]:
     """Every import in the project. `from a import b` is one of a.b where that is a module."""
     known = modules(root)
     return [
-        Import(module, name, getattr(node, "lineno", 0), at_start)
+        Import(module, name, getattr(node, "lineno", 0), when)
         for module, file in known.items()
-        for node, at_start in walk(ast.parse(file.read_text(), str(file)))
+        for node, when in walk(ast.parse(file.read_text(), str(file)))
         for name in names(node, module, known)
     ]
 
 
-def walk(node: ast.AST, at_start: bool = True) -> Iterator[tuple[ast.AST, bool]]:
-    """Every node below, and whether it runs when the module is imported."""
-    yield node, at_start
-    lazy = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-    for_checkers = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+def walk(node: ast.AST, when: When = "start") -> Iterator[tuple[ast.AST, When]]:
+    """Every node below, and when it runs."""
+    yield node, when
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        when = "never"
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and when == "start":
+        when = "call"
     for child in ast.iter_child_nodes(node):
-        yield from walk(child, at_start and not lazy and not for_checkers)
+        yield from walk(child, when)
 
 
 def names(node: ast.AST, module: str, known: dict[str, Path]) -> list[str]:
@@ -102,10 +108,13 @@ def forbidden(root: Path) -> list[str]:
 
 
 def circle(root: Path) -> list[str]:
-    """The modules of one circle of imports, lazy ones included; empty without any."""
+    """The modules of one circle of imports, those inside functions included; else empty.
+
+    What only a type checker reads makes no circle; the direction holds for it all the same.
+    """
     graph: dict[str, set[str]] = {module: set() for module in modules(root)}
     for found in imports(root):
-        if found.of in graph and found.of != found.by:
+        if found.of in graph and found.of != found.by and found.when != "never":
             graph[found.by].add(found.of)
     try:
         TopologicalSorter(graph).prepare()
@@ -117,7 +126,7 @@ def circle(root: Path) -> list[str]:
 def optional_at_start(root: Path) -> list[str]:
     """The optional packages that are imported as soon as the command, or any package, is."""
     known = modules(root)
-    at_start = [found for found in imports(root) if found.at_start]
+    at_start = [found for found in imports(root) if found.when == "start"]
     reached: set[str] = set()
     waiting = ["bench.cli", *PACKAGES]
     waiting += [m for m in known if m.startswith(("methods.", "tasks."))]  # by their registries
@@ -211,6 +220,12 @@ def test_a_circle_is_found(tree):
     assert set(circle(root)) == {"bench.train", "bench.store"}
 
 
+def test_an_annotation_makes_no_circle(tree):
+    tree("results.load", "def compare(self):\n    from .compare import paired")
+    source = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .load import Runs"
+    assert circle(tree("results.compare", source)) == []
+
+
 def test_a_package_that_gathers_its_modules_is_no_circle(tree):
     tree("methods.base", "import torch")
     tree("methods.grpo", "from .base import Method")
@@ -231,5 +246,5 @@ def test_a_task_is_imported_at_start(tree):
 
 def test_an_optional_import_that_waits_is_not(tree):
     tree("bench.entrants", "import trl")
-    root = tree("bench.cli", "def run():\n    from bench import entrants")
+    root = tree("bench.cli", "def run():\n    from bench import entrants\n    import ray")
     assert optional_at_start(root) == []

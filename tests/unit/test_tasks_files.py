@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 from itertools import islice
 from pathlib import Path
 
@@ -12,9 +11,6 @@ from pydantic import ValidationError
 import tasks
 from tasks import TaskError
 from tasks.files import file_rows, letters_and_digits
-
-DATA = Path(os.environ.get("EVENBENCH_DATA", Path(__file__).parents[2] / "../shared/data"))
-needs_data = pytest.mark.skipif(not (DATA / "gsm8k").is_dir(), reason=f"no GSM8K in {DATA}")
 
 
 def problem(i: int) -> dict[str, str]:
@@ -64,6 +60,18 @@ def test_validation_depends_on_content_only(folder):
     assert again.examples("validation")[0].prompt.startswith("Q: Ann has")
 
 
+def test_validation_of_other_scripts_depends_on_content_too(folder):
+    rows = [
+        {"question": f"{'一二三四五六七八九十'[i]}加一?", "answer": f"#### {i}"} for i in range(10)
+    ]
+    held = []
+    for order in (rows, rows[::-1]):
+        write(folder / f"{len(held)}/gsm8k/train.jsonl", order)
+        task = tasks.get("gsm8k", data_dir=folder / str(len(held)), validation=3)
+        held.append({e.gold for e in task.examples("validation")})
+    assert held[0] == held[1] and len(held[0]) == 3
+
+
 def test_broken_rows_are_left_out_counted_and_named(folder, caplog):
     rows = [
         problem(1), '{"question": "cut off"', {"question": "no answer?"},
@@ -72,7 +80,7 @@ def test_broken_rows_are_left_out_counted_and_named(folder, caplog):
         {"question": 3, "answer": "#### 5"}, "[1, 2]", problem(1), "", problem(2),
     ]  # fmt: skip
     path = write(folder / "gsm8k/test.jsonl", rows)
-    task = tasks.get("gsm8k", data_dir=folder)
+    task = tasks.get("gsm8k", data_dir=folder, validation=5)
     assert [e.gold for e in task.examples("test")] == ["8", "9"]
     reasons = [line.removeprefix(f"{path}:") for line in task.broken("test")]
     assert [reason[:34] for reason in reasons] == [
@@ -185,10 +193,9 @@ def test_gsm8k_grades(folder, style, response, correct, strict, format_ok):
     assert (grade.status == "ok") == correct
 
 
-@needs_data
 @pytest.mark.parametrize("style", ["boxed", "hashes"])
-def test_real_gsm8k(style):
-    task = tasks.get("gsm8k", data_dir=DATA, style=style)
+def test_real_gsm8k(style, data_dir):
+    task = tasks.get("gsm8k", data_dir=data_dir, style=style)
     assert [len(task.examples(s)) for s in task.splits] == [6973, 500, 1319]
     assert all(not task.broken(s) for s in task.splits)
     questions = {letters_and_digits(e.prompt) for s in task.splits for e in task.examples(s)}

@@ -4,12 +4,20 @@ import tasks
 from tasks import Task, registry
 
 PLUGIN = '''
-"""A plug-in."""
+"""A plug-in with postponed annotations, which are looked up in its module."""
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import Literal
 from tasks import Example, Grade, Task
+
+@dataclass(frozen=True)
+class Loud:
+    marks: int = 0
 
 class Echo(Task):
     """Say it again."""
-    word: str = "hi"
+    word: Literal["hi", "yo"] = "hi"
+    loud: Loud = Loud()
     def examples(self, split): return [Example("0", self.word, self.word)]
     def grade(self, example, responses):
         same = [r == example.gold for r in responses]
@@ -49,6 +57,9 @@ def test_plugin_from_a_file(tmp_path):
     assert isinstance(task, Task)
     assert [g.correct for g in task.grade(task.examples("test")[0], ["yo", "no"])] == [True, False]
     assert tasks.entry(f"{tmp_path}/mine.py:Echo").about == "Say it again."
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/mine.py").write_text(PLUGIN.replace("Say it again.", "Another."))
+    assert tasks.entry(f"{tmp_path}/other/mine.py:Echo").about == "Another."
     with pytest.raises(KeyError, match=r"no Task in .*there: Echo"):
         tasks.get(f"{tmp_path}/mine.py:Ecko")
     with pytest.raises(KeyError, match="no file"):

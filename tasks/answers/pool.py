@@ -1,0 +1,162 @@
+"""Grading in several processes: order kept, killed workers replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from tasks.answers import pipes
+from tasks.answers.options import Options, Verdict
+
+SMALLEST = 64  # fewer pairs are graded faster than a worker starts
+CHUNK = 200
+ATTEMPTS = 3  # of a chunk, and then of each of its pairs alone
+SECONDS_PER_PAIR = 20.0  # far above what a pair may take: a worker that needs more is stuck
+
+Pairs = Sequence[tuple[str, str]]
+
+
+class Job(NamedTuple):
+    """Pairs [start, stop), given out for the `attempt`-th time."""
+
+    start: int
+    stop: int
+    attempt: int
+
+
+def serve() -> None:
+    """A worker: grades the chunks that come in until the input closes."""
+    from tasks.answers.check import grade
+
+    requests, replies = pipes.standard_streams()
+    with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+        while True:
+            pairs, style, options = pipes.receive(requests)
+            pipes.send(replies, [grade(answer, gold, style, options) for answer, gold in pairs])
+
+
+class Pool:
+    """Worker processes that stay for the next call."""
+
+    def __init__(self, size: int) -> None:
+        self.lock = threading.Lock()  # one call at a time
+        self.processes = [pipes.start("tasks.answers.pool") for _ in range(size)]
+
+    def run(
+        self, pairs: Pairs, style: str, options: Options, advance: Callable[[int], None]
+    ) -> list[Verdict]:
+        """The verdicts of all pairs, in their order."""
+        with self.lock:
+            return self._run(pairs, style, options, advance)
+
+    def _run(
+        self, pairs: Pairs, style: str, options: Options, advance: Callable[[int], None]
+    ) -> list[Verdict]:
+        verdicts: list[Verdict | None] = [None] * len(pairs)
+        size = max(1, min(CHUNK, len(pairs) // (4 * len(self.processes))))
+        waiting = deque(Job(n, min(n + size, len(pairs)), 1) for n in range(0, len(pairs), size))
+        busy: dict[int, tuple[Job, float]] = {}  # by worker: its job and the time to give up
+        while waiting or busy:
+            for n in range(len(self.processes)):
+                if n not in busy and waiting:
+                    job = waiting.popleft()
+                    if self._give(n, pairs[job.start : job.stop], style, options):
+                        seconds = 30.0 + SECONDS_PER_PAIR * (job.stop - job.start)
+                        busy[n] = job, time.monotonic() + seconds
+                    else:
+                        self._retry(n, job, waiting, verdicts, pairs, advance)
+            for n in self._ready(busy):
+                job, _ = busy.pop(n)
+                result = self._take(n)
+                if result is None:
+                    self._retry(n, job, waiting, verdicts, pairs, advance)
+                    continue
+                verdicts[job.start : job.stop] = result
+                advance(job.stop - job.start)
+        return [verdict for verdict in verdicts if verdict is not None]
+
+    def _give(self, n: int, *message: Any) -> bool:
+        stdin = self.processes[n].stdin
+        assert stdin is not None
+        try:
+            pipes.send(stdin, message)
+        except OSError:
+            return False
+        return True
+
+    def _take(self, n: int) -> list[Verdict] | None:
+        """The worker's result, None if it died."""
+        stdout = self.processes[n].stdout
+        assert stdout is not None
+        try:
+            return pipes.receive(stdout)
+        except (EOFError, OSError):
+            return None
+
+    def _ready(self, busy: dict[int, tuple[Job, float]]) -> list[int]:
+        """Workers that have something to say, have died, or are out of time (these are killed)."""
+        with selectors.DefaultSelector() as selector:
+            for n in busy:
+                stdout = self.processes[n].stdout
+                assert stdout is not None
+                selector.register(stdout, selectors.EVENT_READ, n)
+            patience = max(0.0, min(end for _, end in busy.values()) - time.monotonic()) if busy else 0.0
+            ready = [key.data for key, _ in selector.select(patience)]
+        if not ready:
+            now = time.monotonic()
+            ready = [n for n, (_, end) in busy.items() if end <= now]
+            for n in ready:
+                self.processes[n].kill()
+        return ready
+
+    def _retry(
+        self,
+        n: int,
+        job: Job,
+        waiting: deque[Job],
+        verdicts: list[Verdict | None],
+        pairs: Pairs,
+        advance: Callable[[int], None],
+    ) -> None:
+        """Replaces a dead worker; its pairs go out again, at last one by one."""
+        pipes.stop(self.processes[n])
+        self.processes[n] = pipes.start("tasks.answers.pool")
+        if job.attempt < ATTEMPTS:
+            waiting.appendleft(job._replace(attempt=job.attempt + 1))
+        elif job.stop - job.start > 1:
+            waiting.extendleft(Job(k, k + 1, 1) for k in range(job.start, job.stop))
+        else:
+            verdicts[job.start] = Verdict(False, "limit", "the worker died", None)
+            advance(1)
+
+    def close(self) -> None:
+        for process in self.processes:
+            pipes.stop(process)
+
+
+_pools: dict[int, Pool] = {}
+
+
+def shared(size: int) -> Pool:
+    """The pool of this process with so many workers, started at its first use."""
+    if size not in _pools:
+        close()
+        _pools[size] = Pool(size)
+    return _pools[size]
+
+
+def close() -> None:
+    """Ends the workers; the next call that needs them starts new ones."""
+    while _pools:
+        _pools.popitem()[1].close()
+
+
+os.register_at_fork(after_in_child=_pools.clear)
+
+__all__ = ["Pool", "close", "shared"]

@@ -1,0 +1,135 @@
+"""The last rule: is the difference of two values zero? Runs only in the worker process.
+
+A Value is rebuilt from sympy's own classes, atom by atom; no text is ever given to sympy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import sympy
+
+from tasks.answers.algebra import ONE_POLY, Poly, Value, has_names
+
+DIGITS = 50
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "sin": sympy.sin, "cos": sympy.cos, "asin": sympy.asin, "acos": sympy.acos,
+    "atan": sympy.atan, "acot": sympy.acot, "asec": sympy.asec, "acsc": sympy.acsc,
+    "sinh": sympy.sinh, "cosh": sympy.cosh, "tanh": sympy.tanh, "coth": sympy.coth,
+    "sech": sympy.sech, "csch": sympy.csch, "asinh": sympy.asinh, "acosh": sympy.acosh,
+    "atanh": sympy.atanh, "ln": sympy.log, "abs": sympy.Abs, "floor": sympy.floor,
+    "ceil": sympy.ceiling, "fact": sympy.factorial, "fact2": sympy.factorial2,
+    "binom": sympy.binomial, "sgn": sympy.sign, "arg": sympy.arg, "conj": sympy.conjugate,
+    "modf": sympy.Mod, "pow": sympy.Pow, "max": sympy.Max, "min": sympy.Min, "gcd": sympy.gcd_list,
+    "lcm": sympy.lcm_list,
+}  # fmt: skip
+_CONSTANTS = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I, "oo": sympy.oo}
+
+
+class Builder:
+    """Rebuilds values with one assumption on all names."""
+
+    def __init__(self, **assumptions: bool) -> None:
+        self.assumptions = assumptions
+
+    def value(self, value: Value) -> Any:
+        top = self.poly(value.num)
+        return top if value.den == ONE_POLY else top / self.poly(value.den)
+
+    def poly(self, poly: Poly) -> Any:
+        return sympy.Add(*(self.monomial(m, c) for m, c in poly.items()))
+
+    def monomial(self, monomial: Any, coefficient: Fraction) -> Any:
+        factors = [self.atom(name) ** self.rational(exponent) for name, exponent in monomial]
+        return sympy.Mul(self.rational(coefficient), *factors)
+
+    def rational(self, value: Fraction) -> Any:
+        return sympy.Rational(value.numerator, value.denominator)
+
+    def atom(self, name: Any) -> Any:
+        tag = name[0]
+        if tag in ("p", "n"):
+            return sympy.Integer(name[1])
+        if tag == "c":
+            return _CONSTANTS[name[1]]
+        if tag == "s":
+            return sympy.Symbol(name[1], **self.assumptions)
+        if tag == "S":
+            return self.poly(dict(name[1]))
+        if tag == "P":
+            return self.atom(name[1]) ** self.monomial(name[2], Fraction(1))
+        arguments = [self.argument(part) for part in self.arguments(name)]
+        call = _FUNCTIONS.get(name[1])
+        if call is None:
+            return sympy.Function(name[1])(*arguments)
+        return call(arguments) if name[1] in ("gcd", "lcm") else call(*arguments)
+
+    def arguments(self, name: Any) -> Iterator[Any]:
+        if len(name) == 3 and isinstance(name[2], frozenset):
+            yield from name[2]
+        else:
+            yield from name[2:]
+
+    def argument(self, keys: Any) -> Any:
+        return self.value(Value(dict(keys[0]), dict(keys[1]) if len(keys) > 1 else ONE_POLY))
+
+
+def _number_is_zero(difference: Any, scale: Any) -> bool | None:
+    """Disproved by evaluation to many digits, proved by algebra; None where neither works."""
+    size = abs(scale.evalf(15, maxn=400))
+    value = abs(difference.evalf(DIGITS, maxn=1000))
+    if value.is_number and size.is_number and value.is_finite:
+        if value > size * sympy.Float(10) ** (-DIGITS // 2) and value._prec > 1:
+            return False
+    for step in _STEPS:
+        if step(difference) == 0:
+            return True
+    if difference.is_algebraic:
+        x = sympy.Symbol("x")
+        return bool(sympy.minimal_polynomial(difference, x) == x)
+    return None
+
+
+_STEPS: tuple[Callable[[Any], Any], ...] = (
+    sympy.expand,
+    sympy.radsimp,
+    sympy.sqrtdenest,
+    lambda e: sympy.expand(sympy.expand_trig(e)),
+    lambda e: sympy.trigsimp(e),
+    lambda e: sympy.simplify(e),
+    lambda e: sympy.simplify(sympy.expand_log(e, force=True)),
+    lambda e: sympy.simplify(e.rewrite(sympy.exp)),
+)
+
+
+def is_zero(one: Value, two: Value) -> bool | None:
+    """Whether two values are equal: True where proved, False where disproved, else None."""
+    if not (has_names(one) or has_names(two)):
+        builder = Builder()
+        left, right = builder.value(one), builder.value(two)
+        return _number_is_zero(left - right, sympy.Abs(left) + sympy.Abs(right))
+    for assumptions in ({"real": True}, {"positive": True}):
+        builder = Builder(**assumptions)
+        difference = builder.value(one) - builder.value(two)
+        if difference == 0:
+            return True
+        if _separated(difference):
+            return False
+        for step in _STEPS:
+            if step(difference) == 0:
+                return True
+    return None
+
+
+def _separated(difference: Any) -> bool:
+    """Whether the difference is clearly not zero at two rational points."""
+    symbols = sorted(difference.free_symbols, key=str)
+    for shift in (0, 1):
+        at = {s: sympy.Rational(7 * n + 5 + 4 * shift, 6 + shift) for n, s in enumerate(symbols)}
+        value = difference.subs(at).evalf(30, maxn=300)
+        if not (value.is_number and value.is_finite and abs(value) > sympy.Float("1e-12")):
+            return False
+    return True
