@@ -92,16 +92,14 @@ def _read(text: str, reading: frozenset[str]) -> Reading:
 def final_answer(text: str, join: bool = True) -> str:
     """The answer inside of a text that marks it (a box, `####`, "the final answer is"), else the
     text."""
-    if "oxed" in text or "fbox" in text:
+    if "\\" in text or "\x0c" in text or "\x08" in text:
         text = unescape(text)
-        if boxes(text, unclosed=True):
+        if ("boxed" in text or "fbox" in text) and boxes(text, unclosed=True):
             return last_boxed(text, join, unclosed=True) or ""
-    elif "####" in text:
+    if "####" in text:
         return hashes(text) or text
-    elif "inal answer" in text and len(text) > 40:
+    if len(text) > 40 and "inal answer" in text:
         return minerva(text) or text
-    elif "\\\\" in text or "\x0c" in text or "\x08" in text:
-        return unescape(text)
     return text
 
 

@@ -425,6 +425,10 @@ class Comparison:
             if self.sequences(one, two):
                 return True
             return False
+        for several, other in ((one, two), (two, one)):
+            if several.op == "list" and several.args[0] == "or" and other.op not in ("list", "set", "seq"):
+                if not _orders(several):  # "x + 11 or 11 + x"
+                    return all(self.same(item, other) for item in several.args[1])
         plain = {"list", "set"}
         if one.op in plain and two.op in plain:
             if one.op == two.op == "list" and _orders(one) and _orders(two) and not self._has_sets(one, two):

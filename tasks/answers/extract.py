@@ -93,7 +93,7 @@ def after_thinking(response: str) -> str:
 
 def boxes(text: str, unclosed: bool = False) -> list[tuple[int, int, str]]:
     """The outermost boxes as (start, end, content). An unclosed last box counts where asked for."""
-    if "boxed" not in text and "fbox" not in text:
+    if "\\boxed" not in text and "\\fbox" not in text:
         return []
     found: list[tuple[int, int, str]] = []
     depth, opened, start, inside = 0, -1, -1, -1  # opened: depth outside of the current box
@@ -135,13 +135,16 @@ def last_boxed(text: str, join: bool = True, unclosed: bool = False) -> str | No
     found = boxes(text, unclosed)
     if not found:
         return None
-    group = [found[-1]]
+    group, link = [found[-1]], ","
     for box in reversed(found[:-1]):
-        if not (join and len(group) < 32 and _joined(text[box[1] : group[-1][0]])):
+        gap = text[box[1] : group[-1][0]]
+        if not (join and len(group) < 32 and _joined(gap)):
             break
         group.append(box)
-    parts = [content.strip() for _, _, content in reversed(group)]
-    return parts[0] if len(parts) == 1 else " , ".join(dict.fromkeys(parts))
+        if re.search(r"\bor\b", gap):
+            link = "\\text{ or }"
+    parts = dict.fromkeys(content.strip() for _, _, content in reversed(group))
+    return f" {link} ".join(parts)
 
 
 def hashes(text: str) -> str | None:
@@ -314,7 +317,7 @@ def extract(response: str, style: str = "auto", join: bool = True) -> str | None
     text = unescape(text)
     if found := boxes(text):
         rest = text[found[-1][1] :]
-        if _FINAL.search(rest) and (said := minerva(rest)):
+        if _FINAL.search(rest) and (said := minerva(rest)) and re.search(r"\d|\$|\\", said):
             return said
         return last_boxed(text, join)
     if "####" in text and (marked := hashes(text)):
