@@ -1,0 +1,11 @@
+"""What was measured. Importing it loads no pandas yet.
+
+r = results.load("runs/quick")
+print(r.compare("gift", "grpo"))
+print(r.table().text())
+"""
+
+from .load import Results, SchemaError, load
+from .papers import published
+
+__all__ = ["Results", "SchemaError", "load", "published"]

@@ -39,14 +39,15 @@ class Grade:
     how: str  # which rule decided
     extracted: str | None  # the answer found in the response
     format_ok: bool  # the response gives its answer in the form that was asked for
+    reward: float | None = None  # of a judge or reward model; None: 1 if correct, else 0
 
 
 class TaskError(ValueError):
-    """Data of a task is missing or broken; the message holds the path (and line) and what is allowed."""
+    """Data of a task is missing or broken; the message holds path and line, and what is allowed."""
 
 
 class Task(BaseModel, ABC):
-    """A task: splits of examples and a grader. Subclasses declare their options as pydantic fields."""
+    """Splits of examples and a grader. Subclasses declare their options as pydantic fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,11 +55,19 @@ class Task(BaseModel, ABC):
     headline: ClassVar[str] = "test"
     grader_version: ClassVar[str] = "1"
     max_tokens: ClassVar[int] = 512  # default generation limit
+    gold_reward: ClassVar[float] = 1.0  # of a reference answer: the largest that a sample can earn
     stop: ClassVar[tuple[str, ...]] = ()  # strings that end a response, besides the end token
+    # The tokenizer of a model built on the spot: the regex whose matches are the tokens (each one
+    # in `vocabulary()`), or None for a byte-level BPE trained on the corpus.
+    word_pattern: ClassVar[str | None] = None
 
     @abstractmethod
     def examples(self, split: str) -> Sequence[Example]:
         """All examples of a split in a fixed order. Raises TaskError with path and line."""
+
+    def broken(self, split: str) -> Sequence[str]:
+        """Rows of the split's data that are left out: a line each, `path:line: reason`."""
+        return ()
 
     @abstractmethod
     def grade(self, example: Example, responses: Sequence[str]) -> list[Grade]: ...
@@ -67,6 +76,10 @@ class Task(BaseModel, ABC):
     def corpus(self, seed: int) -> Iterator[tuple[str, str]]:
         """(prompt, response) texts, without end, on which a model built on the spot is pretrained
         and its tokenizer trained. Never test data."""
+
+    def vocabulary(self) -> tuple[str, ...]:
+        """Every token that `word_pattern` can find in this task's texts, in a fixed order."""
+        return ()
 
     @abstractmethod
     def fingerprint(self) -> dict[str, str]:

@@ -1,0 +1,134 @@
+"""The exact gradient of any objective, whatever couples its rows, at the memory of one micro-batch.
+
+Pass 1 takes the leaves (log-probs, values, entropies) without a graph; the objective gives
+w = dL/dlogp, v = dL/dvalue, u = dL/dentropy; pass 3 runs micro-batch after micro-batch and backs
+sum(w*logp) + sum(v*value) + sum(u*entropy), which by the chain rule is the gradient of L. Where all
+rows fit in one micro-batch a single pass with a graph does. A test holds both equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from methods import Leaves, Loss, Method, Rollout, Signal
+
+from .policy import Critic, Policy
+from .rows import Rows
+
+
+@dataclass(frozen=True)
+class Backward:
+    loss: Loss
+    drift: float  # largest |logp of pass 1 - logp of pass 3|; 0 where one pass did
+    passes: int
+    has_gradient: bool  # False: nothing to train on, the loss is a constant
+
+
+def leaves(policy: Policy, critic: Critic | None, rows: Rows, entropy: bool) -> Leaves:
+    logp_NT, entropy_NT = policy.score(rows, entropy)
+    return Leaves(logp_NT, critic.score(rows) if critic is not None else None, entropy_NT)
+
+
+def _place(part: Tensor, rows: Tensor, shape: torch.Size) -> Tensor:
+    """Rows of a narrower block at their places in zeros of the given shape (differentiable)."""
+    padded = torch.nn.functional.pad(part, (0, shape[1] - part.shape[1]))
+    return torch.zeros(shape, dtype=part.dtype, device=part.device).index_put((rows,), padded)
+
+
+def _fields(values: Leaves) -> dict[str, Tensor]:
+    return {k: v for k, v in vars(values).items() if v is not None}
+
+
+def backward(
+    policy: Policy,
+    critic: Critic | None,
+    method: Method,
+    rows: Rows,
+    rollout: Rollout,
+    signal: Signal,
+    micro_tokens: int,
+) -> Backward:
+    """Add dL/dtheta to the parameters' `.grad`. Rows with `trained_N` False get no forward pass.
+
+    Where the rollout has no old_logp_NT this is the first update after sampling, and the log-probs
+    of this very pass, detached, are the old ones: log-ratios are exactly 0.
+    """
+    entropy = method.needs().entropy
+    trained = signal.trained_N.nonzero()[:, 0]
+    if len(trained) == 0:
+        return Backward(Loss(torch.zeros(())), 0.0, 0, has_gradient=False)
+    shape = rollout.mask_NT.shape
+    part = rows.select(trained)
+    chunks = part.micro_batches(micro_tokens)
+
+    def objective(values: Leaves) -> Loss:
+        filled = rollout
+        if rollout.old_logp_NT is None and method.needs().old != "no":
+            filled = replace(rollout, old_logp_NT=values.logp_NT.detach())
+        return method.loss(values, filled, signal)
+
+    if len(chunks) == 1:
+        out = _fields(leaves(policy, critic, part, entropy))
+        loss = objective(Leaves(**{k: _place(v, trained, shape) for k, v in out.items()}))
+        if loss.value.requires_grad:
+            loss.value.backward()
+        return Backward(_detached(loss), 0.0, 1, loss.value.requires_grad)
+
+    first: list[dict[str, Tensor]] = []
+    with torch.no_grad():
+        for chunk in chunks:
+            first.append(_fields(leaves(policy, critic, part.select(chunk), entropy)))
+    whole: dict[str, Any] = {
+        name: sum(
+            _place(f[name], trained[c.to(trained.device)], shape)
+            for f, c in zip(first, chunks, strict=True)
+        )
+        for name in first[0]
+    }
+    whole = {name: value.requires_grad_() for name, value in whole.items()}
+    loss = objective(Leaves(**whole))
+    if not loss.value.requires_grad:
+        return Backward(_detached(loss), 0.0, 2, has_gradient=False)
+    gradients = torch.autograd.grad(loss.value, list(whole.values()), allow_unused=True)
+    weights = {n: g for n, g in zip(whole, gradients, strict=True) if g is not None}
+    drift = 0.0
+    for chunk, before in zip(chunks, first, strict=True):
+        block = part.select(chunk)
+        at, width = trained[chunk.to(trained.device)], block.mask_NT.shape[1]
+        out = _fields(leaves(policy, critic, block, entropy))
+        torch.stack([(weights[n][at, :width] * out[n]).sum() for n in weights]).sum().backward()
+        drift = max(drift, float((out["logp_NT"].detach() - before["logp_NT"]).abs().max()))
+    return Backward(_detached(loss), drift, 2, has_gradient=True)
+
+
+def _detached(loss: Loss) -> Loss:
+    return Loss(loss.value.detach(), {k: v.detach() for k, v in loss.metrics.items()})
+
+
+@torch.no_grad()
+def score(policy: Policy, rows: Rows, which_N: Tensor, width: int, micro_tokens: int) -> Tensor:
+    """Log-probs (N, width) of the rows where `which_N`, zero elsewhere, without a graph."""
+    return _scored(lambda part: policy.score(part)[0], rows, which_N, width, micro_tokens)
+
+
+@torch.no_grad()
+def values(critic: Critic, rows: Rows, width: int, micro_tokens: int) -> Tensor:
+    """Values (N, width) of all rows, without a graph."""
+    every_N = torch.ones(len(rows), dtype=torch.bool, device=rows.mask_NT.device)
+    return _scored(critic.score, rows, every_N, width, micro_tokens)
+
+
+def _scored(function, rows: Rows, which_N: Tensor, width: int, micro_tokens: int) -> Tensor:
+    at = which_N.nonzero()[:, 0]
+    out = torch.zeros(len(rows), width, device=rows.mask_NT.device)
+    if len(at):
+        part = rows.select(at)
+        for chunk in part.micro_batches(micro_tokens):
+            block = function(part.select(chunk))
+            out = out.to(block.dtype)
+            out[at[chunk.to(at.device)], : block.shape[1]] = block
+    return out

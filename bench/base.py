@@ -1,0 +1,192 @@
+"""Starting models: loaded from a folder or hub, or built on the spot, pretrained on the task's
+corpus and cached by content hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+from tasks import Task, content_id
+
+from . import rng
+from .cache import cache_root, locked
+from .config import ConfigError, Model
+from .policy import Policy
+from .rows import pad
+
+Progress = Callable[[int, int, str], None]  # done, total, what
+FORMAT = 2  # enters the cache key: raise it when building changes
+
+
+def base_id(model: Model, task: Task) -> str:
+    """What the starting model is: path and revision, or the hash of what it is built from."""
+    if model.path:
+        return f"{model.path}@{model.revision}" if model.revision else model.path
+    texts = [f"{p}\x1e{r}" for p, r in islice(task.corpus(model.pretrain.seed), 256)]
+    return content_id(str(FORMAT), model.model_dump_json(), *task.vocabulary(), *texts)
+
+
+def ensure(model: Model, task: Task, progress: Progress | None = None) -> Path | str:
+    """The folder (or hub id) of the starting model, built first if it is not cached."""
+    if model.path:
+        return model.path
+    folder = cache_root() / "base" / base_id(model, task)
+    with locked(folder.with_suffix(".lock")):
+        if not (folder / "base.json").is_file():
+            partial = folder.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            policy, cost = build(model, task, progress)
+            save(policy, partial)
+            (partial / "base.json").write_text(json.dumps(cost, indent=1))
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
+    return folder
+
+
+def cost(model: Model, task: Task) -> dict[str, Any]:
+    path = cache_root() / "base" / base_id(model, task) / "base.json"
+    return json.loads(path.read_text()) if not model.path and path.is_file() else {}
+
+
+def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
+    """A fresh copy of the starting model. Raises ConfigError where it cannot be read."""
+    dtype = getattr(torch, model.dtype)
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, revision=model.revision or "main")
+        network: Any = AutoModelForCausalLM.from_pretrained(
+            where, revision=model.revision or "main", dtype=dtype
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"model.path = {str(where)!r}: cannot be loaded: {error}") from error
+    return Policy(network.to(device), tokenizer)
+
+
+def save(policy: Policy, folder: Path) -> None:
+    """A folder that `from_pretrained` reads."""
+    transformers.utils.logging.disable_progress_bar()
+    policy.model.save_pretrained(folder)
+    policy.tokenizer.save_pretrained(folder)
+
+
+def build_tokenizer(model: Model, task: Task) -> PreTrainedTokenizerFast:
+    """Word level where the task names its words, else a byte-level BPE trained on its corpus."""
+    special = {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+    if task.word_pattern:
+        words = [*special.values(), *task.vocabulary()]
+        tokenizer = Tokenizer(
+            models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>")
+        )
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(task.word_pattern), "isolated")
+        tokenizer.decoder = decoders.Fuse()
+    else:
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=model.vocabulary,
+            special_tokens=list(special.values()),
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        )
+        texts = (f"{p}{r}" for p, r in islice(task.corpus(model.pretrain.seed), 2000))
+        tokenizer.train_from_iterator(texts, trainer)
+    start = tokenizer.token_to_id("<s>")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", start)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special
+    )
+
+
+def build(
+    model: Model, task: Task, progress: Progress | None = None
+) -> tuple[Policy, dict[str, Any]]:
+    """A Llama of the given shape, trained on the corpus to write responses to prompts. (Llama and
+    not Qwen2: transformers 5 replaces a Qwen2 model's own tokenizer silently.)"""
+    started = time.perf_counter()
+    tokenizer: Any = build_tokenizer(model, task)
+    shape = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=model.hidden,
+        intermediate_size=model.intermediate,
+        num_hidden_layers=model.layers,
+        num_attention_heads=model.heads,
+        num_key_value_heads=model.heads,
+        max_position_embeddings=model.positions,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng.key(model.pretrain.seed, "init") % 2**63)
+        policy = Policy(LlamaForCausalLM(shape), tokenizer)
+    tokens, loss = _pretrain(policy, model, task, progress)
+    policy.model.to(getattr(torch, model.dtype))
+    facts = {"seconds": time.perf_counter() - started, "tokens": tokens, "loss": loss}
+    return policy, {**facts, "parameters": sum(p.numel() for p in policy.model.parameters())}
+
+
+def _pretrain(
+    policy: Policy, model: Model, task: Task, progress: Progress | None
+) -> tuple[int, float]:
+    """Token mean NLL of the responses, AdamW, linear warm-up and decay to zero."""
+    plan = model.pretrain
+    optimizer = torch.optim.AdamW(
+        policy.parameters(), lr=plan.lr, betas=(0.9, 0.95), weight_decay=0.0
+    )
+    texts = task.corpus(plan.seed)
+    tokens, mean = 0, float("nan")
+    warmup = max(1, plan.steps // 20)
+    for step in range(plan.steps):
+        optimizer.param_groups[0]["lr"] = plan.lr * min((step + 1) / warmup, 1 - step / plan.steps)
+        prompts, responses = zip(*islice(texts, plan.batch), strict=True)
+        rows = pad(
+            [policy.encode_prompt(p)[-plan.length :] for p in prompts],
+            range(plan.batch),
+            [policy.encode_response(r)[: plan.length] for r in responses],
+            [1.0] * plan.batch,
+            policy.pad_id,
+            policy.device,
+        )
+        logp_NT, _ = policy.score(rows)
+        loss = -logp_NT.sum() / rows.mask_NT.sum()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        tokens += int(rows.mask_NT.sum())
+        mean = loss.item() if step == 0 else 0.95 * mean + 0.05 * loss.item()
+        if progress:
+            progress(step + 1, plan.steps, "base model")
+    return tokens, mean
+
+
+def base_digest(where: Path | str) -> str:
+    """Hash of a local model's weights; a hub id with its revision stands for itself."""
+    path = Path(where)
+    if not path.is_dir():
+        return str(where)
+    digest = hashlib.sha256()
+    for file in sorted(path.glob("*.safetensors")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]

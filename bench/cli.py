@@ -1,0 +1,392 @@
+"""The command `evenbench`. Heavy packages are imported inside the commands that use them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+app = typer.Typer(
+    name="evenbench",
+    help="Honest comparison of the objectives that align language models.\n\n"
+    "Start with `evenbench run quick`, then `evenbench report runs/quick`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Recipe = Annotated[
+    str, typer.Argument(help="a packaged recipe (see `evenbench list`) or a path to a .toml")
+]
+Methods = Annotated[
+    str | None,
+    typer.Option("--methods", "-m", help="comma-separated; path.py:Class for an own one"),
+]
+Extra = Annotated[
+    list[str] | None, typer.Option("--method", help="add one method, e.g. my_file.py:MyLoss")
+]
+Seeds = Annotated[str | None, typer.Option("--seeds", help="a count, or a list such as 0,3,7")]
+TaskOption = Annotated[
+    str | None,
+    typer.Option("--task", help="name, or path.py:Class; takes the place of the recipe's"),
+]
+DataDir = Annotated[
+    str | None, typer.Option("--data-dir", help="folder with the data sets (also EVENBENCH_DATA)")
+]
+Source = Annotated[
+    str | None,
+    typer.Option("--source", help="policy | replay | demonstrations, for all methods that take it"),
+]
+Override = Annotated[
+    list[str] | None,
+    typer.Option("--override", "-o", help="key=value, e.g. method.gift.beta=2 or rollout.group=16"),
+]
+Out = Annotated[Path, typer.Option("--out", help="folder of suites")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", help="runs at once; default: one a core, or one a GPU")
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="cpu | cuda; default: cuda where there is one")
+]
+
+
+def fail(message: str) -> NoReturn:
+    from rich.console import Console
+
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/] {_escape(message)}")
+    raise typer.Exit(2)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _suite(
+    recipe: str,
+    methods: str | None,
+    extra: list[str] | None,
+    seeds: str | None,
+    task: str | None,
+    data_dir: str | None,
+    source: str | None,
+    overrides: list[str] | None,
+) -> Any:
+    """The recipe with the command line's changes, checked."""
+    from tasks import TaskError
+
+    from .config import ConfigError, build_suite, override, read_recipe
+
+    if data_dir:
+        os.environ["EVENBENCH_DATA"] = data_dir
+    try:
+        content = override(read_recipe(recipe), overrides or [])
+        if methods:
+            content["methods"] = [m.strip() for m in methods.split(",") if m.strip()]
+        content["methods"] = [*content.get("methods", []), *(extra or [])]
+        if seeds:
+            content["seeds"] = int(seeds) if seeds.isdigit() else [int(s) for s in seeds.split(",")]
+        if task:
+            _change_task(content, task)
+        for label in content["methods"] if source else []:
+            content.setdefault("method", {}).setdefault(label, {})["source"] = source
+        return build_suite(content, origin=recipe)
+    except (ConfigError, TaskError) as error:
+        fail(str(error))
+    except ValueError:
+        fail(f"--seeds {seeds!r}: a count, or a list such as 0,3,7")
+
+
+def _change_task(content: dict[str, Any], name: str) -> None:
+    """Another task than the recipe's: its fields and the splits that the new one lacks go."""
+    import tasks
+    from tasks.registry import entry
+
+    previous = content.get("task", {})
+    previous = previous if isinstance(previous, str) else previous.get("name")
+    if name == previous:
+        return
+    content["task"] = {"name": name}
+    content["name"] = f"{content.get('name', 'suite')}-{name.rpartition(':')[2]}"
+    try:
+        splits = entry(name).cls.splits
+    except KeyError as error:
+        fail(error.args[0])
+    del tasks
+    for part in ("curve", "final"):
+        chosen = content.get("eval", {}).get(part)
+        if chosen:
+            content["eval"][part] = {k: v for k, v in chosen.items() if k in splits}
+
+
+@app.command()
+def run(
+    recipe: Recipe,
+    methods: Methods = None,
+    method: Extra = None,
+    seeds: Seeds = None,
+    task: TaskOption = None,
+    data_dir: DataDir = None,
+    source: Source = None,
+    override: Override = None,
+    out: Out = Path("runs"),
+    workers: Workers = None,
+    device: Device = None,
+) -> None:
+    """Train and evaluate every method and seed of a recipe, then print the table.
+
+    Runs that are done are skipped, interrupted ones resumed: the same command goes on where it
+    stopped.
+    """
+    suite = _suite(recipe, methods, method, seeds, task, data_dir, source, override)
+    _execute(suite, out / suite.name if out.name != suite.name else out, workers, device)
+
+
+@app.command()
+def resume(
+    folder: Annotated[Path, typer.Argument(help="a suite's folder, e.g. runs/quick")],
+    workers: Workers = None,
+    device: Device = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Finish an interrupted suite exactly as it was started."""
+    from pydantic import ValidationError
+
+    from .config import Suite
+
+    if data_dir:
+        os.environ["EVENBENCH_DATA"] = data_dir
+    file = folder / "suite.json"
+    if not file.is_file():
+        fail(f"{file}: no such file; give the folder of a suite")
+    try:
+        suite = Suite.model_validate_json(file.read_text())
+    except ValidationError as error:
+        fail(f"{file}: {error}")
+    _execute(suite, folder, workers, device)
+
+
+def _execute(suite: Any, folder: Path, workers: int | None, device: str | None) -> None:
+    from rich.console import Console
+
+    from .progress import show_plan, watch_suite
+
+    console = Console()
+    device, workers = _resources(device, workers, len(suite.runs))
+    show_plan(console, suite, workers, device)
+    try:
+        states = watch_suite(console, suite, folder, workers, device)
+    except KeyboardInterrupt:
+        console.print(
+            "\nInterrupted; nothing that was finished is lost. "
+            f"Go on with: evenbench resume {folder}"
+        )
+        raise typer.Exit(130) from None
+    failed = [s for s in states if s.status in ("failed", "busy")]
+    for state in failed:
+        console.print(
+            f"[red]{state.run.name}: {state.status}[/] {_escape(state.error or '')}", soft_wrap=True
+        )
+    for state in states:
+        if state.status == "diverged":
+            console.print(f"[yellow]{state.run.name} diverged:[/] {_escape(state.error or '')}")
+    _summary(console, folder)
+    if failed:
+        console.print(
+            f"{len(failed)} run(s) did not finish. "
+            f"When mended, go on with: evenbench resume {folder}"
+        )
+        raise typer.Exit(1)
+
+
+def _resources(device: str | None, workers: int | None, runs: int) -> tuple[str, int]:
+    import torch
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device not in ("cpu", "cuda"):
+        fail(f"--device {device!r}: cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        fail("--device cuda: torch sees no CUDA device")
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    default = cores if device == "cpu" else torch.cuda.device_count()
+    return device, max(1, min(workers or default, runs))
+
+
+def _summary(console: Any, folder: Path) -> None:
+    """The suite's table."""
+    import results
+    from results.tables import main_table
+
+    loaded = results.load(folder)
+    if len(loaded.runs):
+        table = main_table(loaded)
+        narrow = ("method", "accuracy", "greedy", "flops", "difference", "mde", "verdict")
+        console.print(table if console.width >= 120 else table.select(*narrow))
+    for problem in loaded.problems:
+        console.print(f"[yellow]{_escape(str(problem))}[/]")
+
+
+@app.command()
+def plan(
+    recipe: Recipe,
+    methods: Methods = None,
+    method: Extra = None,
+    seeds: Seeds = None,
+    task: TaskOption = None,
+    data_dir: DataDir = None,
+    source: Source = None,
+    override: Override = None,
+    workers: Workers = None,
+    device: Device = None,
+    teraflops: Annotated[
+        float | None, typer.Option(help="matrix rate of one worker, to plan for another machine")
+    ] = None,
+) -> None:
+    """Print what a recipe will cost in tokens, FLOPs, memory, disk and time. Nothing is spent."""
+    from rich.console import Console
+
+    from .progress import show_plan
+
+    suite = _suite(recipe, methods, method, seeds, task, data_dir, source, override)
+    device, workers = _resources(device, workers, len(suite.runs))
+    show_plan(Console(), suite, workers, device, teraflops, every_run=True)
+
+
+@app.command()
+def tune(
+    recipe: Recipe,
+    rates: Annotated[
+        str, typer.Option(help="learning rates, comma-separated")
+    ] = "1e-5,3e-5,1e-4,3e-4",
+    trial_seeds: Annotated[
+        int, typer.Option(help="seeds a rate; none of them is used by a reported run")
+    ] = 1,
+    methods: Methods = None,
+    method: Extra = None,
+    task: TaskOption = None,
+    data_dir: DataDir = None,
+    override: Override = None,
+    out: Out = Path("runs"),
+    workers: Workers = None,
+    device: Device = None,
+) -> None:
+    """Choose learning rates from equal trials of every method on validation questions."""
+    from rich.console import Console
+
+    from .progress import watch_suite
+    from .tune import best
+    from .tune import tune as run_trials
+
+    try:
+        grid = [float(r) for r in rates.split(",")]
+    except ValueError:
+        fail(f"--rates {rates!r}: numbers, comma-separated")
+    suite = _suite(recipe, methods, method, "1", task, data_dir, None, override)
+    console = Console()
+    folder = out / f"{suite.name}-tune"
+    device, workers = _resources(device, workers, len(suite.runs) * len(grid) * trial_seeds)
+    console.print(
+        f"{len(suite.runs)} methods x {len(grid)} learning rates x {trial_seeds} seed(s), "
+        "on validation questions"
+    )
+    log = run_trials(
+        suite,
+        grid,
+        trial_seeds,
+        folder,
+        workers,
+        device,
+        run=lambda s, f: watch_suite(console, s, f, workers, device),
+    )
+    table = log.pivot_table(index="method", columns="lr", values="score", sort=False)
+    console.print((100 * table).round(1).to_string())
+    console.print("\nchosen, for the recipe:", style="bold")
+    for row in best(log).to_dict("records"):
+        console.print(
+            f"[method.{row['method']}.optimizer]\nlr = {row['lr']:g}", markup=False, highlight=False
+        )
+    console.print(f"\nall trials: {folder / 'trials.jsonl'}", soft_wrap=True)
+
+
+@app.command("list")
+def list_(
+    methods: Annotated[bool, typer.Option("--methods", help="only the methods")] = False,
+    tasks: Annotated[bool, typer.Option("--tasks", help="only the tasks")] = False,
+    recipes: Annotated[bool, typer.Option("--recipes", help="only the recipes")] = False,
+) -> None:
+    """Print the known methods, tasks and recipes."""
+    from rich.console import Console
+
+    from .listing import method_table, recipe_table, task_table
+
+    chosen = [(methods, method_table), (tasks, task_table), (recipes, recipe_table)]
+    for wanted, table in chosen:
+        if wanted or not (methods or tasks or recipes):
+            Console().print(table())
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="folders of suites, e.g. runs/quick")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="default: report/ in the first folder")
+    ] = None,
+) -> None:
+    """Write report.html, report.md, figures and tables of finished and unfinished runs."""
+    from rich.console import Console
+
+    for path in runs:
+        if not path.is_dir():
+            fail(f"{path}: no such folder")
+    from reports.report import write_report
+
+    console = Console()
+    _summary(console, runs[0])
+    written = write_report(runs if len(runs) > 1 else runs[0], out)
+    for path in written.paths[:2]:
+        console.print(str(path), soft_wrap=True)
+    folder = written.paths[0].parent
+    console.print(
+        f"{folder}/figures, {folder}/tables: {len(written.paths) - 2} files", soft_wrap=True
+    )
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what is missing, and what that disables."""
+    from rich.console import Console
+
+    from .doctor import table
+
+    Console().print(table())
+
+
+@app.command()
+def clean(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False) -> None:
+    """Empty the cache of base models and replay sets. Runs are never touched."""
+    import shutil
+
+    from .cache import cache_root
+
+    root = cache_root()
+    size = sum(f.stat().st_size for f in root.rglob("*") if f.is_file()) if root.is_dir() else 0
+    if not size:
+        typer.echo(f"{root}: nothing to clean")
+        return
+    if yes or typer.confirm(f"delete {root} ({size / 1e6:.1f} MB)?"):
+        shutil.rmtree(root)
+        typer.echo(f"deleted {root}")
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

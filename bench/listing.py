@@ -1,0 +1,66 @@
+"""The tables of `evenbench list`."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+import methods
+import tasks
+
+from .config import read_recipe, recipes
+
+WANTS = ("reference", "critic", "entropy", "gold", "mismatched", "pairs", "refill")
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(columns[0], no_wrap=True)
+    for column in columns[1:]:
+        table.add_column(column)
+    return table
+
+
+def method_table() -> Table:
+    """Name, data regimes (the default first), needs, paper, number of hyper-parameters."""
+    table = _table("Methods", "name", "data", "needs", "paper", "fields", "about")
+    for name in methods.names():
+        entry = methods.entry(name)
+        needs = methods.get(name).needs()
+        wants = [w for w in WANTS if getattr(needs, w)]
+        wants += [f"group>={needs.group_min}"] if needs.group_min > 1 else []
+        data = [needs.source, *(s for s in needs.sources if s != needs.source)]
+        paper = entry.cls.paper.removeprefix("https://arxiv.org/abs/")
+        row = (
+            name,
+            " ".join(data),
+            " ".join(wants),
+            paper,
+            str(len(entry.cls.model_fields)),
+            entry.about,
+        )
+        table.add_row(*map(Text, row))
+    return table
+
+
+def task_table() -> Table:
+    table = _table("Tasks", "name", "splits", "about")
+    for name in tasks.names():
+        entry = tasks.entry(name)
+        table.add_row(name, " ".join(entry.cls.splits), Text(entry.about))
+    return table
+
+
+def recipe_table() -> Table:
+    table = _table("Recipes", "name", "methods", "about", "expected cost")
+    for name in recipes():
+        recipe = read_recipe(name)
+        row = (
+            name,
+            " ".join(recipe.get("methods", [])),
+            recipe.get("about", ""),
+            recipe.get("expected", ""),
+        )
+        table.add_row(*row)
+    return table

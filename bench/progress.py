@@ -1,0 +1,186 @@
+"""What the terminal shows while a suite runs: the plan, a bar a run, the suite's time left."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from .config import Suite
+from .suite import State, expected_end, run_suite
+
+UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def human(value: float, unit: str = "") -> str:
+    """1234567 -> '1.2 M'."""
+    for size, prefix in UNITS:
+        if abs(value) >= size:
+            return f"{value / size:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}".rstrip()
+
+
+def clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes:02d} min"
+        if hours
+        else f"{minutes} min {rest:02d} s"
+        if minutes
+        else f"{rest} s"
+    )
+
+
+def show_plan(
+    console: Console,
+    suite: Suite,
+    workers: int,
+    device: str,
+    teraflops: float | None = None,
+    every_run: bool = False,
+) -> None:
+    from .plan import plan
+
+    cost = plan(suite, workers, device, teraflops)
+    labels = list(dict.fromkeys(r.method for r in suite.runs))
+    seeds = sorted({r.seed for r in suite.runs})
+    first = suite.runs[0]
+    console.print(f"[bold]{suite.name}[/]  {suite.about}")
+    console.print(
+        f"{len(labels)} methods x {len(seeds)} seeds on {first.task['name']}: {', '.join(labels)}\n"
+        f"budget a run: {first.budget.amount:g} {first.budget.axis}; "
+        f"{first.rollout.prompts} prompts x {first.rollout.group} samples; "
+        f"{workers} worker(s) on {device}"
+    )
+    table = Table(title="Expected cost of the suite", title_justify="left", show_header=False)
+    rows = [
+        ("parameters", human(cost.parameters)),
+        ("updates", human(cost.updates)),
+        ("samples", human(cost.samples)),
+        ("tokens generated", human(cost.tokens_sampled)),
+        ("tokens trained", human(cost.tokens_trained)),
+        ("FLOPs, training", human(cost.flops, "FLOP")),
+        ("FLOPs, evaluation", human(cost.flops_evaluate, "FLOP")),
+        ("memory a worker", human(cost.memory, "B")),
+        ("disk", human(cost.disk, "B")),
+        (
+            "time",
+            f"about {clock(cost.seconds)}"
+            + (f" (recipe: {suite.expected})" if suite.expected else ""),
+        ),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    if every_run:
+        console.print(table)
+        console.print(f"assumed: {cost.assumptions}")
+    else:
+        console.print(
+            f"expected: {human(cost.tokens_sampled)} tokens generated, "
+            f"{human(cost.tokens_trained)} trained, "
+            f"{human(cost.flops + cost.flops_evaluate, 'FLOP')}, "
+            f"{human(cost.memory, 'B')} a worker, {human(cost.disk, 'B')} on disk, about {clock(cost.seconds)}"
+        )
+
+
+def watch_suite(
+    console: Console, suite: Suite, folder: Path, workers: int, device: str
+) -> list[State]:
+    """Build the starting model if it is not cached, then run the grid, showing both."""
+    from . import base
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    first = suite.runs[0]
+    with Progress(*columns, console=console, transient=True) as bar:
+        shown: dict[str, Any] = {}
+
+        def building(done: int, total: int, what: str) -> None:
+            if what not in shown:
+                shown[what] = bar.add_task(what, total=total, note="built once, then cached")
+            bar.update(shown[what], completed=done)
+
+        started = time.perf_counter()
+        where = base.ensure(first.model, first.build_task(), building)
+    facts = base.cost(first.model, first.build_task())
+    if facts:
+        fresh = "built" if shown else "cached; its building took"
+        console.print(
+            f"base model {where}: {human(facts['parameters'])} parameters, "
+            f"{fresh} {clock(facts['seconds'])}, "
+            f"{human(facts['tokens'])} tokens, final loss {facts['loss']:.3f}",
+            soft_wrap=True,
+        )
+    if first.model.path is None and first.build_task().word_pattern is None:
+        console.print(
+            f"[yellow]note[/] a model of {human(facts['parameters'])} parameters, built on the "
+            f"spot, cannot solve "
+            f"{first.task['name']}: accuracy near zero is expected; set model.path to a real model"
+        )
+    for warning in _warnings(suite):
+        console.print(f"[yellow]note[/] {warning}")
+    started = time.time()
+    with Progress(*columns, console=console, transient=True, refresh_per_second=2) as bar:
+        total = bar.add_task("[bold]suite", total=len(suite.runs), note="")
+        bars: dict[str, Any] = {}
+        said: set[str] = set()
+
+        def watch(states: list[State]) -> None:
+            for state in states:
+                name = f"{state.run.method} seed {state.run.seed}"
+                if state.status == "running":
+                    amount = state.run.budget.amount
+                    spent = state.position(folder).get(state.run.budget.axis, 0)
+                    if name not in bars:
+                        bars[name] = bar.add_task(name, total=amount, note=state.run.budget.axis)
+                    bar.update(bars[name], completed=min(spent, amount))
+                elif name in bars:
+                    bar.remove_task(bars.pop(name))
+                    if name not in said and state.status != "waiting":
+                        said.add(name)
+                        bar.console.print(f"{name}: {state.status}{_accuracy(folder, state)}")
+            ended = sum(s.status not in ("waiting", "running") for s in states)
+            left = expected_end(states, folder, started, workers)
+            bar.update(
+                total,
+                completed=ended,
+                note=f"about {clock(left)} left" if left is not None and ended else "",
+            )
+
+        states = run_suite(suite, folder, workers, 1 if device == "cpu" else 4, device, watch)
+    _where_time_went(console, states, folder, time.time() - started)
+    return states
+
+
+def _accuracy(folder: Path, state: State) -> str:
+    row = state.position(folder)
+    return f", {row['updates']} updates in {clock(row['seconds'])}" if row else ""
+
+
+def _where_time_went(console: Console, states: list[State], folder: Path, wall: float) -> None:
+    """Seconds by phase, over the runs of the suite."""
+    rows = [row for s in states if (row := s.position(folder))]
+    if rows:
+        phases = ("sample", "grade", "score", "train", "evaluate", "store")
+        spent = {p: sum(r.get(f"seconds_{p}", 0.0) for r in rows) for p in phases}
+        parts = ", ".join(f"{p} {clock(v)}" for p, v in spent.items() if v >= 0.5)
+        console.print(f"where the time went, over {len(rows)} runs: {parts}; wall {clock(wall)}")
+
+
+def _warnings(suite: Suite) -> list[str]:
+    found: dict[str, None] = {}
+    for run in suite.runs:
+        for method in run.build_methods():
+            for text in method.warnings(run.rollout.updates):
+                found[f"{run.method}: {text}"] = None
+    return list(found)

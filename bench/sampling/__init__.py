@@ -1,0 +1,1 @@
+"""Samplers: `hf` (this process), `vllm` (an engine)."""

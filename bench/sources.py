@@ -1,0 +1,331 @@
+"""Where the rows of a rollout batch come from: fresh samples of the policy, samples that the
+starting model drew once for everyone (replay), or reference answers (demonstrations).
+
+All three walk through the prompts in the one seeded order, so methods of a seed see equal prompts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from methods import GOLD, MISMATCHED, SAMPLE, Needs, Rollout
+from tasks import Example, Grade, Task, content_id
+from tasks.registry import load_plugin
+
+from . import rng
+from .cache import cache_root, locked
+from .config import ConfigError, Run
+from .ledger import Flops, Ledger
+from .policy import Policy
+from .rows import Rows, pad
+from .sampling.hf import sample
+
+Reward = Callable[[Example, str, Grade, int], float]
+
+
+@dataclass(frozen=True)
+class Response:
+    ids: list[int]  # closed by the end token where the model gave it
+    text: str
+    grade: Grade
+    finished: bool
+    logp: list[float] | None = None  # as the sampler reported it
+
+
+@dataclass(frozen=True)
+class Group:
+    """One prompt with its samples; empty for a demonstration."""
+
+    example: Example
+    responses: list[Response]
+
+
+def reward_function(name: str) -> Reward:
+    """`correct`, `format`, `random` (a control: a fair coin), or `path.py:function`, called with
+    (example, response, grade)."""
+    if name == "correct":
+        return lambda example, text, grade, key: (
+            float(grade.correct) if grade.reward is None else grade.reward
+        )
+    if name == "format":
+        return lambda example, text, grade, key: float(grade.format_ok)
+    if name == "random":
+        return lambda example, text, grade, key: float(key & 1)
+    try:
+        module, attribute, path = load_plugin(name)
+    except KeyError as error:
+        raise ConfigError(f"reward: {error.args[0]}") from None
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        raise ConfigError(f"reward = {name!r}: {path} has no function {attribute!r}")
+    return lambda example, text, grade, key: float(function(example, text, grade))  # pyright: ignore[reportArgumentType]
+
+
+def draw_samples(
+    policy: Policy,
+    task: Task,
+    examples: Sequence[Example],
+    run: Run,
+    rollout: int,
+    ledger: Ledger,
+    flops: Flops,
+) -> list[Group]:
+    """G fresh samples of each prompt, graded; all of it charged."""
+    G, max_tokens = run.rollout.group, run.max_tokens
+    with ledger.phase("sample"):
+        prompts = [policy.encode_prompt(e.prompt) for e in examples]
+        keys = [rng.key(run.seed, "sample", rollout, e.id, g) for e in examples for g in range(G)]
+        drawn = sample(
+            policy, prompts, G, keys, max_tokens, run.rollout.temperature, stop=task.stop
+        )
+        ids_N = drawn.response_ids()
+        texts_N = policy.decode_many(ids_N)
+        logp_N = drawn.logp_NT.tolist()
+        finished_N = drawn.finished_N.tolist()
+    with ledger.phase("grade"):
+        groups = []
+        for p, example in enumerate(examples):
+            at = range(p * G, (p + 1) * G)
+            grades = task.grade(example, [texts_N[n] for n in at])
+            rows = [
+                Response(ids_N[n], texts_N[n], g, finished_N[n], logp_N[n][: len(ids_N[n])])
+                for n, g in zip(at, grades, strict=True)
+            ]
+            groups.append(Group(example, rows))
+    _charge(ledger, flops, [len(p) for p in prompts], [len(i) for i in ids_N], G)
+    return groups
+
+
+def _charge(
+    ledger: Ledger, flops: Flops, prompt_P: list[int], length_N: list[int], group: int
+) -> None:
+    ledger.prompts += len(prompt_P)
+    ledger.samples += len(length_N)
+    ledger.verifier_calls += len(length_N)
+    ledger.tokens_prompt += sum(prompt_P)
+    ledger.tokens_sampled += sum(length_N)
+    length, prompt = torch.tensor(length_N).double(), torch.tensor(prompt_P).double()
+    ledger.flops_sample += flops.forward_lengths(prompt, prompt.repeat_interleave(group), length)
+
+
+class PolicySource:
+    """Fresh samples of the policy as it stands."""
+
+    def __init__(self, run: Run, task: Task, policy: Policy):
+        self.run, self.task, self.policy = run, task, policy
+        self.examples = task.examples("train")
+        self.flops = Flops.of(policy.model)
+
+    def draw(
+        self, rollout: int, cursor: int, ledger: Ledger, refill: bool
+    ) -> tuple[list[Group], int]:
+        """Q groups and the new position in the order of prompts. With `refill`, groups whose
+        samples are all equally right are dropped and further prompts drawn, up to `refill_cap`
+        batches; what is then missing is made up from the dropped groups, which have no signal."""
+        Q = self.run.rollout.prompts
+        live: list[Group] = []
+        dead: list[Group] = []
+        for _ in range(self.run.rollout.refill_cap if refill else 1):
+            at = rng.prompt_order(self.run.seed, len(self.examples), cursor, Q)
+            cursor += Q
+            drawn = draw_samples(
+                self.policy,
+                self.task,
+                [self.examples[i] for i in at],
+                self.run,
+                rollout,
+                ledger,
+                self.flops,
+            )
+            for group in drawn:
+                uniform = len({r.grade.correct for r in group.responses}) == 1
+                (dead if refill and uniform else live).append(group)
+            if len(live) >= Q:
+                break
+        return (live + dead)[:Q], cursor
+
+
+class ReplaySource:
+    """The starting model's samples, in the order in which a policy run would have drawn them."""
+
+    def __init__(self, run: Run, task: Task, start: Policy, base_digest: str):
+        self.run, self.task, self.policy = run, task, start
+        self.flops = Flops.of(start.model)
+        self.by_id = {e.id: e for e in task.examples("train")}
+        self.path = self._ensure(base_digest)
+        frame = pd.read_parquet(self.path)
+        self.rollouts = [part.to_dict("records") for _, part in frame.groupby("rollout")]
+        self.seconds = json.loads(self.path.with_suffix(".json").read_text())
+
+    def _ensure(self, base_digest: str) -> Path:
+        run, shape, rollouts = self.run, self.run.rollout, self.run.rollouts
+        assert rollouts is not None  # checked with the config
+        content = [
+            base_digest,
+            run.task,
+            self.task.fingerprint(),
+            self.task.grader_version,
+            run.seed,
+            shape.prompts,
+            shape.group,
+            shape.temperature,
+            run.max_tokens,
+            rollouts,
+        ]
+        path = (
+            cache_root() / "replay" / f"{content_id(json.dumps(content, sort_keys=True))}.parquet"
+        )
+        with locked(path.with_suffix(".lock")):
+            if not (path.is_file() and path.with_suffix(".json").is_file()):
+                ledger = Ledger()
+                examples = self.task.examples("train")
+                parts = []
+                for i in range(rollouts):
+                    at = rng.prompt_order(run.seed, len(examples), i * shape.prompts, shape.prompts)
+                    groups = draw_samples(
+                        self.policy,
+                        self.task,
+                        [examples[j] for j in at],
+                        run,
+                        i,
+                        ledger,
+                        self.flops,
+                    )
+                    parts += [
+                        {
+                            "rollout": i,
+                            "question_id": g.example.id,
+                            "sample": k,
+                            "tokens": r.ids,
+                            "logp": r.logp,
+                            "response": r.text,
+                            "finished": r.finished,
+                            **asdict(r.grade),
+                        }
+                        for g in groups
+                        for k, r in enumerate(g.responses)
+                    ]
+                partial = path.with_suffix(".partial")
+                pd.DataFrame(parts).to_parquet(partial, index=False, compression="zstd")
+                seconds = {k: ledger.spent(f"seconds_{k}") / rollouts for k in ("sample", "grade")}
+                path.with_suffix(".json").write_text(json.dumps(seconds))
+                partial.replace(path)
+        return path
+
+    def draw(
+        self, rollout: int, cursor: int, ledger: Ledger, refill: bool
+    ) -> tuple[list[Group], int]:
+        """The stored batch, around again when the set is used up; charged as if drawn now."""
+        rows = self.rollouts[rollout % len(self.rollouts)]
+        G = self.run.rollout.group
+        blocks = [rows[start : start + G] for start in range(0, len(rows), G)]
+        drawn = [Group(self.by_id[b[0]["question_id"]], [_response(r) for r in b]) for b in blocks]
+        prompt_P = [len(self.policy.encode_prompt(g.example.prompt)) for g in drawn]
+        length_N = [len(r.ids) for g in drawn for r in g.responses]
+        if rollout < len(self.rollouts):  # a second pass over the set costs no sampling
+            _charge(ledger, self.flops, prompt_P, length_N, self.run.rollout.group)
+            ledger.seconds_sample += self.seconds["sample"]
+            ledger.seconds_grade += self.seconds["grade"]
+        else:
+            ledger.samples += len(length_N)
+        return drawn, cursor + len(drawn)
+
+
+def _response(row: dict[Hashable, Any]) -> Response:
+    grade = Grade(**{name: row[name] for name in Grade.__dataclass_fields__})
+    if grade.reward is not None and grade.reward != grade.reward:  # parquet has NaN for None
+        grade = replace(grade, reward=None)
+    ids, logp = row["tokens"].tolist(), row["logp"].tolist()
+    return Response(ids, row["response"], grade, bool(row["finished"]), logp)
+
+
+class DemonstrationSource:
+    """Reference answers: as many rows as a policy run has samples."""
+
+    def __init__(self, run: Run, task: Task):
+        self.run = run
+        self.examples = [e for e in task.examples("train") if e.solution]
+
+    def draw(
+        self, rollout: int, cursor: int, ledger: Ledger, refill: bool
+    ) -> tuple[list[Group], int]:
+        rows = self.run.rollout.prompts * self.run.rollout.group
+        at = rng.prompt_order(self.run.seed, len(self.examples), cursor, rows)
+        ledger.prompts += rows
+        ledger.samples += rows
+        return [Group(self.examples[i], []) for i in at], cursor + rows
+
+
+@dataclass(frozen=True)
+class Batch:
+    rows: Rows
+    rollout: Rollout
+    groups: list[Group]  # for storing rollouts
+
+
+GOLD_GRADE = Grade(True, True, "ok", "reference", None, True)
+
+
+def assemble(
+    groups: list[Group],
+    needs: Needs,
+    run: Run,
+    task: Task,
+    policy: Policy,
+    reward: Reward,
+    step: int,
+    progress: float,
+    gold_only: bool,
+) -> Batch:
+    """Token rows and the Rollout of a batch: samples, and gold or mismatched rows where needed."""
+    prompts = [policy.encode_prompt(g.example.prompt) for g in groups]
+    table: list[tuple[int, int, list[int], Grade, bool, list[float] | None, float]] = []
+    for p, group in enumerate(groups):
+        for k, r in enumerate(group.responses):
+            value = reward(
+                group.example,
+                r.text,
+                r.grade,
+                rng.key(run.seed, "reward", step, group.example.id, k),
+            )
+            table.append((p, SAMPLE, r.ids, r.grade, r.finished, r.logp, value))
+        if (needs.gold or gold_only) and group.example.solution:
+            ids = policy.encode_response(group.example.solution)
+            table.append((p, GOLD, ids, GOLD_GRADE, True, None, task.gold_reward))
+        if needs.mismatched and not gold_only:
+            for r in groups[(p + 1) % len(groups)].responses:
+                table.append((p, MISMATCHED, r.ids, r.grade, r.finished, None, 0.0))
+    T = run.rollout.temperature
+    rows = pad(
+        prompts,
+        [t[0] for t in table],
+        [t[2] for t in table],
+        [1.0 if t[1] == GOLD else T for t in table],
+        policy.pad_id,
+        policy.device,
+    )
+    sampler_logp_NT = torch.zeros(rows.mask_NT.shape)
+    for n, t in enumerate(table):
+        if t[5] is not None:
+            sampler_logp_NT[n, : len(t[5])] = torch.tensor(t[5])
+    device = policy.device
+    rollout = Rollout(
+        mask_NT=rows.mask_NT,
+        reward_N=torch.tensor([t[6] for t in table], dtype=torch.float32).to(device),
+        group_N=rows.prompt_N,
+        kind_N=torch.tensor([t[1] for t in table]).to(device),
+        correct_N=torch.tensor([t[3].correct for t in table]).to(device),
+        finished_N=torch.tensor([t[4] for t in table]).to(device),
+        format_ok_N=torch.tensor([t[3].format_ok for t in table]).to(device),
+        max_tokens=run.max_tokens,
+        progress=progress,
+        sampler_logp_NT=sampler_logp_NT.to(device),
+    )
+    return Batch(rows, rollout, groups)

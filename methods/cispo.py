@@ -1,0 +1,46 @@
+"""CISPO: Clipped Importance Sampling weight Policy Optimization."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+
+from . import reduce
+from .base import Rollout
+from .registry import register
+from .surrogate import GroupAdvantage, Metrics
+
+
+@register("cispo")
+class CISPO(GroupAdvantage):
+    """CISPO: clip the importance weight, not the update, so that every token keeps a gradient.
+
+        loss = sum_{i,t} -sg(min(rho, 1 + epsilon_high)) * A_i * lp / tokens
+
+    https://arxiv.org/abs/2506.13585 tunes epsilon_high without printing it and uses no lower bound.
+    The default makes the cap 5, what ScaleRL (https://arxiv.org/abs/2510.13786) and TRL recommend;
+    TRL reads its number as the cap itself: `absolute_cap=True`.
+    """
+
+    paper = "https://arxiv.org/abs/2506.13585"
+    stop_gradients = "the clipped importance weight"
+
+    epsilon_high: float = Field(4.0, gt=0)
+    absolute_cap: bool = False
+    aggregation: reduce.Aggregation = "token_mean"
+
+    def terms(
+        self,
+        logp_NT: torch.Tensor,
+        log_ratio_NT: torch.Tensor,
+        advantage_NT: torch.Tensor,
+        rollout: Rollout,
+        live_NT: torch.Tensor,
+    ) -> tuple[torch.Tensor, Metrics]:
+        cap = self.epsilon_high + (0 if self.absolute_cap else 1)
+        ratio_NT = log_ratio_NT.exp()
+        weight_NT = reduce.stop(ratio_NT.clamp(max=cap))
+        return -weight_NT * advantage_NT * logp_NT, {
+            "clip_fraction": reduce.mean_live((ratio_NT > cap).to(ratio_NT.dtype), live_NT),
+            "ratio": reduce.mean_live(ratio_NT, live_NT),
+        }

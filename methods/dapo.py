@@ -1,0 +1,48 @@
+"""DAPO: Decoupled Clip and Dynamic sAmpling Policy Optimization."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from pydantic import Field
+
+from . import reduce
+from .base import Needs, Rollout
+from .grpo import GRPO
+from .registry import register
+
+
+@register("dapo")
+class DAPO(GRPO):
+    """DAPO: GRPO with a higher upper clip, a global token mean, dynamic sampling, length shaping.
+
+        r'   = r + overlong_penalty * clip((limit - buffer - length) / buffer, -1, 0)
+        A_i  = (r'_i - mean r') / (std r' + std_eps)
+        loss = sum_{i,t} -min(rho * A, clip(rho, 1 - 0.2, 1 + 0.28) * A) / tokens
+
+    with buffer = overlong_buffer * limit. Groups whose task rewards are all equal (before shaping)
+    are dropped, also from the denominator; the harness samples on until the batch is full of other
+    groups (`needs().refill`). https://arxiv.org/abs/2503.14476: the buffer is 4096 of 20480
+    tokens, here a share so that it fits any limit; `overlong_penalty=0` switches the shaping off.
+    """
+
+    paper = "https://arxiv.org/abs/2503.14476"
+
+    clip_high: float | None = Field(0.28, gt=0)
+    aggregation: reduce.Aggregation = "token_mean"
+    overlong_buffer: float = Field(0.2, gt=0, le=1)
+    overlong_penalty: float = Field(1.0, ge=0)
+
+    def needs(self) -> Needs:
+        return replace(super().needs(), refill=True)
+
+    def counted(self, rollout: Rollout) -> torch.Tensor:
+        samples_N = reduce.samples(rollout)
+        return samples_N & ~reduce.Groups.of(rollout.group_N, samples_N).constant(rollout.reward_N)
+
+    def reward(self, rollout: Rollout) -> torch.Tensor:
+        buffer = self.overlong_buffer * rollout.max_tokens
+        length_N = rollout.mask_NT.sum(-1).to(rollout.reward_N.dtype)
+        over_N = ((rollout.max_tokens - buffer - length_N) / buffer).clamp(max=0)
+        return rollout.reward_N + self.overlong_penalty * over_N

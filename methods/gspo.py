@@ -1,0 +1,31 @@
+"""GSPO: Group Sequence Policy Optimization."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+
+from . import reduce
+from .grpo import GRPO
+from .registry import register
+
+
+@register("gspo")
+class GSPO(GRPO):
+    """GSPO: GRPO whose ratio, and therefore its clip, is of the whole answer.
+
+        s_i  = exp(mean_t(lp_t - lp_old_t))
+        loss = mean_i -min(s_i * A_i, clip(s_i, 1 - 3e-4, 1 + 4e-4) * A_i)
+
+    https://arxiv.org/abs/2507.18071. The ratio stands at every token of its answer; with
+    "sequence_mean", the default, the token mean gives it back.
+    """
+
+    paper = "https://arxiv.org/abs/2507.18071"
+
+    clip: float = Field(3e-4, gt=0, lt=1)
+    clip_high: float | None = Field(4e-4, gt=0)
+
+    def ratio(self, log_ratio_NT: torch.Tensor, mask_NT: torch.Tensor) -> torch.Tensor:
+        mean_N = reduce.token_mean(log_ratio_NT, mask_NT)
+        return mean_N.exp()[:, None].expand(mask_NT.shape)

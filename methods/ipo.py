@@ -1,0 +1,35 @@
+"""IPO: Identity Preference Optimization."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+
+from . import reduce
+from .base import Leaves, Rollout
+from .pairs import PairMethod
+from .registry import register
+
+
+@register("ipo")
+class IPO(PairMethod):
+    """IPO: regress the difference of log-ratios on a fixed margin, so that it does not run away.
+
+        loss = mean over pairs of (D_better - D_worse - 1 / (2 beta))^2,   D = sum_t (lp - lp_ref)
+
+    https://arxiv.org/abs/2310.12036, equation 17 (its tau is beta). `average`: D as a mean over the
+    answer's tokens, which its authors use in practice, so TRL; the paper's letter is the sum.
+    """
+
+    paper = "https://arxiv.org/abs/2310.12036"
+    unbounded = "from above only: a squared error"
+
+    beta: float = Field(0.1, gt=0)
+    average: bool = False
+
+    def score(self, leaves: Leaves, rollout: Rollout, live_NT: torch.Tensor) -> torch.Tensor:
+        total_N = super().score(leaves, rollout, live_NT)
+        return total_N / reduce.lengths(rollout.mask_NT, total_N) if self.average else total_N
+
+    def pair_loss(self, better_M: torch.Tensor, worse_M: torch.Tensor) -> torch.Tensor:
+        return (better_M - worse_M - 1 / (2 * self.beta)).square()

@@ -1,0 +1,45 @@
+"""ORPO: Odds Ratio Preference Optimization."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from pydantic import Field
+
+from . import reduce
+from .base import Leaves, Needs, Rollout
+from .pairs import PairMethod
+from .registry import register
+
+FLOOR = 1e-6  # of 1 - p: the odds of a certain answer would be infinite
+
+
+@register("orpo")
+class ORPO(PairMethod):
+    """ORPO: supervised learning of the better answer plus the odds ratio of the two.
+
+        p    = exp(mean_t lp),  odds = p / (1 - p)
+        loss = mean over pairs of -mean_t lp_better
+                                  - lam * log sigmoid(log odds_better - log odds_worse)
+
+    No reference. https://arxiv.org/abs/2403.07691; the likelihood term is the mean per answer, as
+    its equation 2 has it (TRL takes the mean over all better tokens of the batch).
+    """
+
+    paper = "https://arxiv.org/abs/2403.07691"
+    unbounded = "from above only: the likelihood of better answers, and pairs the wrong way round"
+
+    lam: float = Field(0.1, ge=0)
+
+    def needs(self) -> Needs:
+        return replace(super().needs(), reference=False)
+
+    def score(self, leaves: Leaves, rollout: Rollout, live_NT: torch.Tensor) -> torch.Tensor:
+        return reduce.token_mean(reduce.keep(leaves.logp_NT, live_NT), rollout.mask_NT)
+
+    def pair_loss(self, better_M: torch.Tensor, worse_M: torch.Tensor) -> torch.Tensor:
+        better_odds_M = better_M - reduce.log1mexp(better_M, FLOOR)
+        worse_odds_M = worse_M - reduce.log1mexp(worse_M, FLOOR)
+        ratio_M = torch.nn.functional.logsigmoid(better_odds_M - worse_odds_M)
+        return -better_M - self.lam * ratio_M

@@ -1,0 +1,383 @@
+"""Figures. Each function takes tidy DataFrames and returns a `Plot`: a drawing, its words, its data.
+
+    plots.forest(differences, control="grpo").save("figures")   # forest.svg .pdf .png .csv
+
+Shares (accuracy) come in as 0..1 and are drawn in percent. A method has the same colour, dashes
+and marker in every figure of every report. Nothing is smoothed.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+WIDE, COLUMN = 7.0, 3.5  # inches: a page's text and a column of a two-column paper (or a phone)
+
+INK, FAINT, RULE, SHADE = "#1b1b1f", "#62626b", "#d4d4da", "#e9e9ee"
+
+# Okabe & Ito (2008) without yellow, which has too little contrast on white. Seven colours and four
+# dash patterns have no common factor, so 28 methods get 28 distinct pairs.
+COLOURS = ("#000000", "#e69f00", "#0072b2", "#009e73", "#d55e00", "#56b4e9", "#cc79a7")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (5, 1.6, 1.2, 1.6)), (0, (1.4, 1.2)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+ORDER = (
+    "sft", "rift", "grpo", "grao", "gift", "dpo", "ppo", "rft", "dft", "gift-author-code",
+    "naive", "unlikelihood", "kto", "una", "ipo", "simpo", "orpo", "reinforce", "rloo",
+    "reinforce++", "dr-grpo", "dapo", "gspo", "cispo", "nft", "psr", "nsr", "topr",
+)  # fmt: skip
+
+AXES = {
+    "updates": "optimiser updates",
+    "samples": "samples",
+    "tokens": "tokens (generated + trained)",
+    "flops": "FLOPs",
+    "seconds": "seconds",
+}
+VERDICTS = ("better", "worse", "equivalent", "undetermined")
+
+RC = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8.5,
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8.5,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.5,
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 4.5,
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "evenbench",
+    "pdf.fonttype": 42,
+    "path.simplify_threshold": 0.2,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn, everywhere."""
+
+    colour: str
+    dashes: Any
+    marker: str
+
+
+def looks(methods: Iterable[str]) -> dict[str, Look]:
+    """Name -> Look, in the fixed order: the known methods first, others by name on free places."""
+    given = set(methods)
+    known = [name for name in ORDER if name in given]
+    others = sorted(given - set(known))
+    taken = {ORDER.index(name) for name in known}
+    free = (i for i in range(len(ORDER) + len(others)) if i not in taken)
+    place = {name: ORDER.index(name) for name in known} | dict(zip(others, free, strict=False))
+    return {
+        name: Look(COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)], MARKERS[i % len(MARKERS)])
+        for name, i in place.items()
+    }
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure that can be drawn at any width, with its words and the data behind it."""
+
+    name: str  # stem of its files
+    title: str
+    alt: str  # what it shows, for those who cannot see it
+    data: pd.DataFrame
+    draw: Callable[[float], Figure]  # width in inches -> figure
+
+    def save(self, folder: str | Path, width: float = WIDE) -> list[Path]:
+        """Write NAME.svg, .pdf, .png and .csv; byte for byte the same for the same data."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        stem = folder / self.name
+        with matplotlib.rc_context(RC):
+            figure = self.draw(width)
+            figure.savefig(f"{stem}.svg", metadata={"Date": None, "Title": self.title})
+            figure.savefig(f"{stem}.pdf", metadata={"CreationDate": None, "Title": self.title})
+            figure.savefig(f"{stem}.png", metadata={"Title": self.title})
+        self.data.to_csv(f"{stem}.csv", index=False)
+        return [Path(f"{stem}.{kind}") for kind in ("svg", "pdf", "png", "csv")]
+
+    def svg(self, width: float = WIDE) -> str:
+        """An <svg> element to stand inside a page: ids are unique per figure and width, and its
+        colours are CSS variables (--ink, --c-0072b2, ...), so that a dark page can change them."""
+        buffer = io.StringIO()
+        with matplotlib.rc_context(RC):
+            self.draw(width).savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        text = buffer.getvalue()
+        text = text[text.index("<svg") :]
+        text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+        text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.S)  # it would hold for the page
+        unique = f"{self.name}-{'wide' if width > COLUMN else 'column'}-"
+        text = re.sub(r'\bid="', f'id="{unique}', text)
+        text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{unique}", text)
+        text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+        text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+        for colour, variable in CSS.items():
+            text = text.replace(colour, f"var({variable}, {colour})")
+        text = re.sub(r"font: ([^;\"]*?)'DejaVu Sans'[^;\"]*", r"font: \1var(--font, sans-serif)", text)
+        return text.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1)
+
+
+CSS = {INK: "--ink", FAINT: "--faint", RULE: "--rule", SHADE: "--shade"} | {
+    colour: f"--c-{colour[1:]}" for colour in COLOURS
+}
+
+
+def forest(
+    differences: pd.DataFrame,
+    control: str,
+    *,
+    delta: float | None = None,
+    name: str = "forest",
+    metric: str = "accuracy",
+) -> Plot:
+    """Paired differences against the control, the main figure.
+
+    Args:
+        differences: a row per method: method, effect, low, high, mde (shares; NaN where they cannot
+            be computed), verdict, n (seeds).
+        delta: margin of equivalence, drawn as two dashed lines.
+    """
+    rows = differences.reset_index(drop=True)
+    look = looks([*rows["method"], control])
+
+    def draw(width: float) -> Figure:
+        narrow = width < 5
+        height = 0.95 + 0.32 * len(rows) * (1.45 if narrow else 1) + (0.3 if narrow else 0)
+        figure, ax = _figure(width, height)
+        place = np.arange(len(rows))[::-1].astype(float)
+        for y, row in zip(place, rows.itertuples(), strict=True):
+            style, effect = look[str(row.method)], 100 * _number(row.effect)
+            if math.isfinite(mde := 100 * _number(row.mde)):
+                ax.add_patch(Rectangle((-mde, y - 0.36), 2 * mde, 0.72, color=SHADE, lw=0, zorder=0.5))
+            low, high = 100 * _number(row.low), 100 * _number(row.high)
+            sure = math.isfinite(low) and math.isfinite(high)
+            if sure:
+                ax.plot([low, high], [y, y], color=style.colour, lw=2, solid_capstyle="butt")
+                for end in (low, high):
+                    ax.plot([end, end], [y - 0.13, y + 0.13], color=style.colour, lw=1.2)
+            ax.plot(
+                [effect], [y], style.marker, color=style.colour, ms=6.5,
+                mfc=style.colour if sure else "white", mew=1.2,
+            )  # fmt: skip
+            words = f"{effect:+.1f}" + (f" [{low:+.1f}, {high:+.1f}]" if sure else " (no interval)")
+            if not math.isfinite(effect):
+                words = "no shared seed"
+            if narrow:
+                ax.annotate(
+                    f"{row.method}  {words} {row.verdict}", (0, y + 0.38), xytext=(2, 0),
+                    xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=7.5,
+                    va="bottom",
+                )  # fmt: skip
+            else:
+                ax.annotate(
+                    f"{words}  {row.verdict}", (1, y), xytext=(8, 0), fontsize=8, va="center",
+                    xycoords=("axes fraction", "data"), textcoords="offset points",
+                )  # fmt: skip
+        ax.axvline(0, color=INK, lw=0.8)
+        if delta:
+            for side in (-delta, delta):
+                ax.axvline(100 * side, color=FAINT, lw=0.8, ls=(0, (4, 3)))
+        ends = 100 * rows[["effect", "low", "high", "mde"]].to_numpy(float)
+        reach = np.nanmax(np.abs(ends)) if np.isfinite(ends).any() else 1.0
+        ax.set_xlim(-1.06 * max(reach, 1e-9), 1.06 * max(reach, 1e-9))
+        ax.set_ylim(-0.6, len(rows) - 0.4 + (0.35 if narrow else 0))
+        ax.set_yticks(place, [] if narrow else list(rows["method"]))
+        ax.tick_params(axis="y", length=0, labelcolor=INK, labelsize=8.5)
+        ax.grid(axis="y", visible=False)
+        ax.spines["left"].set_visible(False)
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+g}" if x else "0"))
+        ax.set_xlabel(f"{metric}: difference to {control} (percentage points)")
+        keys: list[Any] = [Patch(color=SHADE, label="too small to detect (MDE)")]
+        if delta:
+            keys.append(Line2D([], [], color=FAINT, lw=0.8, ls=(0, (4, 3)), label=f"±{100 * delta:g} points"))
+        figure.legend(handles=keys, loc="outside lower left", ncols=2, handlelength=1.6)
+        return figure
+
+    words = "; ".join(
+        f"{r.method} {100 * _number(r.effect):+.1f} points, {r.verdict}" for r in rows.itertuples()
+    )
+    return Plot(name, f"{metric.capitalize()}: difference to {control}", words, rows, draw)
+
+
+def convergence(
+    curves: pd.DataFrame,
+    seeds: pd.DataFrame,
+    axis: str,
+    *,
+    start: float | None = None,
+    thresholds: Sequence[float] = (),
+    diverged: pd.DataFrame | None = None,
+    name: str | None = None,
+    metric: str = "accuracy",
+) -> Plot:
+    """Accuracy against an axis of the budget: mean line, band, one thin line a seed up to 5 seeds.
+
+    Args:
+        curves: method, x, mean, low, high (low and high NaN where one seed gives no interval).
+        seeds: method, seed, x, value: every evaluation as measured.
+        start: accuracy of the model that all methods start from.
+        thresholds: declared levels, drawn as faint lines.
+        diverged: method, x, value of the last evaluation of each diverged run, marked with a cross.
+    """
+    look = looks(curves["method"])
+
+    def draw(width: float) -> Figure:
+        narrow = width < 5
+        rows_of_legend = math.ceil(len(look) / (3 if narrow else 5))
+        figure, ax = _figure(width, (2.45 if narrow else 3.3) + 0.19 * rows_of_legend)
+        for level in thresholds:
+            ax.axhline(100 * level, color=FAINT, lw=0.6, ls=(0, (1, 2)))
+        if start is not None:
+            ax.axhline(100 * start, color=FAINT, lw=0.8, ls=(0, (4, 3)))
+            ax.annotate(
+                "start", (1, 100 * start), xycoords=("axes fraction", "data"), xytext=(-2, 2),
+                textcoords="offset points", ha="right", va="bottom", fontsize=7.5, color=FAINT,
+            )  # fmt: skip
+        for method, style in look.items():
+            mean = curves[curves["method"] == method].sort_values("x")
+            own = seeds[seeds["method"] == method].sort_values("x")
+            many = own["seed"].nunique()
+            if 1 < many <= 5:
+                for _, one in own.groupby("seed"):
+                    ax.plot(one["x"], 100 * one["value"], color=style.colour, lw=0.6, alpha=0.4)
+            ax.fill_between(
+                mean["x"], 100 * mean["low"], 100 * mean["high"], color=style.colour, alpha=0.14, lw=0
+            )
+            ax.plot(mean["x"], 100 * mean["mean"], color=style.colour, ls=style.dashes, label=method)
+            ax.plot(
+                mean["x"].iloc[-1:], 100 * mean["mean"].iloc[-1:], style.marker, color=style.colour
+            )
+        if diverged is not None and len(diverged):
+            for row in diverged.itertuples():
+                ax.plot(row.x, 100 * _number(row.value), "x", color=look[str(row.method)].colour, ms=7, mew=1.6)
+        ax.set_ylabel(f"{metric} (%)")
+        ax.set_xlabel(AXES.get(axis, axis))
+        ax.set_xlim(left=0)
+        ax.xaxis.set_major_formatter(FuncFormatter(_short))
+        ax.xaxis.set_major_locator(MaxNLocator(5 if narrow else 8))
+        handles = [
+            Line2D([], [], color=s.colour, ls=s.dashes, marker=s.marker, label=m) for m, s in look.items()
+        ]
+        if diverged is not None and len(diverged):
+            handles.append(Line2D([], [], color=INK, marker="x", ls="", ms=6, mew=1.6, label="diverged"))
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=min(len(handles), 3 if narrow else 5),
+            handlelength=2.8, columnspacing=1.4,
+        )  # fmt: skip
+        return figure
+
+    last = curves.sort_values("x").groupby("method", observed=True).tail(1).set_index("method")["mean"]
+    words = "; ".join(f"{m} ends at {100 * last[m]:.1f} %" for m in look if m in last.index)
+    data = pd.concat(
+        [curves.assign(seed="mean"), seeds.rename(columns={"value": "mean"})], ignore_index=True
+    ).rename(columns={"x": axis, "mean": "value"})
+    title = f"{metric.capitalize()} against {AXES.get(axis, axis)}"
+    return Plot(name or f"convergence-{axis}", title, words, data, draw)
+
+
+def cost(points: pd.DataFrame, axis: str, *, name: str | None = None, metric: str = "accuracy") -> Plot:
+    """Accuracy against what it cost, with the interval of both.
+
+    Args:
+        points: a row per method: method, x, x_low, x_high, value, low, high.
+    """
+    look = looks(points["method"])
+    rows = points.set_index("method").loc[list(look)].reset_index()
+
+    def draw(width: float) -> Figure:
+        narrow = width < 5
+        figure, ax = _figure(width, 2.9 if narrow else 3.3)
+        for row in rows.itertuples():
+            style = look[str(row.method)]
+            x, y = _number(row.x), 100 * _number(row.value)
+            ends = [_number(v) for v in (row.x_low, row.x_high)]
+            if all(map(math.isfinite, ends)):
+                ax.plot(ends, [y, y], color=style.colour, lw=1.1)
+            ends = [100 * _number(v) for v in (row.low, row.high)]
+            if all(map(math.isfinite, ends)):
+                ax.plot([x, x], ends, color=style.colour, lw=1.1)
+            ax.plot([x], [y], style.marker, color=style.colour, ms=6)
+        reach = rows["x"].max() / max(rows["x"].min(), 1e-12) if len(rows) else 1
+        if reach > 20 and rows["x"].min() > 0:
+            ax.set_xscale("log")
+        else:
+            ax.set_xlim(left=0)
+            ax.xaxis.set_major_locator(MaxNLocator(5 if narrow else 8))
+            ax.xaxis.set_major_formatter(FuncFormatter(_short))
+        ax.set_xlabel(f"cost: {AXES.get(axis, axis)}")
+        ax.set_ylabel(f"final {metric} (%)")
+        _legend(figure, look, narrow, lines=False)
+        return figure
+
+    words = "; ".join(
+        f"{r.method} {100 * _number(r.value):.1f} % for {_short(_number(r.x))}" for r in rows.itertuples()
+    )
+    title = f"Final {metric} against {AXES.get(axis, axis)}"
+    return Plot(name or f"cost-{axis}", title, words, rows, draw)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # type: ignore[union-attr]
+    return figure, figure.subplots()
+
+
+def _legend(figure: Figure, look: dict[str, Look], narrow: bool, lines: bool = True) -> None:
+    handles = [
+        Line2D([], [], color=s.colour, ls=s.dashes if lines else "", marker=s.marker, label=m)
+        for m, s in look.items()
+    ]
+    columns = min(len(handles), (3 if narrow else 5) if lines else (4 if narrow else 7)) or 1
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.8 if lines else 1)
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None or pd.isna(value) else float(value)
+
+
+def _short(value: float, _: Any = None) -> str:
+    """1500 -> 1.5k, 2.5e6 -> 2.5M; powers of ten from 10^15 on."""
+    size = abs(value)
+    if size >= 1e15:
+        exponent = math.floor(math.log10(size))
+        return f"{value / 10**exponent:.3g}e{exponent}"
+    for unit, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if size >= scale:
+            return f"{value / scale:.3g}{unit}"
+    return f"{value:.3g}"
+

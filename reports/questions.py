@@ -1,0 +1,183 @@
+"""Some questions with the answers of every method: what the numbers stand for.
+
+The questions are not chosen by hand: those on which the methods differ most, those that are nearly
+always right, nearly always wrong, and some at random (by content hash). Answers are of one seed.
+"""
+
+# pandas annotates groupby and indexing with unions that pyright cannot narrow
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportGeneralTypeIssues=false
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from results import scores
+
+if TYPE_CHECKING:
+    from results import Results
+
+KINDS = {
+    "differ": "the methods differ most",
+    "random": "at random",
+    "hard": "nearly always wrong",
+    "easy": "nearly always right",
+}
+LONGEST = 2000  # characters of one text that are shown
+VERDICTS = {
+    "ok": "right",
+    "wrong": "wrong",
+    "unparsable_answer": "no answer found",
+    "unparsable_gold": "reference not readable",
+    "timeout": "checker ran out of time",
+    "limit": "checker hit a limit",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    decoding: str
+    correct: bool
+    verdict: str
+    extracted: str
+    tokens: int | None
+    finished: bool
+    text: str | None  # None where it was not kept
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Of one method to one question."""
+
+    method: str
+    seed: int
+    share: float  # of all sampled answers, over all seeds
+    greedy: list[Answer]
+    sampled: list[Answer]
+
+    @property
+    def right(self) -> int:
+        return sum(a.correct for a in self.sampled)
+
+
+@dataclass(frozen=True)
+class Question:
+    id: str
+    task: str
+    kind: str
+    prompt: str
+    gold: str
+    methods: list[Answers]
+
+
+def score_table(results: Results, split: str | None = None) -> pd.DataFrame:
+    """task, question_id and a column per method: avg@K over all seeds; NaN where not asked."""
+    split = split or scores.headline_split(results)
+    frame = scores.question_scores(results, split)
+    wide = frame.pivot_table(
+        index=["task", "question_id"], columns="method", values="score", observed=True
+    )
+    wide.columns = [str(c) for c in wide.columns]
+    return wide.reset_index().astype({"task": str, "question_id": str})
+
+
+def choose(table: pd.DataFrame, differ: int = 12, random: int = 8, ends: int = 4) -> dict[str, str]:
+    """question_id -> kind. A question stands under the first kind that takes it."""
+    shares = table.set_index("question_id").drop(columns="task").dropna().sort_index()
+    spread, mean = shares.max(axis=1) - shares.min(axis=1), shares.mean(axis=1)
+    ranked = {
+        "differ": spread[spread > 0].sort_values(ascending=False, kind="stable").head(differ).index,
+        "random": shares.index[:random],
+        "hard": mean.sort_values(kind="stable").head(ends).index,
+        "easy": mean.sort_values(ascending=False, kind="stable").head(ends).index,
+    }
+    return {q: kind for kind in reversed(ranked) for q in ranked[kind]}
+
+
+def pick(results: Results, split: str | None = None) -> list[Question]:
+    """The chosen questions of each task with prompt, reference and every method's answers."""
+    split = split or scores.headline_split(results)
+    table = score_table(results, split)
+    shown = _one_seed(results)
+    if table.empty or shown.empty:
+        return []
+    rows = results.query(f"run in {shown['run'].astype(str).tolist()}").responses
+    rows = rows[rows["split"] == split]
+    last = rows.groupby("run", observed=True)["step"].transform("max")
+    rows = rows[rows["step"] == last].astype({"question_id": str, "task": str, "method": str})
+    questions = []
+    for task, shares in table.groupby("task"):
+        chosen = choose(shares)
+        here = rows[(rows["task"] == task) & rows["question_id"].isin(chosen)]
+        by_question = dict([*here.groupby("question_id")])
+        by_share = shares.set_index("question_id")
+        for kind in KINDS:
+            for name in sorted(q for q in chosen if chosen[q] == kind and q in by_question):
+                questions.append(
+                    _question(by_question[name], name, str(task), kind, by_share.loc[name], results)
+                )
+    return questions
+
+
+def _one_seed(results: Results) -> pd.DataFrame:
+    """One run a task and method: of the seed that most methods have."""
+    runs = scores.counted(results)
+    parts = []
+    for _, own in runs.groupby("task", observed=True):
+        seeds = own.groupby("seed")["method"].nunique()
+        first = int(seeds.idxmax()) if len(seeds) else 0
+        ranked = own.assign(other=own["seed"] != first).sort_values(["other", "seed"])
+        parts.append(ranked.drop_duplicates("method"))
+    return pd.concat(parts) if parts else runs
+
+
+def _question(
+    rows: pd.DataFrame, name: str, task: str, kind: str, shares: pd.Series, results: Results
+) -> Question:
+    methods = []
+    for method in results.methods:
+        own = rows[rows["method"] == method].sort_values("sample")
+        if len(own):
+            answers = {d: _answers(own[own["decoding"] == d]) for d in ("greedy", "sampled")}
+            methods.append(
+                Answers(
+                    method, int(own["seed"].iloc[0]), float(shares[method]),
+                    answers["greedy"], answers["sampled"],
+                )
+            )  # fmt: skip
+    return Question(name, task, kind, _first(rows, "prompt"), _first(rows, "gold"), methods)
+
+
+def _answers(rows: pd.DataFrame) -> list[Answer]:
+    found = []
+    for row in rows.to_dict("records"):
+        status, tokens = row.get("status"), row.get("tokens")
+        correct = bool(row["correct"])
+        default = "right" if correct else "wrong"
+        verdict = default if status in ("ok", "wrong") else VERDICTS.get(str(status), default)
+        found.append(
+            Answer(
+                str(row["decoding"]), correct, verdict, _text(row.get("extracted")) or "",
+                None if tokens is None or tokens != tokens else int(tokens),
+                bool(row.get("finished", True)), _text(row.get("response")),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _first(rows: pd.DataFrame, column: str) -> str:
+    known = rows[column].dropna() if column in rows else []
+    return _text(known.iloc[0]) or "" if len(known) else ""
+
+
+def _text(value: object) -> str | None:
+    """The text, cut where it is very long; control characters are made visible."""
+    if value is None or value != value:
+        return None
+    text = str(value)
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]} … ({len(text) - LONGEST:,} more characters)"
+    return "".join(c if c.isprintable() or c in "\n\t" else f"⟨{ord(c):X}⟩" for c in text)

@@ -1,0 +1,225 @@
+"""`evenbench report`: a folder with report.html, report.md, tables and figures.
+
+    from reports.report import write_report
+    write_report("runs/quick").paths[0]      # runs/quick/report/report.html
+
+The page is one file that needs no network. Everything in it that a model, a data set or a user wrote
+is escaped, and its content security policy lets only the page's own script run.
+"""
+
+# pandas annotates groupby and indexing with unions that pyright cannot narrow
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from results import compare, load, scores
+from results.render import Column, Table
+from results.schema import BUDGET_AXES
+from results.tables import TABLES
+
+from . import figures, plots, questions, verdicts
+
+if TYPE_CHECKING:
+    from results import Results
+
+    from .plots import Plot
+
+TEMPLATES = Path(__file__).parent / "templates"
+AXIS_WORDS = {"flops": "FLOPs"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: report.html, report.md, then figures and tables."""
+
+    paths: list[Path]
+
+
+def write_report(runs: str | Path | Iterable[str | Path], out: str | Path | None = None) -> Written:
+    """Write a report of one or many suites, finished or not.
+
+    Args:
+        runs: folder of a suite (or of one run, or of several suites), or several of them.
+        out: folder to write into; default `report/` in the (first) suite.
+
+    Raises:
+        FileNotFoundError: a path does not exist or holds no run.
+    """
+    places = [Path(runs)] if isinstance(runs, str | Path) else [Path(p) for p in runs]
+    results = load(places)
+    folder = Path(out) if out else places[0] / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    made_figures = draw(results)
+    made_tables = {name: make(results) for name, make in TABLES.items()}
+    page = context(results, made_figures, made_tables)
+    paths = [folder / "report.html", folder / "report.md"]
+    for path in paths:
+        path.write_text(render(path.name, page), encoding="utf-8")
+    for plot in (plot for group in made_figures.values() for plot in group):
+        paths += plot.save(folder / "figures")
+    for table in [*made_tables.values(), page["questions_table"]]:
+        paths += table.save(folder / "tables")
+    return Written(paths)
+
+
+def draw(results: Results) -> dict[str, list[Plot]]:
+    """Every figure that the data give, by name."""
+    if scores.counted(results).empty or results.evals.empty:
+        return {}
+    return {name: made for name, make in figures.FIGURES.items() if (made := make(results))}
+
+
+def context(
+    results: Results, made_figures: dict[str, list[Plot]], made_tables: dict[str, Table]
+) -> dict[str, Any]:
+    """All that the templates show."""
+    found = verdicts.verdicts(results)
+    records = [json.loads((Path(p) / "run.json").read_text()) for p in results.runs["path"]]
+    picked = questions.pick(results)
+    suites = sorted({str(s) for s in results.runs["suite"]})
+    return {
+        "title": ", ".join(suites) or "no runs",
+        "tasks": sorted({str(t) for t in results.runs["task"]}),
+        "methods": results.methods,
+        "runs": results.runs,
+        "counted": len(scores.counted(results)),
+        "seeds": sorted({int(s) for s in results.runs["seed"]}),
+        "split": scores.headline_split(results) if len(results.evals) else "test",
+        "control": compare.default_control(results),
+        "verdicts": found,
+        "summary": verdicts.summary(results, found),
+        "limits": verdicts.limits(results),
+        "tables": made_tables,
+        "figures": made_figures,
+        "convergence": _by_axis(made_figures, "convergence"),
+        "cost": _by_axis(made_figures, "cost"),
+        "questions": picked,
+        "kinds": questions.KINDS,
+        "questions_table": _questions_table(results),
+        "settings": settings_table(results),
+        "configs": _configs(results),
+        "provenance": provenance(records),
+        "warnings": _warnings(results),
+        "problems": [p for p in results.problems],
+        "version": metadata.version("evenbench"),
+        "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        "looks": plots.looks(results.methods),
+    }
+
+
+def render(template: str, page: dict[str, Any]) -> str:
+    """One template with the page's context; HTML is escaped throughout."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=jinja2.select_autoescape(["html"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["md"] = _markdown
+    script = (TEMPLATES / "report.js").read_text()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(
+        page,
+        style=Markup((TEMPLATES / "report.css").read_text()),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        Markup=Markup,
+    )
+
+
+def settings_table(results: Results) -> Table:
+    """A row per method: what makes it a treatment, and what its run configs do not share."""
+    rows = []
+    for (task, method), runs in results.runs.groupby(["task", "method"], observed=True):
+        first = runs.iloc[0]
+        optimizer = first["config"].get("optimizer") or first["config"]
+        rows.append({
+            "task": task, "method": str(method), "objective": first["objective"],
+            "source": first["source"], "lr": str(optimizer.get("lr", "")) or None,
+            "budget": f"{first['budget']:g} {first['budget_axis']}" if first["budget_axis"] else None,
+            "fields": ", ".join(f"{k}={v}" for k, v in first["fields"].items()) or None,
+            "seeds": ", ".join(str(s) for s in sorted(runs["seed"])),
+        })  # fmt: skip
+    keys = ["task", "method", "objective", "source", "lr", "budget", "fields", "seeds"]
+    frame = pd.DataFrame(rows, columns=keys)
+    shown = [k for k in keys if k != "task" or frame["task"].nunique() > 1]
+    heads = {"lr": "learning rate", "fields": "hyper-parameters"}
+    columns = tuple(Column(k, heads.get(k, k.capitalize() if k == "method" else k)) for k in shown)
+    return Table("settings", "Settings of each method", frame, columns)
+
+
+def provenance(records: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Label -> the values that the runs have, one where all agree."""
+
+    def values(name: str) -> list[str]:
+        found = [record.get(name) for record in records]
+        return [*dict.fromkeys(_words(value) for value in found if value)]
+
+    kinds = ["packages", "hardware", "git", "data", "grader", "base"]
+    parts = [(kind, values(kind)) for kind in kinds]
+    started = sorted(str(r["started"]) for r in records if r.get("started"))
+    if started:
+        first, last = started[0], started[-1]
+        parts.append(("started", [first if first == last else f"{first} to {last}"]))
+    return [(name, found) for name, found in parts if found]
+
+
+def _words(value: Any) -> str:
+    if not isinstance(value, dict):
+        return f"{value:.6g}" if isinstance(value, float) else str(value)
+    inner = (f"{k} {_words(v) if not isinstance(v, dict) else '(' + _words(v) + ')'}" for k, v in value.items())
+    return ", ".join(inner)
+
+
+def _by_axis(made: dict[str, list[Plot]], kind: str) -> list[tuple[str, str, list[Plot]]]:
+    """(axis, its label, plots) of the figures that come once per axis."""
+    found = ((axis, made.get(f"{kind}-{axis}", [])) for axis in BUDGET_AXES)
+    return [(axis, AXIS_WORDS.get(axis, axis), group) for axis, group in found if group]
+
+
+def _questions_table(results: Results) -> Table:
+    """Every question with every method's share, for the CSV."""
+    frame = questions.score_table(results)
+    methods = [m for m in results.methods if m in frame]
+    columns = (Column("question_id", "question"), *(Column(m, m, "percent") for m in methods))
+    return Table("questions", "Share of right sampled answers, all seeds", frame, columns)
+
+
+def _configs(results: Results) -> list[tuple[str, str]]:
+    """The whole config of the first run of each method, as JSON."""
+    first = results.runs.drop_duplicates(["task", "method"])
+    return [
+        (f"{r.method}, seed {r.seed}", json.dumps(r.config, indent=1, default=str))
+        for r in first.itertuples()
+    ]
+
+
+def _warnings(results: Results) -> list[tuple[str, str]]:
+    """(warning, methods that have it)."""
+    who: dict[str, dict[str, None]] = {}
+    for run in results.runs.itertuples():
+        for warning in run.warnings:
+            who.setdefault(str(warning), {})[str(run.method)] = None
+    return [(warning, ", ".join(methods)) for warning, methods in who.items()]
+
+
+def _markdown(text: object) -> str:
+    escaped = str(text)
+    for character in "\\`*_<>|[]#":
+        escaped = escaped.replace(character, "\\" + character)
+    return escaped.replace("\n", " ")

@@ -1,0 +1,178 @@
+"""Verdicts in plain words: better, worse, equivalent or undetermined, by how much, at what cost."""
+
+# pandas annotates groupby and indexing with unions that pyright cannot narrow
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from results import compare, scores, stats, tables
+
+if TYPE_CHECKING:
+    from results import Results
+    from results.compare import Comparison
+
+SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undetermined": "?"}
+FEW_SEEDS = 5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One comparison as a sentence."""
+
+    method: str
+    control: str
+    task: str  # "" where there is only one
+    verdict: str
+    sign: str  # for those who do not see the colour
+    difference: str  # "+3.1 points", or what is missing
+    interval: str  # "[+1.2, +5.0]", or ""
+    sentence: str
+    cost: str
+
+
+def verdicts(results: Results, split: str | None = None, control: str | None = None) -> list[Verdict]:
+    """Every method against the control, largest difference first."""
+    control = control or compare.default_control(results)
+    pairs = compare.against(results.methods, control) if control else []
+    made = compare.family(results, pairs, "avg", split) if pairs else []
+    several = results.runs["task"].nunique() > 1
+    costs = tables.last_costs(results)
+    costs = costs.groupby(["task", "method"], observed=True)[[*tables.COSTS]].mean()
+    there = [c for c in made if c.difference.estimate == c.difference.estimate]
+    there.sort(key=lambda c: (c.task, -c.difference.estimate))
+    missing = [c for c in made if c.difference.estimate != c.difference.estimate]
+    return [
+        Verdict(
+            c.a, c.b, c.task if several else "", c.verdict, SIGNS[c.verdict],
+            f"{points(c.difference.estimate)} points" if c in there else "not measured",
+            _interval(c), _sentence(c), _cost(c, costs) if c in there else "",
+        )
+        for c in [*there, *missing]
+    ]  # fmt: skip
+
+
+def summary(results: Results, found: list[Verdict], split: str | None = None) -> list[str]:
+    """The answer in a few sentences: who leads, and how many comparisons came out how."""
+    split = split or scores.headline_split(results)
+    lines = []
+    for task in sorted({str(t) for t in results.runs["task"]}):
+        best, group = compare.best_group(results, "avg", split, task)
+        if best is None:
+            continue
+        where = f"On {task}, " if results.runs["task"].nunique() > 1 else ""
+        scored = scores.matrix(scores.metric_scores(results, "avg", split), best, task)
+        top = stats.seed_interval(scored.mean(axis=1))
+        around = f" ± {100 * top.half:.1f}" if top.half == top.half else ""
+        others = [m for m in results.methods if m in group - {best}]
+        line = f"{where}{best} has the highest mean: {100 * top.mean:.1f}{around} % on {split}."
+        if others:
+            line += f" Not significantly below it: {_list(others)}."
+        elif group and len(results.methods) > 1:
+            line += " Every other method is significantly below it."
+        elif len(results.methods) > 1:
+            line += " Whether it is better than the next one cannot be tested here."
+        lines.append(line[0].upper() + line[1:] if where else line)
+    if found:
+        counts = {v: sum(f.verdict == v for f in found) for v in SIGNS}
+        parts = [f"{n} {v}" for v, n in counts.items() if n]
+        lines.append(
+            f"Against {found[0].control}, the control, in {len(found)}"
+            f" comparison{'s' if len(found) > 1 else ''}: {_list(parts)}."
+        )
+    return lines
+
+
+def limits(results: Results, split: str | None = None) -> list[str]:
+    """What cannot be said from these runs, and why."""
+    runs, counted = results.runs, scores.counted(results)
+    if runs.empty:
+        return ["There is no run here, so nothing can be said."]
+    if counted.empty:
+        return [
+            "No run has finished, so no method can be judged yet. What is on disk is listed below."
+        ]
+    said = []
+    lost = [m for m in results.methods if m not in set(counted["method"].astype(str))]
+    if lost:
+        said.append(f"No run of {_list(lost)} has finished: nothing is said about it.")
+    if len(results.methods) == 1:
+        said.append("There is one method, so nothing can be compared with it.")
+    seeds = counted.groupby(["task", "method"], observed=True)["seed"].nunique()
+    alone = sorted({str(m) for _, m in seeds[seeds == 1].index})
+    if alone:
+        said.append(
+            f"One seed of {_list(alone)}: how much another seed would differ is unknown, so there"
+            " is no interval and no test, and no verdict."
+        )
+    few = seeds[(seeds > 1) & (seeds < FEW_SEEDS)]
+    if len(few):
+        said.append(
+            f"Only {_range(few)} seeds: intervals over so few are wide, and only large differences"
+            f" can be found; {FEW_SEEDS} is the usual number, 10 for a headline claim."
+        )
+    said += [note for note in tables.run_notes(results) if not note.startswith("Unfinished")]
+    waiting = int((runs["status"] == "unfinished").sum())
+    if waiting:
+        said.append(f"{waiting} of {len(runs)} runs are not finished and are not counted.")
+    there = {str(s) for s in results.evals["split"].unique()}
+    if not any(s.startswith("ood") for s in there):
+        said.append("No out-of-distribution questions were asked: nothing is said about transfer.")
+    return said
+
+
+def points(share: float) -> str:
+    """A difference of shares in points, with its sign."""
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def _interval(c: Comparison) -> str:
+    low, high = c.difference.low, c.difference.high
+    return f"[{points(low)}, {points(high)}]" if low == low else ""
+
+
+def _sentence(c: Comparison) -> str:
+    d, by = c.difference, f"{100 * abs(c.difference.estimate):.1f} points"
+    seeds = f"{min(d.seeds)} seeds" if min(d.seeds) > 1 else "one seed"
+    if d.p != d.p:
+        return f"{c.a} against {c.b} cannot be judged: {c.note or 'no test is possible'}."
+    chance = f"p {stats_p(c.p_holm)}" + (f" after Holm over {c.family}" if c.family > 1 else "")
+    if c.verdict in ("better", "worse"):
+        return f"{c.a} is {c.verdict} than {c.b} by {by} ({chance}, {seeds})."
+    if c.verdict == "equivalent":
+        return (
+            f"{c.a} and {c.b} are equivalent: the difference is shown to be within"
+            f" ±{100 * c.delta:g} points ({seeds})."
+        )
+    return (
+        f"Whether {c.a} is better or worse than {c.b} is undetermined ({chance}): with {seeds} a"
+        f" difference under {100 * d.mde:.1f} points could not have been found reliably."
+    )
+
+
+def stats_p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _cost(c: Comparison, costs: pd.DataFrame) -> str:
+    if (c.task, c.a) not in costs.index or (c.task, c.b) not in costs.index:
+        return ""
+    ratio = costs.loc[(c.task, c.a)] / costs.loc[(c.task, c.b)]
+    words = {"flops": "FLOPs", "tokens": "tokens", "seconds": "seconds"}
+    parts = [
+        f"{ratio[axis]:.2f} × the {word}" for axis, word in words.items() if ratio[axis] == ratio[axis]
+    ]
+    return f"Cost: {_list(parts)} of {c.b}." if parts else ""
+
+
+def _list(words: list[str]) -> str:
+    return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else "".join(words)
+
+
+def _range(counts: pd.Series) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return str(low) if low == high else f"{low} to {high}"

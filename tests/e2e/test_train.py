@@ -1,0 +1,348 @@
+"""The loop on disk: data regimes, budgets, resuming, failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import results
+from bench import train as train_module
+from bench.config import Suite, build_suite
+from bench.store import RunFolder
+from bench.suite import run_suite
+from bench.train import train
+from results.schema import EVAL_COLUMNS, LEDGER_COLUMNS, RUN_FIELDS, STEP_COLUMNS
+from tests import tiny
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _cache(tmp_path_factory):
+    """One cache for the module: the base model is built once."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("EVENBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+def steps(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "checkpoint" / "model.safetensors")
+
+
+def test_a_run_writes_what_the_schema_says(tmp_path):
+    run = tiny.run()
+    done = train(run, tmp_path, "tiny")
+    folder = tmp_path / run.name
+    assert done is not None and done["status"] == "finished" and done["step"] == 4
+    facts = json.loads((folder / "run.json").read_text())
+    assert set(RUN_FIELDS) <= set(facts)
+    assert facts["fields"]["clip"] == 0.2 and facts["data"]["test"]
+    rows = steps(folder)
+    assert [r["step"] for r in rows] == [1, 2, 3, 4]
+    for row in rows:
+        assert set(STEP_COLUMNS) | set(LEDGER_COLUMNS) <= set(row)
+    evals: Any = pd.read_parquet(folder / "evals.parquet")
+    assert list(evals.columns) == list(EVAL_COLUMNS)
+    assert sorted(evals["step"].unique()) == [0, 2, 4]
+    last = evals[(evals["step"] == 4)]
+    assert last.groupby("split", observed=True).size().to_dict() == {
+        "test": 18,
+        "ood-5": 9,
+        "train": 9,
+    }
+    assert not last["response"].isna().any() and evals[evals["step"] < 4]["response"].isna().all()
+
+
+def test_the_ledger_counts_what_was_done(tmp_path):
+    run = tiny.run()
+    train(run, tmp_path, "tiny")
+    row = steps(tmp_path / run.name)[-1]
+    assert (
+        row["updates"] == 4
+        and row["prompts"] == 12
+        and row["samples"] == row["verifier_calls"] == 48
+    )
+    assert 48 <= row["tokens_sampled"] <= 48 * 12
+    assert row["tokens"] == row["tokens_sampled"] + row["tokens_trained"]
+    assert row["flops"] == pytest.approx(row["flops_sample"] + row["flops_train"])
+    assert row["flops_evaluate"] > 0 and row["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("method", "source"),
+    [
+        ("sft", "demonstrations"),
+        ("rift", "replay"),
+        ("rift", "policy"),
+        ("grpo", "replay"),
+        ("grao", "policy"),
+        ("gift", "policy"),
+    ],
+)
+def test_every_regime_trains(tmp_path, method, source):
+    run = tiny.run(method, method={method: {"source": source}})
+    assert train(run, tmp_path, "tiny")["status"] == "finished"  # pyright: ignore[reportOptionalSubscript]
+    row = steps(tmp_path / run.name)[-1]
+    assert row["samples"] == 48
+    assert (row["tokens_sampled"] == 0) == (source == "demonstrations")
+
+
+def test_replay_is_shared_and_equals_the_first_policy_batch(tmp_path):
+    from bench import base, rng
+    from bench.ledger import Ledger
+    from bench.sources import PolicySource, ReplaySource
+
+    run = tiny.run("rift")
+    task = run.build_task()
+    start = base.load(base.ensure(run.model, task), run.model)
+    replay = ReplaySource(run, task, start, "digest")
+    before = replay.path.stat().st_mtime_ns
+    assert ReplaySource(run, task, start, "digest").path.stat().st_mtime_ns == before
+    assert ReplaySource(tiny.run("rift", seeds=[1]), task, start, "digest").path != replay.path
+    ledgers = Ledger(), Ledger()
+    stored, _ = replay.draw(0, 0, ledgers[0], False)
+    fresh, _ = PolicySource(run, task, start).draw(0, 0, ledgers[1], False)
+    assert [g.example.id for g in stored] == [g.example.id for g in fresh]
+    assert [[r.ids for r in g.responses] for g in stored] == [
+        [r.ids for r in g.responses] for g in fresh
+    ]
+    assert [g.example for g in stored] == [
+        task.examples("train")[i] for i in rng.prompt_order(0, 1024, 0, 3)
+    ]
+    for field in ("samples", "tokens_sampled", "tokens_prompt", "verifier_calls"):
+        assert getattr(ledgers[0], field) == getattr(ledgers[1], field) > 0
+    assert ledgers[0].flops_sample == pytest.approx(ledgers[1].flops_sample)
+    assert ledgers[0].seconds > 0
+    again, _ = replay.draw(4, 0, ledgers[0], False)  # four rollouts are stored: around again
+    assert [g.example.id for g in again] == [g.example.id for g in stored]
+
+
+@pytest.mark.parametrize(
+    ("axis", "amount"), [("samples", 24), ("tokens", 400), ("flops", 2e7), ("seconds", 0.2)]
+)
+def test_runs_stop_by_budget(tmp_path, axis, amount):
+    run = tiny.run(budget={"axis": axis, "amount": amount})
+    train(run, tmp_path, "tiny")
+    rows = steps(tmp_path / run.name)
+    assert rows[-1][axis] >= amount
+    assert all(row[axis] < amount for row in rows[:-1])
+
+
+def test_several_updates_a_rollout(tmp_path):
+    run = tiny.run(
+        rollout={"prompts": 3, "group": 4, "max_tokens": 12, "minibatches": 3, "epochs": 2},
+        budget={"amount": 12},
+    )
+    train(run, tmp_path, "tiny")
+    rows = steps(tmp_path / run.name)
+    assert [r["rollout"] for r in rows] == [0] * 6 + [1] * 6
+    assert rows[-1]["samples"] == 24 and rows[-1]["tokens_scored"] > 0
+    assert {r["rows"] for r in rows} == {4}
+    trained = [r for r in rows[:3] if not r["empty"]]
+    assert all(r["ratio"] == pytest.approx(1, abs=0.02) for r in trained)
+
+
+def test_micro_batches_change_nothing_but_rounding(tmp_path):
+    whole, parts = tiny.run(), tiny.run(micro_tokens=80)
+    train(whole, tmp_path / "a", "tiny")
+    train(parts, tmp_path / "b", "tiny")
+    one, two = weights(tmp_path / "a" / whole.name), weights(tmp_path / "b" / parts.name)
+    start = weights(tmp_path / "a" / whole.name)
+    assert start.keys() == two.keys()
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-4)
+
+
+def test_phases_change_the_objective_at_their_share(tmp_path):
+    suite = build_suite(
+        tiny.recipe(
+            methods=["both"],
+            method={
+                "both": {
+                    "phases": [{"method": "sft", "share": 0.5}, {"method": "grpo", "share": 0.5}]
+                }
+            },
+        )
+    )
+    train(suite.runs[0], tmp_path, "tiny")
+    rows = steps(tmp_path / suite.runs[0].name)
+    assert ["nll" in r for r in rows] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("method", ["grpo", "rift"])
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, method, monkeypatch):
+    run = tiny.run(
+        method,
+        budget={"amount": 6},
+        eval={"points": 3, "curve": {"test": 4}, "samples": 2, "train_questions": 2},
+        rollout={"prompts": 4, "group": 4, "max_tokens": 12, "minibatches": 2},
+    )
+    train(run, tmp_path / "whole", "tiny")
+    calls = 0
+    original = train_module.Trainer._rollout
+
+    def stumble(self):
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return original(self)
+
+    monkeypatch.setattr(train_module.Trainer, "_rollout", stumble)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, tmp_path / "cut", "tiny")
+    folder = tmp_path / "cut" / run.name
+    with (folder / "steps.jsonl").open("a") as file:  # work after the checkpoint, and a torn line
+        file.write(json.dumps({"step": 5, "loss": 0.0}) + '\n{"step": 6, "lo')
+    train(run, tmp_path / "cut", "tiny")
+    ours, theirs = (weights(tmp_path / part / run.name) for part in ("cut", "whole"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    timed = lambda row: {k: v for k, v in row.items() if "seconds" not in k and "memory" not in k}  # noqa: E731
+    assert [timed(r) for r in steps(folder)] == [
+        timed(r) for r in steps(tmp_path / "whole" / run.name)
+    ]
+    evals = [
+        pd.read_parquet(tmp_path / part / run.name / "evals.parquet") for part in ("cut", "whole")
+    ]
+    pd.testing.assert_frame_equal(evals[0], evals[1])
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from bench.train import train
+from tests import tiny
+plan = {"points": 20, "curve": {"test": 4}, "samples": 2, "train_questions": 2}
+train(tiny.run(budget={"amount": 60}, eval=plan), Path(sys.argv[1]), "tiny")
+"""
+
+
+def test_kill_9_at_any_moment_loses_nothing(tmp_path):
+    run = tiny.run(
+        budget={"amount": 60},
+        eval={"points": 20, "curve": {"test": 4}, "samples": 2, "train_questions": 2},
+    )
+    train(run, tmp_path / "whole", "tiny")
+    folder = tmp_path / "cut" / run.name
+    deadline = time.monotonic() + 120
+    for kills in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(tmp_path / "cut")],
+            env={**os.environ, "PYTHONPATH": "."},
+        )
+        before = len(steps(folder)) if (folder / "steps.jsonl").is_file() else 0
+        while time.monotonic() < deadline and process.poll() is None:
+            text = (
+                (folder / "steps.jsonl").read_text() if (folder / "steps.jsonl").is_file() else ""
+            )
+            if text.count("\n") > before + 5 * kills + 3:
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    train(run, tmp_path / "cut", "tiny")
+    ours, theirs = (weights(tmp_path / part / run.name) for part in ("cut", "whole"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert [r["step"] for r in steps(folder)] == list(range(1, 61))
+
+
+def test_a_crash_between_the_renames_of_a_checkpoint_is_survived(tmp_path):
+    run = tiny.run()
+    folder = RunFolder(tmp_path / run.name)
+    train(run.model_copy(update={"checkpoint": "last"}), tmp_path, "tiny")
+    (folder.path / "checkpoint").rename(folder.path / "checkpoint.old")
+    assert folder.checkpoint == folder.path / "checkpoint.old"
+
+
+def test_a_diverged_run_keeps_its_last_good_state(tmp_path, monkeypatch):
+    from methods.grpo import GRPO
+
+    calls = 0
+    original = GRPO.loss
+
+    def explode(self, leaves, rollout, signal):
+        nonlocal calls
+        calls += 1
+        loss = original(self, leaves, rollout, signal)
+        return loss if calls < 4 else type(loss)(loss.value * float("nan"), loss.metrics)
+
+    monkeypatch.setattr(GRPO, "loss", explode)
+    run = tiny.run(budget={"amount": 40}, eval={"points": 20, "curve": {"test": 4}, "samples": 2})
+    done = train(run, tmp_path, "tiny")
+    assert done is not None and done["status"] == "diverged" and "non-finite loss" in done["reason"]
+    assert all(w.isfinite().all() for w in weights(tmp_path / run.name).values())
+    loaded = results.load(tmp_path)
+    assert len(loaded.evals) and set(loaded.runs["status"]) == {"diverged"}
+
+
+def suite_of(**changes) -> Suite:
+    return build_suite(tiny.recipe(**changes))
+
+
+def test_a_suite_skips_what_is_done_and_goes_on_after_a_failure(tmp_path):
+    suite = suite_of(methods=["sft", "grpo"], seeds=2)
+    blocked = tmp_path / suite.runs[1].name
+    blocked.mkdir()
+    (blocked / "evals.parquet").write_text("not a parquet file")
+    states = run_suite(suite, tmp_path, 2, 1, "cpu", lambda states: None)
+    assert [s.status for s in states] == ["finished", "failed", "finished", "finished"]
+    assert states[1].error and (blocked / "error.txt").is_file()
+    (blocked / "evals.parquet").unlink()
+    stamps = {
+        s.run.name: (tmp_path / s.run.name / "DONE").stat().st_mtime_ns
+        for s in states
+        if s.status == "finished"
+    }
+    states = run_suite(suite, tmp_path, 2, 1, "cpu", lambda states: None)
+    assert [s.status for s in states] == ["finished"] * 4
+    for name, stamp in stamps.items():
+        assert (tmp_path / name / "DONE").stat().st_mtime_ns == stamp
+    loaded = results.load(tmp_path)
+    assert set(loaded.runs["method"]) == {"sft", "grpo"} and not loaded.problems
+
+
+def test_a_killed_worker_is_replaced_and_its_run_resumed(tmp_path):
+    suite = suite_of(budget={"amount": 40}, eval={"points": 10, "curve": {"test": 4}, "samples": 2})
+    killed = []
+
+    def watch(states):
+        import psutil
+
+        if not killed and states[0].position(tmp_path).get("updates", 0) > 5:
+            for child in psutil.Process().children(recursive=True):
+                if "spawn_main" in " ".join(child.cmdline()):
+                    child.kill()
+                    killed.append(child.pid)
+
+    states = run_suite(suite, tmp_path, 1, 1, "cpu", watch)
+    assert killed and states[0].status == "finished" and states[0].attempts == 2
+
+
+def test_two_processes_never_work_on_one_run(tmp_path):
+    run = tiny.run()
+    with RunFolder(tmp_path / run.name).claimed() as mine:
+        assert mine
+        assert train(run, tmp_path, "tiny") is None
+
+
+def test_rollouts_are_kept_on_request(tmp_path):
+    run = tiny.run(keep_rollouts=True)
+    train(run, tmp_path, "tiny")
+    files = sorted((tmp_path / run.name / "rollouts").glob("*.parquet"))
+    assert len(files) == 4
+    frame: Any = pd.read_parquet(files[0])
+    assert len(frame) == 12 and not frame["response"].isna().any()

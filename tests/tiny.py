@@ -1,0 +1,86 @@
+"""A policy and a run so small that tests of the harness take moments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+import tasks
+from bench.base import build_tokenizer
+from bench.config import Model, Run, build_suite
+from bench.policy import Policy
+from bench.rows import Rows, pad
+
+MODEL = {
+    "hidden": 16,
+    "layers": 2,
+    "heads": 2,
+    "intermediate": 24,
+    "positions": 256,
+    "pretrain": {"steps": 4, "batch": 8},
+}
+
+
+def policy(seed: int = 0, dtype: torch.dtype = torch.float32, **shape: Any) -> Policy:
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer(Model(), tasks.get("arithmetic"))
+    config = {
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        **shape,
+    }
+    model: Any = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **config))
+    for (
+        parameter
+    ) in model.parameters():  # larger than at initialisation: distributions with a shape
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return Policy(model.to(dtype), tokenizer)
+
+
+def rows(of: Policy, lengths: list[list[int]], seed: int = 1) -> Rows:
+    """A prompt for each inner list, with a response of each length in it."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def ids(n: int) -> list[int]:
+        return torch.randint(4, len(of.tokenizer), (n,), generator=generator).tolist()
+
+    prompts = [ids(3 + 2 * p) for p in range(len(lengths))]
+    flat = [(p, n) for p, group in enumerate(lengths) for n in group]
+    return pad(
+        prompts,
+        [p for p, _ in flat],
+        [ids(n) for _, n in flat],
+        [1.0 + 0.1 * (i % 2) for i in range(len(flat))],
+        of.pad_id,
+    )
+
+
+def recipe(**changes: Any) -> dict[str, Any]:
+    base = {
+        "name": "tiny",
+        "methods": ["grpo"],
+        "seeds": 1,
+        "model": MODEL,
+        "rollout": {"prompts": 3, "group": 4, "max_tokens": 12},
+        "optimizer": {"lr": 1e-3},
+        "budget": {"axis": "updates", "amount": 4},
+        "eval": {
+            "points": 2,
+            "curve": {"test": 4},
+            "final": {"test": 6, "ood-5": 3},
+            "train_questions": 3,
+            "samples": 2,
+        },
+    }
+    return {**base, **changes}
+
+
+def run(label: str = "grpo", **changes: Any) -> Run:
+    return build_suite(recipe(methods=[label], **changes)).runs[0]

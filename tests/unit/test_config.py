@@ -1,0 +1,122 @@
+"""Wrong set-ups are refused when the config is read, with the key's path and what is allowed."""
+
+import pytest
+
+from bench.config import ConfigError, build_suite, override, read_recipe, recipes
+from tests import tiny
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"methods": ["grop"]}, ["method.grop", "did you mean", "grpo"]),
+        ({"methods": []}, ["methods", "known"]),
+        ({"methods": ["grpo", "grpo"]}, ["names one twice"]),
+        ({"rolout": {}}, ["unknown key 'rolout'", "did you mean rollout"]),
+        ({"rollout": {"grup": 4}}, ["rollout.grup", "unknown key", "did you mean group"]),
+        ({"rollout": {"group": 0}}, ["rollout.group", "greater than or equal to 1", "found 0"]),
+        ({"rollout": {"prompts": 2, "minibatches": 3}}, ["minibatches = 3", "at most prompts = 2"]),
+        ({"method": {"grpo": {"clp": 0.2}}}, ["method.grpo", "clp", "did you mean clip"]),
+        ({"method": {"grpo": {"clip": -1}}}, ["method.grpo", "clip", "greater than", "found -1"]),
+        (
+            {"methods": ["gift"], "method": {"gift": {"beta": -1.0}}},
+            ["method.gift", "beta", "found -1"],
+        ),
+        ({"task": {"name": "arithmatic"}}, ["task", "did you mean arithmetic"]),
+        ({"task": {"name": "arithmetic", "pol": 3}}, ["task", "pol", "did you mean pool"]),
+        ({"rollout": {"group": 1}}, ["rollout.group = 1", "at least 2"]),
+        (
+            {"methods": ["grao"], "rollout": {"minibatches": 2}},
+            ["minibatches * rollout.epochs = 2", "at most 1"],
+        ),
+        (
+            {"methods": ["grao"], "task": {"name": "arithmetic", "gold_answers": 0}},
+            ["reference answers", "has none"],
+        ),
+        (
+            {"methods": ["sft"], "method": {"sft": {"source": "policy"}}},
+            ["source = 'policy'", "demonstrations"],
+        ),
+        ({"reward": "corect"}, ["reward = 'corect'", "did you mean correct"]),
+        ({"eval": {"curve": {"tset": 3}}}, ["unknown split 'tset'", "did you mean test"]),
+        ({"eval": {"samples": 0, "greedy": False}}, ["leave nothing to evaluate"]),
+        ({"budget": {"axis": "hours"}}, ["budget.axis", "updates"]),
+        ({"budget": {"amount": float("nan")}}, ["budget.amount", "finite"]),
+        ({"methods": ["rift"], "budget": {"axis": "tokens", "amount": 100}}, ["replay_rollouts"]),
+        ({"seeds": [1, 1]}, ["seeds", "distinct"]),
+        ({"model": {"hidden": 50, "heads": 3}}, ["hidden = 50", "multiple of"]),
+    ],
+)
+def test_refusals_name_the_key_and_what_is_allowed(changes, words):
+    with pytest.raises(ConfigError) as caught:
+        build_suite(tiny.recipe(**changes), origin="r.toml")
+    for word in ["r.toml", *words]:
+        assert word in str(caught.value)
+
+
+def test_every_packaged_recipe_is_valid():
+    assert {"quick", "smoke"} <= set(recipes())
+    for name in ("quick", "smoke"):
+        assert build_suite(read_recipe(name), name).runs
+
+
+def test_unknown_recipe_and_broken_toml(tmp_path):
+    with pytest.raises(ConfigError, match="did you mean quick"):
+        read_recipe("quikc")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("methods = [")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        read_recipe(str(broken))
+
+
+def test_overrides():
+    changed = override(
+        tiny.recipe(),
+        ["method.gift.beta=2", "rollout.group=16", "task.name=arithmetic", "seeds=[3, 4]"],
+    )
+    assert changed["method"]["gift"]["beta"] == 2
+    assert changed["rollout"]["group"] == 16
+    assert changed["seeds"] == [3, 4]
+    with pytest.raises(ConfigError, match="expected key=value"):
+        override(tiny.recipe(), ["beta"])
+    with pytest.raises(ConfigError, match="is a value, not a section"):
+        override(tiny.recipe(), ["seeds.x=1"])
+
+
+def test_a_methods_own_sections_apply_to_it_alone():
+    suite = build_suite(
+        tiny.recipe(
+            methods=["grpo", "gift"], method={"gift": {"beta": 2.0, "optimizer": {"lr": 0.5}}}
+        )
+    )
+    grpo, gift = suite.runs
+    assert gift.optimizer.lr == 0.5 and gift.phases[0].fields == {"beta": 2.0}
+    assert grpo.optimizer.lr == 1e-3
+
+
+def test_labels_variants_and_phases():
+    suite = build_suite(
+        tiny.recipe(
+            methods=["gift-2", "sft-grpo"],
+            method={
+                "gift-2": {"objective": "gift", "beta": 2.0},
+                "sft-grpo": {
+                    "phases": [{"method": "sft", "share": 0.25}, {"method": "grpo", "share": 0.75}]
+                },
+            },
+        )
+    )
+    assert suite.runs[0].build_methods()[0].beta == 2.0  # pyright: ignore[reportAttributeAccessIssue]
+    assert [suite.runs[1].source(i) for i in range(2)] == ["demonstrations", "policy"]
+    with pytest.raises(ConfigError, match="must add up to 1"):
+        build_suite(
+            tiny.recipe(methods=["p"], method={"p": {"phases": [{"method": "sft", "share": 0.5}]}})
+        )
+
+
+def test_the_id_is_of_what_determines_the_result():
+    one = tiny.run()
+    assert tiny.run(micro_tokens=7).digest() == one.digest()
+    assert tiny.run(seeds=[1]).digest() != one.digest()
+    assert tiny.run(method={"grpo": {"clip": 0.3}}).digest() != one.digest()
+    assert one.name == f"grpo-arithmetic-s0-{one.digest()}"
