@@ -92,16 +92,14 @@ def _read(text: str, reading: frozenset[str]) -> Reading:
 def final_answer(text: str, join: bool = True) -> str:
     """The answer inside of a text that marks it (a box, `####`, "the final answer is"), else the
     text."""
-    if "oxed" in text or "fbox" in text:
+    if "\\" in text or "\x0c" in text or "\x08" in text:
         text = unescape(text)
-        if boxes(text, unclosed=True):
+        if ("boxed" in text or "fbox" in text) and boxes(text, unclosed=True):
             return last_boxed(text, join, unclosed=True) or ""
-    elif "####" in text:
+    if "####" in text:
         return hashes(text) or text
-    elif "inal answer" in text and len(text) > 40:
+    if len(text) > 40 and "inal answer" in text:
         return minerva(text) or text
-    elif "\\\\" in text or "\x0c" in text or "\x08" in text:
-        return unescape(text)
     return text
 
 
@@ -137,7 +135,7 @@ def check(answer: str, gold: str, options: Options | None = None, **named: Any) 
 def _choice(one: Reading, two: Reading) -> bool | None:
     """Where one side is a letter and the other a letter with its text ("(C) 12"): are they equal?"""
     first, second = _letter(one.tokens), _letter(two.tokens)
-    if first is None or second is None or first[1] == second[1]:
+    if first is None or second is None or not (first[1] or second[1]):
         return None
     return first[0] == second[0]
 
@@ -147,7 +145,7 @@ def _letter(tokens: tuple[tuple[str, str], ...]) -> tuple[str, bool] | None:
     values = [value for _, value in tokens[:4]]
     if values[:1] == ["("] and values[2:3] == [")"]:
         letter, rest = values[1], len(tokens) - 3
-    elif len(tokens) == 1 or len(tokens) > 2 and values[1] in (")", ".", ":"):
+    elif len(tokens) == 1 or values[1:2] == [")"] or len(tokens) > 2 and values[1] in (".", ":"):
         letter, rest = values[0], len(tokens) - 2
     else:
         return None

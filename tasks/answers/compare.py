@@ -38,6 +38,7 @@ _UNITS = (
     "percent", "hz", "joule joules j", "newton newtons n", "watt watts w", "volt volts v",
 )  # fmt: skip
 UNITS = {word: words.split()[0] for words in _UNITS for word in words.split()}
+_COMPOUND = re.compile(r"(?<![\^{\d-])\d")  # a number in a unit's text that is no exponent
 _UNIT_TOKEN = re.compile(r"[a-z]+|\^\s*\{?\s*-?\s*\d+\s*\}?|/")
 
 
@@ -174,6 +175,9 @@ class Comparison:
             other = left
         value, places = short
         digits = _significant(value, places)
+        if target is not None and _is_float_of((first, second), target):
+            self.used = "rounding"
+            return True
         half = Fraction(1, 2 * 10**places)
         self.used = "rounding"
         if target is not None:
@@ -267,6 +271,8 @@ class Comparison:
     def units(self, one: Node, two: Node) -> bool:
         left = one.args[1] if one.op == "unit" else ""
         right = two.args[1] if two.op == "unit" else ""
+        if _COMPOUND.search(left) or _COMPOUND.search(right):  # 1 hour 30 minutes
+            return flat(left) == flat(right) and self.same(one.args[0], two.args[0])
         if self.options.units == "strict":
             if unit_key(left) != unit_key(right) or unit_key(left) is None and flat(left) != flat(right):
                 return False
@@ -419,6 +425,10 @@ class Comparison:
             if self.sequences(one, two):
                 return True
             return False
+        for several, other in ((one, two), (two, one)):
+            if several.op == "list" and several.args[0] == "or" and other.op not in ("list", "set", "seq"):
+                if not _orders(several):  # "x + 11 or 11 + x"
+                    return all(self.same(item, other) for item in several.args[1])
         plain = {"list", "set"}
         if one.op in plain and two.op in plain:
             if one.op == two.op == "list" and _orders(one) and _orders(two) and not self._has_sets(one, two):
@@ -433,8 +443,8 @@ class Comparison:
                 return other.op == "set" and self.same(items[0], sequence)
             if len(items) != len(sequence.args[2]):
                 return False
-            if sequence.args[0] == "[" and len(items) == 2 or sequence.args[0] != "(" and sequence.args[1] == ")":
-                return False
+            if len(items) == 2 and sequence.args[:2] != ("(", ")"):
+                return False  # an interval
             return all(self.same(a, b) for a, b in zip(items, sequence.args[2], strict=True))
         for container, other in ((one, two), (two, one)):
             if container.op == "set" and len(container.args) == 1 and other.op not in ("setop", "seq"):
@@ -876,6 +886,14 @@ def _significant(value: Fraction, places: int) -> int:
     return len(str(abs(int(value * 10**places)))) if value else 0
 
 
+def _is_float_of(decimals: Sequence[tuple[Fraction, int] | None], target: Fraction) -> bool:
+    """Whether a decimal of 15 digits or more is a computer's number for the target."""
+    longest = max((d for d in decimals if d is not None), key=lambda d: d[1])
+    value, places = longest
+    other = next((d[0] for d in decimals if d is not None and d is not longest), target)
+    return _significant(value, places) >= 15 and abs(value - other) <= abs(other) / 10**12
+
+
 def _terminates(value: Fraction) -> bool:
     """Whether a fraction has a decimal form of at most six places."""
     return 10**6 % value.denominator == 0
@@ -988,12 +1006,27 @@ def _is_name(node: Node) -> bool:
     if op == "big":
         return True
     if op == "mul" or op == "div" or op == "ratio":
-        return all(_is_name(part) for part in args)
+        return all(_is_name(part) or op == "mul" and _is_raised_name(part) for part in args)
     if op == "seq":
         return all(_is_name(part) for part in args[2])
     if op == "deg":
         return _is_name(args[0])
     return False
+
+
+def _is_derivative(node: Node) -> bool:
+    """dy/dx"""
+    return node.op == "div" and all(
+        part.op == "mul" and part.args[0] == Node("sym", ("d",)) for part in node.args
+    )
+
+
+def _is_raised_name(node: Node) -> bool:
+    """The last factor of AB^2, the first of f^{-1}(x)."""
+    if node.op != "pow" or node.args[0].op != "sym" or not _is_closed(node.args[1]):
+        return False
+    name = node.args[0].args[0]
+    return name.isupper() or name in "fgh"
 
 
 def _name_key(node: Node) -> str:
@@ -1033,7 +1066,7 @@ def _assignment(node: Node) -> tuple[Node | None, Node] | None:
     if len(sides) > 2:
         return (first if _is_name(first) else None), last
     if _is_name(first) and not (_is_name(last) and first.op == last.op == "sym"):
-        if first.op in ("mul", "div") and not _is_closed(last):
+        if first.op in ("mul", "div") and not _is_closed(last) and not _is_derivative(first):
             return None
         return first, last
     if _is_name(last) and last.op in ("sym", "fn", "text") and not (first.op == last.op == "sym"):

@@ -46,9 +46,9 @@ _LAST_NUMBER = re.compile(
 )
 _ANY_NUMBER = re.compile(rf"[-\u2212]?{_DECIMAL}")
 
-_FINAL = re.compile(r"final answer\s*(?:is\b\s*:?|:|\uff1a)", re.IGNORECASE)
+_FINAL = re.compile(r"final answer[ *#]*(?:is\b\s*:?|:|\uff1a|\n)", re.IGNORECASE)
 _PHRASE = re.compile(
-    r"\banswer\s*(?:to (?:this|the) (?:question|problem)\s*)?"
+    r"\bans(?:wer)?\s*(?:to (?:this|the) (?:question|problem)\s*)?"
     r"(?:is\b|are\b|equals\b|would be\b|will be\b|must be\b|:|\uff1a|=)\s*:?"
     r"|\b(?:r\u00e9ponse|respuesta|risposta|resposta|antwort|odpowied\u017a|\u043e\u0442\u0432\u0435\u0442)\s*(?:est|es|\u00e8|\u00e9|ist)?\s*:?"
     r"|\u7b54\u6848\s*(?:\u662f|\u4e3a|:|\uff1a)|\bAnswer\b(?=\s*(?:\$|\\\(|\\\[))",
@@ -56,10 +56,13 @@ _PHRASE = re.compile(
 )
 _HOPE = re.compile(r"[.,]?\s*I hope (?:it|this) is correct", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?=\s|$|\*)|\n|\u3002|[!?](?=\s+[A-Z])")
-_IS = re.compile(r"(?:\bis\b|\bare\b|\bequals\b|\bbe\b|\bgives\b|:|\uff1a)\s*(?:just\b|exactly\b)?")
+_IS = re.compile(r"(?:\bis\b|\bare\b|\bequals\b|\bbe\b|\bgives\b|:(?!\S)|\uff1a)\s*(?:just\b|exactly\b)?")
 _DELIMITER = re.compile(r"\\[\[\]()]|\\[\s\S]|\$\$|\$|\n\s*?\n")
 _CLOSING = {"\\[": "\\]", "\\(": "\\)", "$$": "$$", "$": "$"}
-_BARE = re.compile(r"[(\[{\d+-]*\\[a-zA-Z]+[ -~]*[\d)}\]]")  # LaTeX in the text of another script
+_BARE = re.compile(  # LaTeX without marks around it
+    r"(?:\\[a-zA-Z]+|[-+*/^_=(){}\[\]\d.,|!<> ]|(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z]))+"
+)
+_MEASURED = re.compile(r"[-+$(]*\s*[\d.,/ ]+[%)]?\s*[a-zA-Z][a-zA-Z .'/-]*")  # "12 miles per hour"
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")  # GSM8K's calculator annotations
 _WORDS = re.compile(r"(?<![\\a-zA-Z{])[a-zA-Z]{3,}")
 _CONNECTIVE = re.compile(r"\b(?:and|or)\b|[,;&]|\u548c|\u6216")
@@ -90,7 +93,7 @@ def after_thinking(response: str) -> str:
 
 def boxes(text: str, unclosed: bool = False) -> list[tuple[int, int, str]]:
     """The outermost boxes as (start, end, content). An unclosed last box counts where asked for."""
-    if "boxed" not in text and "fbox" not in text:
+    if "\\boxed" not in text and "\\fbox" not in text:
         return []
     found: list[tuple[int, int, str]] = []
     depth, opened, start, inside = 0, -1, -1, -1  # opened: depth outside of the current box
@@ -132,13 +135,16 @@ def last_boxed(text: str, join: bool = True, unclosed: bool = False) -> str | No
     found = boxes(text, unclosed)
     if not found:
         return None
-    group = [found[-1]]
+    group, link = [found[-1]], ","
     for box in reversed(found[:-1]):
-        if not (join and len(group) < 32 and _joined(text[box[1] : group[-1][0]])):
+        gap = text[box[1] : group[-1][0]]
+        if not (join and len(group) < 32 and _joined(gap)):
             break
         group.append(box)
-    parts = [content.strip() for _, _, content in reversed(group)]
-    return parts[0] if len(parts) == 1 else " , ".join(dict.fromkeys(parts))
+        if re.search(r"\bor\b", gap):
+            link = "\\text{ or }"
+    parts = dict.fromkeys(content.strip() for _, _, content in reversed(group))
+    return f" {link} ".join(parts)
 
 
 def hashes(text: str) -> str | None:
@@ -194,7 +200,21 @@ def _hidden(text: str) -> str:
 
 
 def _is_formula(content: str) -> bool:
-    return any(c.isalnum() for c in content) and not _WORDS.search(content)
+    return (
+        content.lstrip()[:1] not in ("^", "_", "")  # a power after text: cm$^2$
+        and any(c.isalnum() for c in content)
+        and not _WORDS.search(content)
+    )
+
+
+def last_bare(text: str) -> tuple[str, int] | None:
+    """The last formula that stands in a text without marks, and its end."""
+    found = None
+    for match in _BARE.finditer(text):
+        content = match.group().strip(" .,=")
+        if re.search(r"\\[a-zA-Z]", content) and re.search(r"[\da-zA-Z]", content):
+            found = content, match.end()
+    return found
 
 
 def last_value(text: str) -> str | None:
@@ -205,14 +225,18 @@ def last_value(text: str) -> str | None:
         for _, stop, content in formulas(text):
             if _is_formula(content):
                 formula, end = content, stop
+    rest = text[end:]
+    if "\\" in rest[-1_000:] and (bare := last_bare(rest[-1_000:])) is not None:
+        if not re.search(r"\d", rest[len(rest) - len(rest[-1_000:]) + bare[1] :]):
+            return bare[0]
     if formula is None:
         return last_number(text)
-    return last_number(text[end:]) or formula.strip()
+    return last_number(rest) or formula.strip()
 
 
 def _sentence(text: str) -> str:
     """The first sentence of a text; points and line breaks inside formulas do not end it."""
-    text = text.lstrip(" *_:")
+    text = text.lstrip(" \n\t*_:#")
     hidden = _hidden(text)
     lead = len(hidden) - len(hidden.lstrip())
     end = _SENTENCE_END.search(hidden, lead)
@@ -226,19 +250,21 @@ def _from_sentence(segment: str) -> str | None:
         return None
     hidden = _hidden(segment)
     cut = 0
+    valued = re.compile(r"[\d\0]")  # where the sentence has a value, the answer is a value
+    needed = valued if valued.search(hidden) else re.compile(r"[^ .*]")
     for verb in _IS.finditer(hidden):
-        if segment[verb.end() :].strip(" .*"):
+        if needed.search(hidden, verb.end()):
             cut = verb.end()
     segment = segment[cut:].strip().strip("*").strip()
     chunks = formulas(segment)
     words = [w for w in _WORDS.findall(_hidden(segment)) if w.lower() not in ("and", "percent")]
-    if not segment.isascii() and "\\" in segment and not chunks and (bare := _BARE.findall(segment)):
-        return bare[-1]
+    if (words or not segment.isascii()) and "\\" in segment and not chunks and (bare := last_bare(segment)):
+        return bare[0]
     if not words or (cut and not chunks and not re.search(r"\d", segment)):
         return segment
     if chunks:
         return chunks[0][2].strip()
-    if re.match(r"[-$(]?\s*\d", segment) and len(words) <= 3:
+    if len(words) <= 3 and _MEASURED.fullmatch(segment):
         return segment
     if "=" not in segment and (number := _LAST_NUMBER.search(segment)):
         return number.group().strip()
@@ -291,7 +317,7 @@ def extract(response: str, style: str = "auto", join: bool = True) -> str | None
     text = unescape(text)
     if found := boxes(text):
         rest = text[found[-1][1] :]
-        if _FINAL.search(rest) and (said := minerva(rest)):
+        if _FINAL.search(rest) and (said := minerva(rest)) and re.search(r"\d|\$|\\", said):
             return said
         return last_boxed(text, join)
     if "####" in text and (marked := hashes(text)):

@@ -237,6 +237,8 @@ def tidy(text: str) -> str:
             text = text[:-1]
         if text[:2] in ("**", "__") or text[:1] in "`\"" or text[-1:] in "*_`\"":
             text = _DRESSED.sub("", text)
+        if len(text) > 2 and text[0] == text[-1] == "*":
+            text = text[1:-1]
         if text == before:
             break
     return text
@@ -272,7 +274,10 @@ def lex(text: str, in_text: bool = False, depth: int = 0) -> list[Token]:
                 raise LimitError(f"more than {MAX_DIGITS} digits")
             add(Token("num", value, space))
         elif kind == "word":
-            _word(value, space, in_text, add, text, place)
+            if value == "in" and tokens and tokens[-1].kind not in ("sym", ")"):
+                add(Token("word", value, space))  # inches, or prose
+            else:
+                _word(value, space, in_text, add, text, place)
         elif kind == "op":
             _operator(value, space, add)
         elif kind == "cmd":

@@ -580,6 +580,11 @@ class Parser:
                 base = _primed(base, count)
             else:
                 break
+        if base.op == "sym" and base.args[0][0] in APPLIED and self.kind() == "(":
+            name = base.args[0].rstrip("'")
+            if len(name) == 1 and (name != base.args[0] or power == Node("neg", (ONE,))):
+                label = base.args[0] if power is None else f"{name}^-1"
+                return Node("fn", ("apply", Node("sym", (label,)), self.bracketed(self.take().kind)))
         return base if power is None else Node("pow", (base, power))
 
     def exponent(self) -> Node | None:
