@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 def forest(results: Results, split: str | None = None, control: str | None = None) -> list[Plot]:
-    """Paired differences of avg@K against the control, best first."""
+    """Paired differences of accuracy against the control, best first."""
     control = control or results.control
     pairs = compare.against(results.methods, control) if control else []
-    made = compare.table(compare.family(results, pairs, "avg", split) if pairs else [])
+    made = compare.table(compare.family(results, pairs, split=split))
     made = made[made["difference"].notna()]
     parts = []
     for task, rows in made.groupby("task"):
@@ -84,7 +84,7 @@ def convergence(results: Results, axis: str = "updates", split: str | None = Non
 def cost(results: Results, axis: str = "flops", split: str | None = None) -> list[Plot]:
     """Final accuracy against what the run cost on one axis, with the interval of both."""
     split = split or scores.headline_split(results)
-    final = scores.seed_scores(scores.question_scores(results, split))
+    final = scores.seed_scores(scores.metric_scores(results, split=split))
     spent = tables.last_costs(results)
     if axis not in spent or final.empty:
         return []

@@ -26,7 +26,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from results import compare, load, scores
+from results import curves, load, scores
 from results.render import Column, Table
 from results.schema import BUDGET_AXES
 from results.tables import TABLES
@@ -98,7 +98,9 @@ def context(
         "runs": results.runs,
         "counted": len(scores.counted(results)),
         "seeds": sorted({int(s) for s in results.runs["seed"]}),
-        "split": scores.headline_split(results) if len(results.evals) else "test",
+        "split": scores.headline_split(results),
+        "metric": "greedy" if scores.headline_metric(results) == "greedy" else "avg@K",
+        "curve_questions": _curve_questions(results),
         "control": results.control,
         "verdicts": found,
         "summary": verdicts.summary(results, found),
@@ -117,7 +119,8 @@ def context(
         "problems": [p for p in results.problems],
         "version": metadata.version("evenbench"),
         "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        "looks": plots.looks(results.methods),
+        "classes": {m: plots.css_class(m) for m in plots.looks(results.methods)},
+        "main": _main(made_tables["main"]),
     }
 
 
@@ -182,14 +185,32 @@ def provenance(records: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
 def _words(value: Any) -> str:
     if not isinstance(value, dict):
         return f"{value:.6g}" if isinstance(value, float) else str(value)
-    inner = (f"{k} {_words(v) if not isinstance(v, dict) else '(' + _words(v) + ')'}" for k, v in value.items())
+    inner = (
+        f"{k} {_words(v) if not isinstance(v, dict) else '(' + _words(v) + ')'}"
+        for k, v in value.items()
+    )
     return ", ".join(inner)
 
 
 def _by_axis(made: dict[str, list[Plot]], kind: str) -> list[tuple[str, str, list[Plot]]]:
     """(axis, its label, plots) of the figures that come once per axis."""
-    found = ((axis, made.get(f"{kind}-{axis}", [])) for axis in BUDGET_AXES)
+    first = ("flops",) if kind == "cost" else ()
+    order = [*first, *(axis for axis in BUDGET_AXES if axis not in first)]
+    found = ((axis, made.get(f"{kind}-{axis}", [])) for axis in order)
     return [(axis, AXIS_WORDS.get(axis, axis), group) for axis, group in found if group]
+
+
+def _curve_questions(results: Results) -> str:
+    """How many questions the curves stand on: the last evaluation may ask more."""
+    counts = sorted({int(n) for n in curves.points(results)["questions"]})
+    return " or ".join(f"{n:,}" for n in counts)
+
+
+def _main(table: Table) -> Table:
+    """The main table with the verdict beside the accuracy: a page is narrower than a paper."""
+    costs = [c.key for c in table.columns if c.kind in ("si", "number")]
+    first = [c.key for c in table.columns if c.key in ("task", "method", "accuracy")]
+    return table.select(*first, "difference", "mde", "verdict", "greedy", "auc", *costs)
 
 
 def _questions_table(results: Results) -> Table:
@@ -202,7 +223,7 @@ def _questions_table(results: Results) -> Table:
 
 def _configs(results: Results) -> list[tuple[str, str]]:
     """The whole config of the first run of each method, as JSON."""
-    first = results.runs.drop_duplicates(["task", "method"])
+    first = results.runs.sort_values(["task", "method"]).drop_duplicates(["task", "method"])
     return [
         (f"{r.method}, seed {r.seed}", json.dumps(r.config, indent=1, default=str))
         for r in first.itertuples()

@@ -40,6 +40,7 @@ def points(
     split = split or scores.headline_split(results)
     decoding = decoding or scores.decoding_of(scores.headline_metric(results))
     frame = scores.run_scores(results, split, decoding, reading)
+    frame["run"] = frame["run"].astype(results.ledger["run"].dtype)  # without rows it has another
     frame["index"] = frame.groupby("run", observed=True).cumcount()
     costs = [c for c in BUDGET_AXES if c in results.ledger]
     ledger = results.ledger[["run", "step", *costs]].sort_values("step")
