@@ -135,7 +135,10 @@ def default_files() -> list[Path]:
     """The case files of EVENBENCH_DATA where it is set, and the project's own cases."""
     folder = Path(os.environ.get("EVENBENCH_DATA", "")) / "checker"
     files = [folder / name for name in ("cases.jsonl", "model_solutions.jsonl")]
-    return [OWN_CASES, *(file for file in files if os.environ.get("EVENBENCH_DATA") and file.is_file())]
+    return [
+        OWN_CASES,
+        *(file for file in files if os.environ.get("EVENBENCH_DATA") and file.is_file()),
+    ]
 
 
 def _judge(case: Case, options: Options) -> Verdict:
@@ -298,7 +301,15 @@ def tables(found: Audit, examples: int = 20) -> list[Any]:
     from rich.table import Table
 
     scores = Table(title=f"Checker {found.version} on {', '.join(found.files)}")
-    for heading in ("cases", "n", "negatives", "accuracy", "false neg.", "false pos.", "unparsable"):
+    for heading in (
+        "cases",
+        "n",
+        "negatives",
+        "accuracy",
+        "false neg.",
+        "false pos.",
+        "unparsable",
+    ):
         scores.add_column(heading, justify="left" if heading == "cases" else "right")
 
     def add(name: str, score: Score) -> None:
@@ -343,7 +354,9 @@ def _listing(title: str, misses: Sequence[Miss], total: int) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{title}: {total}" + (f", the first {len(misses)}" if total > len(misses) else ""))
+    table = Table(
+        title=f"{title}: {total}" + (f", the first {len(misses)}" if total > len(misses) else "")
+    )
     for heading in ("where", "kind", "label", "gold", "answer", "verdict"):
         table.add_column(heading, overflow="fold")
     for case, verdict in misses:
@@ -362,9 +375,14 @@ def robustness_table(found: Robustness) -> Any:
     table.add_column()
     table.add_column(justify="right")
     table.add_row("golds that do not equal themselves", str(len(found.not_itself)))
-    table.add_row("one digit or sign changed: accepted", f"{len(found.accepted)} of {found.mutants:,}")
+    table.add_row(
+        "one digit or sign changed: accepted", f"{len(found.accepted)} of {found.mutants:,}"
+    )
     share = 100 * len(found.rejected) / found.reformatted if found.reformatted else 0.0
-    table.add_row("other notation: rejected", f"{len(found.rejected)} of {found.reformatted:,} ({share:.3f} %)")
+    table.add_row(
+        "other notation: rejected",
+        f"{len(found.rejected)} of {found.reformatted:,} ({share:.3f} %)",
+    )
     table.add_row("check(a, b) != check(b, a)", str(len(found.asymmetric)))
     ordered = sorted(found.seconds)
     if ordered:

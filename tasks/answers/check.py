@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tasks.answers import pool
-from tasks.answers.compare import Comparison, expand_signs
+from tasks.answers.compare import Comparison
 from tasks.answers.extract import (
     Style,
     boxes,
@@ -25,9 +25,12 @@ from tasks.answers.extract import (
 from tasks.answers.lexer import AnswerError, LimitError, Token, lex, tidy
 from tasks.answers.options import Options, Status, Verdict, resolve
 from tasks.answers.parser import Node, parse_tokens
+from tasks.answers.trees import expand_signs
 
 _PLAIN = re.compile(r"\s*(-?)(\d{1,3}(?:,\d{3})+|\d{1,300})(\.\d{1,300})?\s*")
-_FRACTION = re.compile(r"\s*(-?)(?:\\[dt]?frac\s?\{(\d{1,300})\}\s?\{(\d{1,300})\}|(\d{1,300})\s?/\s?(\d{1,300}))\s*")
+_FRACTION = re.compile(
+    r"\s*(-?)(?:\\[dt]?frac\s?\{(\d{1,300})\}\s?\{(\d{1,300})\}|(\d{1,300})\s?/\s?(\d{1,300}))\s*"
+)
 USUAL: frozenset[str] = frozenset()
 
 
@@ -133,7 +136,7 @@ def check(answer: str, gold: str, options: Options | None = None, **named: Any) 
 
 
 def _choice(one: Reading, two: Reading) -> bool | None:
-    """Where one side is a letter and the other a letter with its text ("(C) 12"): are they equal?"""
+    """Where one side is a letter and the other such with its text ("(C) 12"): are they equal?"""
     first, second = _letter(one.tokens), _letter(two.tokens)
     if first is None or second is None or not (first[1] or second[1]):
         return None
@@ -145,7 +148,7 @@ def _letter(tokens: tuple[tuple[str, str], ...]) -> tuple[str, bool] | None:
     values = [value for _, value in tokens[:4]]
     if values[:1] == ["("] and values[2:3] == [")"]:
         letter, rest = values[1], len(tokens) - 3
-    elif len(tokens) == 1 or values[1:2] == [")"] or len(tokens) > 2 and values[1] in (".", ":"):
+    elif len(tokens) == 1 or values[1:2] == [")"] or (len(tokens) > 2 and values[1] in (".", ":")):
         letter, rest = values[0], len(tokens) - 2
     else:
         return None

@@ -12,6 +12,7 @@ Sources: GSM8K (arXiv:2110.14168) `#### n`; MATH (arXiv:2103.03874) the last `\\
 from __future__ import annotations
 
 import re
+from collections import deque
 from typing import Literal, get_args
 
 Style = Literal["auto", "boxed", "hashes", "last-number", "answer-tag", "minerva"]
@@ -19,7 +20,7 @@ STYLES: tuple[str, ...] = get_args(Style)
 
 MAX_RESPONSE = 200_000  # characters; only the end of a longer response is read
 
-# Control characters that stand where a backslash command was unescaped once too often ("\f" + "rac").
+# Control characters where a command was unescaped once too often ("\f" + "rac").
 CONTROL = {"\x07": "\\a", "\x08": "\\b", "\x0b": "\\v", "\x0c": "\\f"}
 _CONTROL = re.compile("[\x07\x08\x0b\x0c](?=[a-z])")
 _ONE_BACKSLASH = re.compile(r"(?<!\\)\\[a-zA-Z]")
@@ -41,8 +42,9 @@ _TAG_END = re.compile(r"</answer>", re.IGNORECASE)
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?:[\u00a0\u2009\u202f]\d{3})+(?!\d)|\d+)"
 _DECIMAL = rf"(?:{_NUMBER}(?:\.\d+)?(?:,\d{{1,2}}(?![\d,]))?|\.\d+)(?:[eE][+-]?\d{{1,4}}(?![\w]))?"
 _LAST_NUMBER = re.compile(
-    rf"(?<![A-Za-z0-9.^_])(?:(?<![\d)\]}}%])[-\u2212])?\$?(?:\d{{1,9}} \d{{1,9}}/\d{{1,9}}(?![\d/])|"
-    rf"{_DECIMAL}(?:/-?{_DECIMAL})?)(?:\s?(?:\\?%|percent\b|pct\b))?"
+    rf"(?<![A-Za-z0-9.^_])(?:(?<![\d)\]}}%])[-\u2212])?\$?"
+    rf"(?:\d{{1,9}} \d{{1,9}}/\d{{1,9}}(?![\d/])|{_DECIMAL}(?:/-?{_DECIMAL})?)"
+    r"(?:\s?(?:\\?%|percent\b|pct\b))?"
 )
 _ANY_NUMBER = re.compile(rf"[-\u2212]?{_DECIMAL}")
 
@@ -56,7 +58,9 @@ _PHRASE = re.compile(
 )
 _HOPE = re.compile(r"[.,]?\s*I hope (?:it|this) is correct", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?=\s|$|\*)|\n|\u3002|[!?](?=\s+[A-Z])")
-_IS = re.compile(r"(?:\bis\b|\bare\b|\bequals\b|\bbe\b|\bgives\b|:(?!\S)|\uff1a)\s*(?:just\b|exactly\b)?")
+_IS = re.compile(
+    r"(?:\bis\b|\bare\b|\bequals\b|\bbe\b|\bgives\b|:(?!\S)|\uff1a)\s*(?:just\b|exactly\b)?"
+)
 _DELIMITER = re.compile(r"\\[\[\]()]|\\[\s\S]|\$\$|\$|\n\s*?\n")
 _CLOSING = {"\\[": "\\]", "\\(": "\\)", "$$": "$$", "$": "$"}
 _BARE = re.compile(  # LaTeX without marks around it
@@ -165,19 +169,19 @@ def answer_tag(text: str) -> str | None:
     return text[starts[-1].end() : ends[-1].start()].strip() if starts else None
 
 
+def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    found = deque(pattern.finditer(text), maxlen=1)
+    return found[0] if found else None
+
+
 def last_number(text: str) -> str | None:
     """The last number of a text (GSM8K's flexible reading)."""
-    found = None
-    for found in _LAST_NUMBER.finditer(_CALCULATOR.sub(" ", text)):
-        pass
-    if found is None:
-        for found in _ANY_NUMBER.finditer(text):
-            pass
+    found = _last(_LAST_NUMBER, _CALCULATOR.sub(" ", text)) or _last(_ANY_NUMBER, text)
     return found.group().strip().lstrip("$") if found else None
 
 
 def formulas(text: str) -> list[tuple[int, int, str]]:
-    """The formulas `$...$`, `$$...$$`, `\\(...\\)`, `\\[...\\]` of a text as (start, end, content)."""
+    """The formulas `$...$`, `$$...$$`, `\\(...\\)`, `\\[...\\]` as (start, end, content)."""
     found: list[tuple[int, int, str]] = []
     close, start, inside = "", 0, 0
     for mark in _DELIMITER.finditer(text):
@@ -226,9 +230,9 @@ def last_value(text: str) -> str | None:
             if _is_formula(content):
                 formula, end = content, stop
     rest = text[end:]
-    if "\\" in rest[-1_000:] and (bare := last_bare(rest[-1_000:])) is not None:
-        if not re.search(r"\d", rest[len(rest) - len(rest[-1_000:]) + bare[1] :]):
-            return bare[0]
+    bare = last_bare(rest[-1_000:]) if "\\" in rest else None
+    if bare is not None and not re.search(r"\d", rest[-1_000:][bare[1] :]):
+        return bare[0]
     if formula is None:
         return last_number(text)
     return last_number(rest) or formula.strip()
@@ -258,7 +262,12 @@ def _from_sentence(segment: str) -> str | None:
     segment = segment[cut:].strip().strip("*").strip()
     chunks = formulas(segment)
     words = [w for w in _WORDS.findall(_hidden(segment)) if w.lower() not in ("and", "percent")]
-    if (words or not segment.isascii()) and "\\" in segment and not chunks and (bare := last_bare(segment)):
+    if (
+        (words or not segment.isascii())
+        and "\\" in segment
+        and not chunks
+        and (bare := last_bare(segment))
+    ):
         return bare[0]
     if not words or (cut and not chunks and not re.search(r"\d", segment)):
         return segment
@@ -273,17 +282,13 @@ def _from_sentence(segment: str) -> str | None:
 
 def minerva(text: str) -> str | None:
     """Minerva's "The final answer is X. I hope it is correct."; the last of them."""
-    found = None
-    for found in _FINAL.finditer(text):
-        pass
+    found = _last(_FINAL, text)
     return _after(text, found.end()) if found else None
 
 
 def phrase(text: str) -> str | None:
     """What follows the last "answer is", "answer:" and the like."""
-    found = None
-    for found in _PHRASE.finditer(text):
-        pass
+    found = _last(_PHRASE, text)
     return _after(text, found.end()) if found else None
 
 

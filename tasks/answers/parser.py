@@ -1,10 +1,10 @@
 """From tokens to a tree. The grammar is closed: whatever it does not know is an AnswerError.
 
-A tree is made of `Node(op, args)`. Expressions: num(value, places) sym(name) const(name) neg add mul
-div pow root(n, x) fn(name, ...) mixed(whole, top, bottom) pm(left, right, sign) percent deg fact
-big(kind, body, var, low, high) matrix(rows) base(digits, base). Structures: seq(open, close, items)
-set(items) list(joint, items) setop(op, a, b) rel(signs, sides) ratio(items) unit(x, words)
-text(words) builder(x, condition).
+A tree is made of `Node(op, args)`. Expressions: num(value, places) sym(name) const(name) neg add
+mul div pow root(n, x) fn(name, ...) mixed(whole, top, bottom) pm(left, right, sign) percent deg
+big(kind, body, var, low, high) matrix(rows) base(digits, base). Structures: set(items)
+seq(open, close, items) list(joint, items) setop(op, a, b) rel(signs, sides) ratio(items)
+unit(x, words) text(words) builder(x, condition).
 
 Where notation is ambiguous (`1/2x`, `1,234`, `\\sqrt12`) the parser takes the usual reading and
 notes the other one in `found`; the caller may ask for it by naming it in `reading`.
@@ -18,12 +18,25 @@ from typing import Any, NamedTuple
 
 from tasks.answers.lexer import (
     MAX_DEPTH,
-    NUMBER_WORDS,
     AnswerError,
     LimitError,
     Token,
     lex,
     tidy,
+)
+from tasks.answers.vocabulary import (
+    APPLIED,
+    BINOMIALS,
+    FILLERS,
+    FRACTIONS,
+    MAGNITUDES,
+    MONEY_WORDS,
+    NAMED,
+    NUMBER_SETS,
+    NUMBER_WORDS,
+    PARTS,
+    UNIT_LETTERS,
+    UNWRAPPED,
 )
 
 
@@ -38,42 +51,18 @@ MAX_ITEMS = 200
 OPENING = frozenset(("(", "[", "{", "\\{", "begin", "lfloor", "lceil"))
 CLOSING = frozenset((")", "]", "}", "\\}", "end", "rfloor", "rceil"))
 CLOSE_OF = {"(": (")", "]"), "[": ("]", ")"), "\\{": ("\\}", "}"), "{": ("}",)}
-APPLIED = frozenset("fghFGHPTWQSVNA")  # f(x) is a value of f; x(x+1) is a product
-FILLERS = frozenset("between approximately about approx roughly exactly option choice nearly around".split())
-MONEY_WORDS = {
-    "rs": "rupee", "usd": "dollar", "us": "dollar", "eur": "euro", "inr": "rupee", "gbp": "pound",
-}  # fmt: skip
-PARTS = {
-    word + plural: n
-    for n, word in enumerate("half third quarter fifth sixth seventh eighth ninth tenth".split(), 2)
-    for plural in ("", "s")
-} | {"halves": 2, "fourth": 4, "fourths": 4}
-MAGNITUDES = {
-    "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
-    "dozen": 12,
-}  # fmt: skip
-KNOWN_TEXTS = {  # words that name a set
-    "all real numbers": Node("const", ("Reals",)), "all reals": Node("const", ("Reals",)),
-    "real numbers": Node("const", ("Reals",)), "all real": Node("const", ("Reals",)),
-    "the real numbers": Node("const", ("Reals",)), "empty set": Node("set", ()),
-    "the empty set": Node("set", ()), "no solution": Node("set", ()),
-    "no solutions": Node("set", ()), "no real solution": Node("set", ()),
-    "no real solutions": Node("set", ()), "there is no solution": Node("set", ()),
-    "does not exist": Node("text", ("dne",)),
-}  # fmt: skip
-FRACTIONS = frozenset(("frac", "dfrac", "tfrac", "cfrac"))
-BINOMIALS = frozenset(("binom", "dbinom", "tbinom"))
-NAMED = frozenset(
-    "overline bar hat vec tilde widehat widetilde overrightarrow overleftarrow dot ddot overarc "
-    "wideparen".split()
-)
-UNWRAPPED = frozenset(
-    "mathbf mathit mathsf mathtt mathfrak mathcal mathscr boldsymbol bm pmb underline ensuremath "
-    "boxed fbox variable cancel underbrace overbrace mathop mathrel mathord".split()
-)
-NUMBER_SETS = {"R": "Reals", "Z": "Integers", "N": "Naturals", "Q": "Rationals", "C": "Complexes"}
 ONE, ZERO = Node("num", (Fraction(1), 0)), Node("num", (Fraction(0), 0))
 EMPTY = Node("set", ())
+REALS = Node("const", ("Reals",))
+KNOWN_TEXTS = {  # words that name a set
+    "all real numbers": REALS, "all reals": REALS,
+    "real numbers": REALS, "all real": REALS,
+    "the real numbers": REALS, "empty set": EMPTY,
+    "the empty set": EMPTY, "no solution": EMPTY,
+    "no solutions": EMPTY, "no real solution": EMPTY,
+    "no real solutions": EMPTY, "there is no solution": EMPTY,
+    "does not exist": Node("text", ("dne",)),
+}  # fmt: skip
 
 _NUM = re.compile(r"([^.eE]*)(?:\.(\d+))?(?:[eE]([+-]?\d+))?")
 _REPEAT = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar|dot)\s*\{(\d+)\}")
@@ -149,9 +138,6 @@ def _decimal_comma(tokens: list[Token], reading: frozenset[str], found: set[str]
     return [*tokens[:place], merged, *tokens[place + 3 :]]
 
 
-UNIT_LETTERS = frozenset("msghLJNWVK")
-
-
 def _settled(tokens: list[Token], reading: frozenset[str], found: set[str]) -> list[Token]:
     """Letters that stand for an operator or a unit: `(1,2) U (3,4)`, `6 x 10^3`, `12 m^2`."""
     result = tokens
@@ -165,11 +151,14 @@ def _settled(tokens: list[Token], reading: frozenset[str], found: set[str]) -> l
             new = Token("set", "union", " ")
         elif token.value == "x" and before.kind == "num" and after.value == "10" and token.space:
             new = Token("*", "*", " ")
-        elif token.value in UNIT_LETTERS and token.space and before.kind in ("num", "}", ")"):
-            if after.kind in ("", "^", "/"):
-                found.add("unit")
-                if "unit" in reading:
-                    new = Token("word", token.value, " ")
+        elif (
+            token.value in UNIT_LETTERS
+            and token.space
+            and before.kind in ("num", "}", ")")
+            and after.kind in ("", "^", "/")
+        ):
+            found.add("unit")
+            new = Token("word", token.value, " ") if "unit" in reading else None
         if new is not None:
             result = list(result)
             result[place] = new
@@ -357,7 +346,9 @@ class Parser:
                     ahead += 1
             if self.kind(ahead) == "-" and self.kind(ahead + 1) == "word":  # two-thirds
                 ahead += 1
-            part = self.tokens[self.place + ahead].value.lower() if self.kind(ahead) == "word" else ""
+            part = (
+                self.tokens[self.place + ahead].value.lower() if self.kind(ahead) == "word" else ""
+            )
             if part in PARTS:
                 self.place += ahead + 1
                 parts = (Node("num", (Fraction(value), 0)), Node("num", (Fraction(PARTS[part]), 0)))
@@ -369,8 +360,15 @@ class Parser:
                 return self.unit(result) if self.place < len(self.tokens) else result
         rest = self.tokens[self.place :]
         for n, token in enumerate(rest):
-            if token.kind == "rel" and token.value in ("=", "~") or token.kind == ":":
-                if n + 1 == len(rest) or n > 6 or any(t.kind not in ("word", "sym", "_", "{", "}", "num", "^", "(", ")") for t in rest[:n]):
+            if (token.kind == "rel" and token.value in ("=", "~")) or token.kind == ":":
+                if (
+                    n + 1 == len(rest)
+                    or n > 6
+                    or any(
+                        t.kind not in ("word", "sym", "_", "{", "}", "num", "^", "(", ")")
+                        for t in rest[:n]
+                    )
+                ):
                     break
                 name = Node("text", (" ".join(t.value for t in rest[:n]),))
                 self.place += n + 1
@@ -399,7 +397,9 @@ class Parser:
         return left
 
     def unit(self, value: Node) -> Node:
-        if self.kind() == "word" and (scale := MAGNITUDES.get(self.tokens[self.place].value.lower())):
+        if self.kind() == "word" and (
+            scale := MAGNITUDES.get(self.tokens[self.place].value.lower())
+        ):
             self.take()
             value = Node("mul", (value, Node("num", (Fraction(scale), 0))))
             if self.kind() not in ("word", "money", "fn"):
@@ -408,7 +408,7 @@ class Parser:
         depth = 0
         while self.place < len(self.tokens):
             kind = self.kind()
-            if kind == "rel" and not depth or kind in ("quad", "+") :
+            if (kind == "rel" and not depth) or kind in ("quad", "+"):
                 break
             depth += (kind in OPENING) - (kind in CLOSING)
             if kind not in (
@@ -584,7 +584,9 @@ class Parser:
             name = base.args[0].rstrip("'")
             if len(name) == 1 and (name != base.args[0] or power == Node("neg", (ONE,))):
                 label = base.args[0] if power is None else f"{name}^-1"
-                return Node("fn", ("apply", Node("sym", (label,)), self.bracketed(self.take().kind)))
+                return Node(
+                    "fn", ("apply", Node("sym", (label,)), self.bracketed(self.take().kind))
+                )
         return base if power is None else Node("pow", (base, power))
 
     def exponent(self) -> Node | None:
@@ -637,7 +639,9 @@ class Parser:
         if label[:1] == "(" and label[-1:] == ")":
             label = label[1:-1]
         if base.op == "num" or base.op == "seq1":
-            radix = NUMBER_WORDS.get(label.lower(), int(label) if label.isdigit() and len(label) < 3 else 0)
+            radix = NUMBER_WORDS.get(
+                label.lower(), int(label) if label.isdigit() and len(label) < 3 else 0
+            )
             if not 2 <= radix <= 36:
                 raise AnswerError("a number with a subscript that is no base")
             return Node("base", (_numeral(*base.args), radix))
@@ -692,7 +696,12 @@ class Parser:
             node = number(value)
             return node if single else self.mixed(node, token)
         if kind == "sym":
-            if not single and value in APPLIED and self.kind() == "(" and not self.tokens[self.place].space:
+            if (
+                not single
+                and value in APPLIED
+                and self.kind() == "("
+                and not self.tokens[self.place].space
+            ):
                 self.take()
                 group = self.until_close()
                 self.take()
@@ -729,7 +738,7 @@ class Parser:
 
     def mixed(self, whole: Node, token: Token) -> Node:
         """`4\\frac{4}{9}` and `4 4/9`: a whole number and a proper fraction are a mixed number."""
-        if "." in token.value or not whole.args[0].denominator == 1:
+        if "." in token.value or whole.args[0].denominator != 1:
             return whole
         kind = self.kind()
         if kind == "cmd" and self.tokens[self.place].value in FRACTIONS:
@@ -768,8 +777,15 @@ class Parser:
             if kind == "{":
                 for place, token in enumerate(group):
                     if token.kind in ("choose", "over"):
-                        parts = self.inner(group[:place]).whole(), self.inner(group[place + 1 :]).whole()
-                        return Node("div", parts) if token.kind == "over" else Node("fn", ("binom", *parts))
+                        parts = (
+                            self.inner(group[:place]).whole(),
+                            self.inner(group[place + 1 :]).whole(),
+                        )
+                        return (
+                            Node("div", parts)
+                            if token.kind == "over"
+                            else Node("fn", ("binom", *parts))
+                        )
             if not group:
                 return EMPTY
             if kind == "\\{" and (built := self.builder(group)) is not None:
@@ -788,20 +804,23 @@ class Parser:
             return Node("seq", (kind, close, items))
         if close != CLOSE_OF[kind][0]:
             raise AnswerError("an interval needs two ends")
-        return Node("seq", ("[", "]", (inner,))) if inner.op == "seq" and kind == "[" else _group(inner)
+        return (
+            Node("seq", ("[", "]", (inner,)))
+            if inner.op == "seq" and kind == "["
+            else _group(inner)
+        )
 
     def builder(self, group: list[Token]) -> Node | None:
         """`{x : x > 3}` and `{x | x > 3}`."""
-        depth = bars = 0
-        for place, token in enumerate(group):
-            depth += (token.kind in OPENING) - (token.kind in CLOSING)
-            bars += token.kind == "|"
-        if bars % 2 == 0 and bars:
-            bars = 0
+        bars = sum(token.kind == "|" for token in group) % 2  # an odd one is no absolute value
         depth = 0
         for place, token in enumerate(group):
             depth += (token.kind in OPENING) - (token.kind in CLOSING)
-            if depth == 0 and (token.kind in (":", "mid") or token.kind == "|" and bars) and place:
+            if (
+                depth == 0
+                and (token.kind in (":", "mid") or (token.kind == "|" and bars))
+                and place
+            ):
                 head, tail = group[:place], group[place + 1 :]
                 if tail and any(t.kind in ("rel",) for t in tail) and len(head) <= 12:
                     return Node("builder", (self.inner(head).whole(), self.inner(tail).whole()))
@@ -832,8 +851,16 @@ class Parser:
         self.deeper()
         argument = self.function_argument(name)
         self.depth -= 1
-        arguments = (argument,)
-        if argument.op in ("list", "seq") and name in ("max", "min", "gcd", "lcm", "binom", "modf", "log"):
+        arguments: tuple[Node, ...] = (argument,)
+        if argument.op in ("list", "seq") and name in (
+            "max",
+            "min",
+            "gcd",
+            "lcm",
+            "binom",
+            "modf",
+            "log",
+        ):
             arguments = argument.args[-1]
         elif argument.op == "set" and name in ("max", "min", "gcd", "lcm"):
             arguments = argument.args
@@ -847,7 +874,17 @@ class Parser:
             node = Node("fn", ("logb", base or arguments[1], arguments[0]))
         elif base is not None:
             node = Node("fn", (f"{name}_", base, *arguments))
-        elif power == Node("neg", (ONE,)) and name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh"):
+        elif power == Node("neg", (ONE,)) and name in (
+            "sin",
+            "cos",
+            "tan",
+            "cot",
+            "sec",
+            "csc",
+            "sinh",
+            "cosh",
+            "tanh",
+        ):
             return Node("fn", (f"a{name}", *arguments))
         else:
             node = Node("fn", (name, *arguments))
@@ -862,7 +899,7 @@ class Parser:
             if self.take().kind not in CLOSE_OF[opened]:
                 raise AnswerError("brackets of different kinds")
             inner = self.inner(group).answer()
-            degrees = self.kind() == "deg" or self.kind() == "^" and self.kind(1) == "deg"
+            degrees = self.kind() == "deg" or (self.kind() == "^" and self.kind(1) == "deg")
             if degrees and name in ("sin", "cos", "tan", "cot", "sec", "csc"):
                 self.accept("^")
                 self.take()
@@ -923,7 +960,10 @@ class Parser:
                 self.take()
             else:
                 group = [self.take()]
-            return Node("sym", (f"{'bar' if name == 'overline' else name}{{{''.join(t.value for t in group)}}}",))
+            return Node(
+                "sym",
+                (f"{'bar' if name == 'overline' else name}{{{''.join(t.value for t in group)}}}",),
+            )
         if name in ("sum", "prod"):
             return self.big(name)
         if name in ("int", "iint", "oint"):
@@ -979,7 +1019,9 @@ class Parser:
             body = body.args[0]
         parts = body.args if body.op == "mul" else (body,)
         if len(parts) >= 2 and parts[-2] == Node("sym", ("d",)) and parts[-1].op == "sym":
-            body = Node("mul", parts[:-2]) if len(parts) > 3 else parts[0] if len(parts) == 3 else ONE
+            body = (
+                Node("mul", parts[:-2]) if len(parts) > 3 else parts[0] if len(parts) == 3 else ONE
+            )
             name = parts[-1].args[0]
         else:
             name = ""

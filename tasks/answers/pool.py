@@ -106,7 +106,9 @@ class Pool:
                 stdout = self.processes[n].stdout
                 assert stdout is not None
                 selector.register(stdout, selectors.EVENT_READ, n)
-            patience = max(0.0, min(end for _, end in busy.values()) - time.monotonic()) if busy else 0.0
+            patience = (
+                max(0.0, min(end for _, end in busy.values()) - time.monotonic()) if busy else 0.0
+            )
             ready = [key.data for key, _ in selector.select(patience)]
         if not ready:
             now = time.monotonic()

@@ -1,4 +1,4 @@
-"""The official scores of GSM8K and MATH, as their authors define them: no mathematics, only strings.
+"""The official scores of GSM8K and MATH, as their authors define them: only strings.
 
 They are reported beside the flexible score, because the same outputs differ by tens of points.
 """
@@ -49,13 +49,15 @@ def _braced_fractions(text: str) -> str:
     r"""`\frac12` and `\frac1{72}` with braces around each single-character argument."""
     return re.sub(
         r"\\frac\s*(?:\{([^{}]*)\}|([^{\\\s]))(?:([^{\\\s])|(?=\{))",
-        lambda m: "\\frac{" + (m[1] if m[1] is not None else m[2]) + "}" + (f"{{{m[3]}}}" if m[3] else ""),
+        lambda m: (
+            "\\frac{" + (m[1] if m[1] is not None else m[2]) + "}" + (f"{{{m[3]}}}" if m[3] else "")
+        ),
         text,
     )
 
 
 def math_normal(text: str) -> str:
-    """MATH's normal form of an answer string: layout, units and degrees dropped, fractions braced."""
+    """MATH's normal form of an answer: layout, units and degrees dropped, fractions braced."""
     text = text.replace("\n", "").replace("\\!", "").replace("\\\\", "\\")
     text = text.replace("tfrac", "frac").replace("dfrac", "frac")
     text = text.replace("\\left", "").replace("\\right", "")

@@ -81,26 +81,40 @@ def _number_is_zero(difference: Any, scale: Any) -> bool | None:
     """Disproved by evaluation to many digits, proved by algebra; None where neither works."""
     size = abs(scale.evalf(15, maxn=400))
     value = abs(difference.evalf(DIGITS, maxn=1000))
-    if value.is_number and size.is_number and value.is_finite:
-        if value > size * sympy.Float(10) ** (-DIGITS // 2) and value._prec > 1:
-            return False
-    for step in _STEPS:
+    measured = value.is_number and size.is_number and value.is_finite
+    if measured and value._prec > 1 and value > size * sympy.Float(10) ** (-DIGITS // 2):
+        return False
+    for step in _NUMBER_STEPS:
         if step(difference) == 0:
             return True
+    if difference.has(sympy.atan, sympy.asin, sympy.acos) and measured and value < 1:
+        # angles whose difference is below 1 are equal where their tangents are
+        return True if sympy.simplify(sympy.expand_trig(sympy.tan(difference))) == 0 else None
     if difference.is_algebraic:
         x = sympy.Symbol("x")
         return bool(sympy.minimal_polynomial(difference, x) == x)
     return None
 
 
-_STEPS: tuple[Callable[[Any], Any], ...] = (
+def _factored_logarithms(expression: Any) -> Any:
+    factored = expression.replace(sympy.log, lambda part: sympy.log(sympy.factor(part)))
+    return sympy.simplify(sympy.expand_log(factored, force=True))
+
+
+Step = Callable[[Any], Any]
+_NUMBER_STEPS: tuple[Step, ...] = (
     sympy.expand,
     sympy.radsimp,
     sympy.sqrtdenest,
     lambda e: sympy.expand(sympy.expand_trig(e)),
-    lambda e: sympy.trigsimp(e),
-    lambda e: sympy.simplify(e),
-    lambda e: sympy.simplify(sympy.expand_log(e, force=True)),
+    sympy.simplify,
+)
+_NAMED_STEPS: tuple[Step, ...] = (
+    sympy.expand,
+    lambda e: sympy.expand(e.rewrite(sympy.exp)),
+    lambda e: sympy.expand(sympy.expand_trig(e)),
+    _factored_logarithms,
+    sympy.simplify,
     lambda e: sympy.simplify(e.rewrite(sympy.exp)),
 )
 
@@ -118,10 +132,19 @@ def is_zero(one: Value, two: Value) -> bool | None:
             return True
         if _separated(difference):
             return False
-        for step in _STEPS:
+        for step in _NAMED_STEPS:
             if step(difference) == 0:
                 return True
-    return None
+    return True if _is_constant_zero(difference) else None
+
+
+def _is_constant_zero(difference: Any) -> bool:
+    """Whether all derivatives vanish and the value at one point does."""
+    symbols = difference.free_symbols
+    if any(sympy.simplify(difference.diff(symbol)) != 0 for symbol in symbols):
+        return False
+    value = difference.subs({symbol: sympy.Rational(1, 2) for symbol in symbols})
+    return _number_is_zero(value, sympy.Integer(1)) is True
 
 
 def _separated(difference: Any) -> bool:

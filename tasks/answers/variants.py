@@ -39,6 +39,10 @@ def _untexted(change: Callable[[str], str]) -> Callable[[str], str]:
     return lambda gold: gold if "text" in gold or "mbox" in gold else change(gold)
 
 
+def _side(bracket: str) -> str:
+    return "\\left" if bracket in "([" else "\\right"
+
+
 _WHOLE, _LONG, _DECIMAL = r"-?\d+", r"-?\d{4,}", r"-?\d*\.\d+"
 _PLAIN = r"-?\d[\d\\a-z{}+ ^-]*(?<!\^\\circ)(?<!\^\{\\circ\})"
 _LIST = r"[^,()\[\]{}!=]+(,[^,()\[\]{}!=]+)+"
@@ -73,7 +77,7 @@ REFORMATTINGS: dict[str, Callable[[str], str]] = {
     "minus before": _sub(r"^\\frac\{-(\d+)\}", r"-\\frac{\1}"),
     "mixed number": _sub(r"^(\d+)\\[dt]?frac\{(\d+)\}\{(\d+)\}$", r"\1 \2/\3"),
     # brackets and spaces
-    "left right": _sub(r"(?<!\\left)(?<!\\right)[(\[)\]]", lambda m: ("\\left" if m[0] in "([" else "\\right") + m[0]),
+    "left right": _sub(r"(?<!\\left)(?<!\\right)[(\[)\]]", lambda m: _side(m[0]) + m[0]),
     "no left right": _sub(r"\\(left|right)(?![a-z])", ""),
     "big": _sub(r"\\(left|right)(?![a-z])", r"\\big"),
     "no spaces": _untexted(_sub(r"(?<!\\) (?![a-zA-Z])", "")),
@@ -139,7 +143,10 @@ REFORMATTINGS: dict[str, Callable[[str], str]] = {
     "bmatrix": _sub(r"pmatrix", "bmatrix"),
     "line breaks in matrix": _sub(r"\\\\", "\\\\\\\\\n"),
     "last row ended": _sub(r"\\end\{pmatrix\}", r"\\\\ \\end{pmatrix}"),
-    "array": _sub(r"(?s)\\begin\{pmatrix\}(.*?)\\end\{pmatrix\}", r"\\left(\\begin{array}{cc}\1\\end{array}\\right)"),
+    "array": _sub(
+        r"(?s)\\begin\{pmatrix\}(.*?)\\end\{pmatrix\}",
+        r"\\left(\\begin{array}{cc}\1\\end{array}\\right)",
+    ),
     # lists and choices
     "and": _where(_PAIR, _untexted(_sub(",", " and "))),
     "\\text{ and }": _where(_PAIR, _untexted(_sub(",", r" \\text{ and } "))),

@@ -65,10 +65,10 @@ class _Child:
             os.close(down_write)
             os.close(up_read)
             _limit_memory()
-            with os.fdopen(down_read, "rb", 0) as requests, os.fdopen(up_write, "wb", 0) as replies:
-                with contextlib.suppress(EOFError, BrokenPipeError):
-                    while True:
-                        pipes.send(replies, self.answer(*pipes.receive(requests)))
+            requests, replies = os.fdopen(down_read, "rb", 0), os.fdopen(up_write, "wb", 0)
+            with contextlib.suppress(EOFError, BrokenPipeError):
+                while True:
+                    pipes.send(replies, self.answer(*pipes.receive(requests)))
             os._exit(0)
         os.close(down_read)
         os.close(up_write)

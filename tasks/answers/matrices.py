@@ -1,0 +1,150 @@
+"""Matrices: read from trees, added, multiplied, raised to powers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tasks.answers import algebra, functions
+from tasks.answers.algebra import Budget, Value, constant
+from tasks.answers.parser import Node
+
+
+class Matrices:
+    """Reads trees as matrices; `value` gives the scalar value of a tree, None if it has none."""
+
+    def __init__(self, value: Callable[[Node], Value | None], budget: Budget) -> None:
+        self.value = value
+        self.budget = budget
+
+    def read(self, node: Node) -> Any:
+        """Rows of cells (trees where they stand as written, else values), or a scalar Value."""
+        op, args = node
+        budget = self.budget
+        if op == "matrix":
+            return [list(row) for row in args]
+        if op == "seq":
+            if all(item.op == "seq" for item in args[2]):
+                rows = [list(item.args[2]) for item in args[2]]
+                return rows if len({len(row) for row in rows}) == 1 else None
+            return [[item] for item in args[2]]
+        if op in ("add", "neg", "mul", "div", "pow", "fn"):
+            if op == "fn" and args[0] == "det":
+                return self._determinant(self.read(args[1]))
+            if op == "fn" and args[0] != "prime9":
+                return self.value(node)
+            parts = [self.read(part) for part in (args[1:] if op == "fn" else args)]
+            if any(part is None for part in parts):
+                return None
+            values = [self._values(part) for part in parts]
+            if any(part is None for part in values):
+                return None
+            if op == "fn":
+                return (
+                    [list(row) for row in zip(*values[0], strict=True)]
+                    if not isinstance(values[0], Value)
+                    else None
+                )
+            if op == "neg":
+                return self._scale(values[0], constant(-1))
+            if op == "div":
+                return (
+                    self._scale(values[0], algebra.inverse(values[1], budget))
+                    if isinstance(values[1], Value)
+                    else None
+                )
+            if op == "pow":
+                return self._power(values[0], values[1])
+            total = values[0]
+            for part in values[1:]:
+                total = self._sum(total, part) if op == "add" else self._product(total, part)
+                if total is None:
+                    return None
+            return total
+        return self.value(node)
+
+    def _values(self, part: Any) -> Any:
+        if part is None or isinstance(part, Value):
+            return part
+        rows = [
+            [self.value(cell) if isinstance(cell, Node) else cell for cell in row] for row in part
+        ]
+        return None if any(cell is None for row in rows for cell in row) else rows
+
+    def _scale(self, part: Any, by: Value) -> Any:
+        if isinstance(part, Value):
+            return algebra.mul(part, by, self.budget)
+        return [[algebra.mul(cell, by, self.budget) for cell in row] for row in part]
+
+    def _sum(self, one: Any, two: Any) -> Any:
+        if isinstance(one, Value) or isinstance(two, Value):
+            if isinstance(one, Value) and isinstance(two, Value):
+                return algebra.add(one, two, self.budget)
+            return None
+        if len(one) != len(two) or len(one[0]) != len(two[0]):
+            return None
+        return [
+            [algebra.add(a, b, self.budget) for a, b in zip(r, s, strict=True)]
+            for r, s in zip(one, two, strict=True)
+        ]
+
+    def _product(self, one: Any, two: Any) -> Any:
+        if isinstance(one, Value):
+            return self._scale(two, one)
+        if isinstance(two, Value):
+            return self._scale(one, two)
+        if len(one[0]) != len(two):
+            return None
+        rows = []
+        for row in one:
+            cells = []
+            for column in range(len(two[0])):
+                total = algebra.ZERO
+                for n, cell in enumerate(row):
+                    total = algebra.add(
+                        total, algebra.mul(cell, two[n][column], self.budget), self.budget
+                    )
+                cells.append(total)
+            rows.append(cells)
+        return rows
+
+    def _power(self, part: Any, power: Any) -> Any:
+        if not isinstance(power, Value):
+            return None
+        if isinstance(part, Value):
+            return functions.power(part, power, self.budget)
+        times = algebra.rational(power)
+        if times is None and algebra.names(power) is not None:
+            if list(algebra.names(power)) in (["T"], ["\\top"]):
+                return [list(row) for row in zip(*part, strict=True)]
+            return None
+        if (
+            times is None
+            or times.denominator != 1
+            or len(part) != len(part[0])
+            or not 0 < times <= 64
+        ):
+            return None
+        result = part
+        for _ in range(int(times) - 1):
+            result = self._product(result, part)
+        return result
+
+    def _determinant(self, part: Any) -> Any:
+        part = self._values(part)
+        if part is None or isinstance(part, Value) or len(part) != len(part[0]) or len(part) > 4:
+            return None
+        if len(part) == 1:
+            return part[0][0]
+        total = algebra.ZERO
+        for n, cell in enumerate(part[0]):
+            minor = [row[:n] + row[n + 1 :] for row in part[1:]]
+            term = algebra.mul(cell, self._determinant(minor), self.budget)
+            total = algebra.add(total, algebra.negate(term) if n % 2 else term, self.budget)
+        return total
+
+
+def column(rows: list[list[Any]]) -> list[list[Any]]:
+    if len(rows) == 1 or len(rows[0]) == 1:
+        return [[cell] for row in rows for cell in row]
+    return rows

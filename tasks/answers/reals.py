@@ -1,0 +1,247 @@
+"""Sets of reals as unions of intervals, from intervals, sets, inequalities and conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from tasks.answers import algebra, numeric
+from tasks.answers.algebra import Budget, Value
+from tasks.answers.lexer import AnswerError
+from tasks.answers.parser import Node
+from tasks.answers.trees import (
+    ORDER_SIGNS,
+    assignment,
+    condition_of,
+    is_equation,
+    is_inequalities,
+    name_key,
+    steps_of,
+)
+
+
+class Interval(NamedTuple):
+    low: Value | None  # None for minus infinity
+    low_closed: bool
+    high: Value | None
+    high_closed: bool
+
+
+class RealSets:
+    """Reads trees as sets of reals; `value` gives a tree's scalar value, None if it has none."""
+
+    def __init__(self, value: Callable[[Node], Value | None], budget: Budget) -> None:
+        self.value = value
+        self.budget = budget
+
+    def read(self, node: Node) -> tuple[list[Interval], str]:
+        """The set of reals that a tree describes, and the name of its variable if it has one."""
+        op, args = node
+        if op == "seq" and len(args[2]) == 2:
+            low, high = self.end(args[2][0]), self.end(args[2][1])
+            return self.ordered(low, args[0] == "[", high, args[1] == "]"), ""
+        if op == "set":
+            points = [self.end(item) for item in args]
+            return self.union([i for p in points for i in self.ordered(p, True, p, True)]), ""
+        if op == "setop":
+            (left, _), (right, _) = self.read(args[1]), self.read(args[2])
+            if args[0] == "union":
+                return self.union(left + right), ""
+            if args[0] == "inter":
+                return self.intersection(left, right), ""
+            return self.intersection(left, self.complement(right)), ""
+        if op == "const" and args[0] == "Reals":
+            return [Interval(None, False, None, False)], ""
+        if op == "builder":
+            return self.read(condition_of(node))
+        if op == "list" and is_inequalities(node):
+            parts = [self.read(item) for item in args[1]]
+            names = {name for _, name in parts if name}
+            if len(names) > 1:
+                raise AnswerError("inequalities of several variables")
+            if args[0] != "or":
+                common = parts[0][0]
+                for part, _ in parts[1:]:
+                    common = self.intersection(common, part)
+                if common:
+                    return common, names.pop() if names else ""
+            return self.union([i for part, _ in parts for i in part]), names.pop() if names else ""
+        if op == "rel":
+            assigned = assignment(node)
+            if assigned and node.args[0] == ("in",):
+                return self.read(assigned[1])[0], name_key(assigned[0]) if assigned[0] else ""
+            if not is_equation(node):
+                return self.solution(node)
+        raise AnswerError("no set of reals")
+
+    def end(self, node: Node) -> tuple[float, Value | None]:
+        """An end of an interval: its place on the line, and its value (None if infinite)."""
+        value = self.value(node)
+        if value is None:
+            raise AnswerError("an end that is no number")
+        for sign, place in ((1, float("inf")), (-1, float("-inf"))):
+            if value.num == {m: sign * c for m, c in algebra.OO_VALUE.num.items()}:
+                return place, None
+        if algebra.has_names(value):
+            raise AnswerError("an end with a name in it")
+        measured = numeric.evaluate(value, {})
+        if measured is None or abs(measured[0].imag) > 1e-12 + measured[1]:
+            raise AnswerError("an end that is no real number")
+        return measured[0].real, value
+
+    def ordered(
+        self,
+        low: tuple[float, Value | None],
+        low_closed: bool,
+        high: tuple[float, Value | None],
+        high_closed: bool,
+    ) -> list[Interval]:
+        if low[0] > high[0]:
+            raise AnswerError("an interval whose ends are in the wrong order")
+        if low[0] == float("inf") or high[0] == float("-inf"):
+            raise AnswerError("an interval at infinity")
+        if low[0] == high[0] and not (low_closed and high_closed):
+            return []
+        return [
+            Interval(
+                low[1],
+                low_closed and low[1] is not None,
+                high[1],
+                high_closed and high[1] is not None,
+            )
+        ]
+
+    def place(self, value: Value | None, infinite: float) -> float:
+        if value is None:
+            return infinite
+        measured = numeric.evaluate(value, {})
+        if measured is None:
+            raise AnswerError("an end that is no number")
+        return measured[0].real
+
+    def union(self, parts: Sequence[Interval]) -> list[Interval]:
+        low, high = float("-inf"), float("inf")
+        ordered = sorted(parts, key=lambda i: (self.place(i.low, low), not i.low_closed))
+        merged: list[Interval] = []
+        for part in ordered:
+            if merged:
+                last = merged[-1]
+                end, start = self.place(last.high, high), self.place(part.low, low)
+                if start < end or (start == end and (last.high_closed or part.low_closed)):
+                    stop = self.place(part.high, high)
+                    if stop > end or (stop == end and part.high_closed):
+                        merged[-1] = Interval(
+                            last.low, last.low_closed, part.high, part.high_closed
+                        )
+                    continue
+            merged.append(part)
+        return merged
+
+    def intersection(self, one: Sequence[Interval], two: Sequence[Interval]) -> list[Interval]:
+        low, high = float("-inf"), float("inf")
+        parts: list[Interval] = []
+        for a in one:
+            for b in two:
+                starts = sorted((a, b), key=lambda i: (self.place(i.low, low), not i.low_closed))
+                ends = sorted((a, b), key=lambda i: (self.place(i.high, high), i.high_closed))
+                start, stop = starts[1], ends[0]
+                first, last = self.place(start.low, low), self.place(stop.high, high)
+                if first < last or (first == last and start.low_closed and stop.high_closed):
+                    parts.append(Interval(start.low, start.low_closed, stop.high, stop.high_closed))
+        return self.union(parts)
+
+    def complement(self, parts: Sequence[Interval]) -> list[Interval]:
+        result: list[Interval] = []
+        low: Value | None = None
+        closed = False
+        for n, part in enumerate(self.union(parts)):
+            if n or part.low is not None:
+                result.append(Interval(low, closed, part.low, not part.low_closed))
+            if part.high is None:
+                return result
+            low, closed = part.high, not part.high_closed
+        return [*result, Interval(low, closed, None, False)]
+
+    def solution(self, node: Node) -> tuple[list[Interval], str]:
+        """The set that a chain of linear inequalities in one variable describes."""
+        parts: list[Interval] | None = None
+        found = ""
+        for sign, left, right in steps_of(node):
+            step, name = self._solve(sign, left, right)
+            if found and name != found:
+                raise AnswerError("inequalities of several variables")
+            found = name
+            parts = step if parts is None else self.intersection(parts, step)
+        if parts is None:
+            raise AnswerError("no inequality")
+        return parts, found
+
+    def _solve(self, sign: str, left: Node, right: Node) -> tuple[list[Interval], str]:
+        for a, b, s in ((left, right, sign), (right, left, ORDER_SIGNS.get(sign, ""))):
+            if a.op == "fn" and a.args[0] in ("apply", "abs") and s and len(a.args) >= 2:
+                bound = self.end(b)
+                if a.args[0] == "apply":
+                    return self._ray(s, bound), name_key(a)
+                if a.args[1].op == "sym" and bound[1] is not None and bound[0] >= 0:
+                    upper = self._ray(s, bound)
+                    mirrored = [
+                        Interval(_minus(i.high), i.high_closed, _minus(i.low), i.low_closed)
+                        for i in upper
+                    ]
+                    if s in ("<", "<=", "!="):
+                        return self.intersection(upper, mirrored), a.args[1].args[0]
+                    return self.union(upper + mirrored), a.args[1].args[0]
+        one, two = self.value(left), self.value(right)
+        if one is None or two is None or sign not in ORDER_SIGNS:
+            raise AnswerError("no inequality of numbers")
+        if any(name == algebra.OO_ATOM for v in (one, two) for name in algebra.atoms(v)):
+            for a, b, s in ((left, right, sign), (right, left, ORDER_SIGNS[sign])):
+                if a.op == "sym":
+                    place = self.end(b)
+                    if (place[0] == float("inf") and s[0] == "<") or (
+                        place[0] == float("-inf") and s[0] == ">"
+                    ):
+                        return [Interval(None, False, None, False)], a.args[0]
+            raise AnswerError("an inequality at infinity")
+        f = algebra.subtract(one, two, self.budget)
+        found = sorted(set(algebra.names(f)))
+        if len(found) != 1 or f.den != algebra.ONE_POLY:
+            raise AnswerError("no linear inequality")
+        slope: algebra.Poly = {}
+        rest: algebra.Poly = {}
+        variable = (("s", found[0]), Fraction(1))
+        for monomial, coefficient in f.num.items():
+            if variable in monomial:
+                slope[monomial - {variable}] = coefficient
+            else:
+                rest[monomial] = coefficient
+        if set(algebra.names(Value(slope, rest or algebra.ONE_POLY))):
+            raise AnswerError("no linear inequality")
+        factor = numeric.evaluate(Value(slope, algebra.ONE_POLY), {})
+        if factor is None or abs(factor[0].imag) > factor[1] or abs(factor[0].real) <= factor[1]:
+            raise AnswerError("an inequality of no fixed direction")
+        bound = algebra.quotient(
+            algebra.negate(Value(rest, algebra.ONE_POLY)),
+            Value(slope, algebra.ONE_POLY),
+            self.budget,
+        )
+        measured = numeric.evaluate(bound, {})
+        if measured is None or abs(measured[0].imag) > 1e-12 + measured[1]:
+            raise AnswerError("a bound that is no real number")
+        if factor[0].real < 0:
+            sign = ORDER_SIGNS[sign]
+        return self._ray(sign, (measured[0].real, bound)), found[0]
+
+    def _ray(self, sign: str, bound: tuple[float, Value | None]) -> list[Interval]:
+        if bound[1] is None:
+            raise AnswerError("an inequality at infinity")
+        if sign == "!=":
+            return [Interval(None, False, bound[1], False), Interval(bound[1], False, None, False)]
+        if sign in ("<", "<="):
+            return [Interval(None, False, bound[1], sign == "<=")]
+        return [Interval(bound[1], sign == ">=", None, False)]
+
+
+def _minus(value: Value | None) -> Value | None:
+    return None if value is None else algebra.negate(value)
