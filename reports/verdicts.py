@@ -2,6 +2,7 @@
 
 # pandas annotates groupby and indexing with unions that pyright cannot narrow
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
 
 from __future__ import annotations
 
@@ -109,8 +110,9 @@ def limits(results: Results, split: str | None = None) -> list[str]:
     single = {str(m) for _, m in seeds[seeds == 1].index}
     alone = [m for m in results.methods if m in single]
     if alone:
+        who = "each method" if len(alone) == len(results.methods) > 1 else _list(alone)
         said.append(
-            f"One seed of {_list(alone)}: how much another seed would differ is unknown, so there"
+            f"One seed of {who}: how much another seed would differ is unknown, so there"
             " is no interval and no test, and no verdict."
         )
     few = seeds[(seeds > 1) & (seeds < FEW_SEEDS)]
@@ -143,7 +145,7 @@ def _sentence(c: Comparison) -> str:
     d, by = c.difference, f"{100 * abs(c.difference.estimate):.1f} points"
     seeds = f"{min(d.seeds)} seeds" if min(d.seeds) > 1 else "one seed"
     if d.p != d.p:
-        return f"{c.a} against {c.b} cannot be judged: {c.note or 'no test is possible'}."
+        return f"Cannot be judged: {c.note or 'no test is possible'}."
     chance = f"p {stats_p(c.p_holm)}" + (f" after Holm over {c.family}" if c.family > 1 else "")
     if c.verdict in ("better", "worse"):
         return f"{c.a} is {c.verdict} than {c.b} by {by} ({chance}, {seeds})."

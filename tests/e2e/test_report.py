@@ -1,6 +1,7 @@
 """A report of fake suites with known effects: what was put in must come out, and poor suites must
 give a report that says what cannot be said."""
 
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false
 from __future__ import annotations
 
 import re
@@ -17,7 +18,10 @@ from reports.figures import FIGURES
 from reports.report import Written, write_report
 from tests.synthetic import write_suite
 
-HOSTILE = "</pre></script><script>document.title='owned'</script><img src=x onerror=alert(1)>{{7*7}}\x1b[2J\u202e"
+HOSTILE = (
+    "</pre></script><script>document.title='owned'</script>"
+    "<img src=x onerror=alert(1)>{{7*7}}\x1b[2J\u202e"
+)
 SMALL = {"methods": ("grpo", "gift"), "questions": 12, "evaluations": 3, "steps": 6}
 
 
@@ -116,10 +120,9 @@ def test_the_page_is_sound(written):
     found = page(written)
     ids = found.ids()
     assert len(ids) == len(set(ids))
-    anchors = [
-        a["href"] for tag, a in found.tags if tag == "a" and (a["href"] or "").startswith("#")
-    ]
-    assert anchors and {a[1:] for a in anchors} <= set(ids)
+    anchors = [str(a["href"]) for tag, a in found.tags if tag == "a"]
+    inner = {a[1:] for a in anchors if a.startswith("#")}
+    assert inner and inner <= set(ids)
     assert [tag for tag, _ in found.tags if tag == "h1"] == ["h1"]
     for tag, attributes in found.tags:
         if attributes.get("role") == "img":
@@ -161,8 +164,8 @@ def report_of(tmp_path, **options) -> Page:
 
 def test_one_seed(tmp_path, few_figures):
     text = report_of(tmp_path, seeds=1).text
-    assert "One seed of grpo and gift" in text
-    assert "cannot be judged: one seed" in text
+    assert "One seed of each method" in text
+    assert "Cannot be judged: one seed" in text
     assert not re.search(r"(gift|grpo) is (better|worse) than", text)
 
 
@@ -194,7 +197,7 @@ def test_some_finished(tmp_path, few_figures):
     text = report_of(tmp_path, seeds=2, unfinished={("gift", 0): 3, ("gift", 1): 3}).text
     assert "No run of gift has finished" in text
     assert "2 of 4 runs are not finished" in text
-    assert "gift against grpo cannot be judged" in text
+    assert "Cannot be judged: no finished run of gift" in text
 
 
 def test_a_suite_without_runs(tmp_path, few_figures):
