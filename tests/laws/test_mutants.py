@@ -38,7 +38,9 @@ EQUIVALENT = {
     ("GroupAdvantage.signal", "varied_N =", "BitAnd -> BitOr"): "the loss masks them again",
 }
 MODULES = [
-    m.name for m in pkgutil.iter_modules(methods.__path__) if m.name not in ("base", "registry")
+    m.name
+    for m in pkgutil.iter_modules(methods.__path__)
+    if m.name not in ("base", "registry", "flow")
 ]
 
 
