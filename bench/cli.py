@@ -357,6 +357,27 @@ def report(
     )
 
 
+@app.command("audit-checker")
+def audit_checker(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="JSONL files of cases; default: the packaged ones")
+    ] = None,
+    against: Annotated[str | None, typer.Option(help="a second opinion: math-verify")] = None,
+    examples: Annotated[int, typer.Option(help="misses shown")] = 20,
+) -> None:
+    """Measure the answer checker: accuracy, false positives and negatives, speed, disagreements."""
+    from rich.console import Console
+
+    from tasks.answers import audit
+
+    try:
+        found = audit.audit(files or audit.default_files(), against=against)
+    except (OSError, ValueError, ImportError) as error:
+        fail(str(error))
+    for table in audit.tables(found, examples):
+        Console().print(table)
+
+
 @app.command()
 def doctor() -> None:
     """Say what is installed, what is missing, and what that disables."""
