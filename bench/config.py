@@ -124,6 +124,13 @@ class Evaluation(Section):
     temperature: float = Field(default=1.0, gt=0)
     greedy: bool = True
 
+    def asked(self, splits: Sequence[str], final: bool) -> dict[str, int]:
+        """Questions by split (0: all) at a point of the curve, or at the end."""
+        if not final:
+            return dict(self.curve)
+        rest = {s: 0 for s in splits if s != "train"} if self.final is None else dict(self.final)
+        return {**rest, "train": self.train_questions} if self.train_questions else rest
+
     @model_validator(mode="after")
     def _something(self) -> Evaluation:
         if not (self.samples or self.greedy):

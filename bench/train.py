@@ -264,38 +264,18 @@ class Trainer:
 
     def _evaluate(self) -> None:
         """Evaluate, store, and leave a checkpoint from which the run can go on."""
-        plan, final = self.run.eval, self.progress >= 1
-        splits = dict(plan.curve)
-        if final:
-            splits = (
-                dict(plan.final)
-                if plan.final is not None
-                else {s: 0 for s in self.task.splits if s != "train"}
-            )
-            if plan.train_questions:
-                splits["train"] = plan.train_questions
-        frame = evaluate(
-            self.policy,
-            self.task,
-            splits,
-            plan,
-            self.run.seed,
-            self.ledger.updates,
-            self.run.max_tokens,
-            self.ledger,
-            final,
-        )
+        run, final = self.run, self.progress >= 1
+        asked = run.eval.asked(self.task.splits, final)
+        frame = evaluate(self.policy, self.task, asked, run, self.ledger, keep_text=final)
         with self.ledger.phase("store"):
             self.folder.write_evals(frame)
-            self.points = math.floor(self.progress * plan.points + 1e-9) + 1
+            self.points = math.floor(self.progress * run.eval.points + 1e-9) + 1
             state = {
                 "ledger": self.ledger.row(),
                 "rollout": self.rollout,
                 "cursor": self.cursor,
                 "points": self.points,
             }
-            drop = {"tokens", "flops", "seconds"}
-            state["ledger"] = {k: v for k, v in state["ledger"].items() if k not in drop}
             self.folder.save_checkpoint(
                 self.policy, self.optimizer, self.critic, self.critic_optimizer, state
             )
