@@ -97,6 +97,21 @@ def test_tangent_upper_bound_of_the_naive_loss(seed):
     assert loss(rift, r, certain).item() == pytest.approx(0.4, rel=1e-12)
 
 
+def test_what_collapses_in_the_naive_loss_is_not_the_gradient():
+    """One wrong answer whose logit falls: the naive loss falls without bound while its gradient in
+    logit space stays within |r| in each coordinate; RIFT's loss stays in [0, |r|]."""
+    r, _ = one_row(False, [0.0])
+    naive, rift = methods.get("naive", negative_reward=-0.2), methods.get("rift")
+    for depth in (1.0, 10.0, 100.0, 1000.0):
+        theta = torch.tensor([-depth, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
+        at = Leaves(theta.log_softmax(-1)[:1, None])
+        value = loss(naive, r, at)
+        (gradient,) = torch.autograd.grad(value, theta)
+        assert value < -0.2 * depth
+        assert gradient.abs().max() <= 0.2
+        assert 0 <= loss(rift, r, at) <= 0.2
+
+
 @pytest.mark.parametrize("reduction", ["token_mean", "sequence_mean"])
 def test_without_negatives_it_is_rft_up_to_one_factor(reduction):
     """negative_reward = 0: (n+/n) * mean NLL of the right answers, n in tokens or in rows."""
