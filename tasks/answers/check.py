@@ -186,6 +186,9 @@ def _compare(answer: str, left: Reading, gold: str, right: Reading, options: Opt
                     continue
                 except AnswerError:
                     continue
+                except Exception:  # a defect of the checker must not end a training run
+                    status, how = "limit", "error"
+                    continue
                 if comparison.stopped:
                     status = comparison.stopped
                 how = comparison.used
@@ -243,6 +246,7 @@ def _progress(total: int, wanted: bool | None) -> Iterator[Callable[[int], None]
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=console.is_terminal) as bar:
         task = bar.add_task("grading", total=total)
         yield lambda count: bar.advance(task, count)
