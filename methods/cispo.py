@@ -32,9 +32,9 @@ class CISPO(GroupAdvantage):
         if updates_per_rollout > 1:
             return []
         return [
-            "CISPO with one update per rollout batch: every ratio is 1 at that update, the cap never "
-            "acts, and the gradient is GRPO's with a token mean. Use several minibatches per rollout "
-            "to compare them."
+            "CISPO with one update per rollout batch: every ratio is 1 at that update, the cap "
+            "never acts, and the gradient is GRPO's with a token mean. Use several minibatches per "
+            "rollout to compare them."
         ]
 
     def terms(
