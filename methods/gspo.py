@@ -31,7 +31,8 @@ class GSPO(GRPO):
             return []
         return [
             "GSPO with one update per rollout batch: every ratio is 1 at that update, the clip "
-            "never acts, and the gradient is GRPO's. Use several minibatches per rollout to compare them."
+            "never acts, and the gradient is GRPO's. Use several minibatches per rollout to "
+            "compare them."
         ]
 
     def ratio(self, log_ratio_NT: torch.Tensor, mask_NT: torch.Tensor) -> torch.Tensor:
