@@ -84,14 +84,15 @@ def _suite(
     if data_dir:
         os.environ["EVENBENCH_DATA"] = data_dir
     try:
-        content = override(read_recipe(recipe), overrides or [])
+        content = read_recipe(recipe)
+        if task:
+            _change_task(content, task)
+        content = override(content, overrides or [])
         if methods:
             content["methods"] = [m.strip() for m in methods.split(",") if m.strip()]
         content["methods"] = [*content.get("methods", []), *(extra or [])]
         if seeds:
             content["seeds"] = int(seeds) if seeds.isdigit() else [int(s) for s in seeds.split(",")]
-        if task:
-            _change_task(content, task)
         for label in content["methods"] if source else []:
             content.setdefault("method", {}).setdefault(label, {})["source"] = source
         return build_suite(content, origin=recipe)

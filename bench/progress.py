@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def show_plan(
     console.print(
         f"{len(labels)} methods x {len(seeds)} seeds on {first.task['name']}: {', '.join(labels)}\n"
         f"budget a run: {first.budget.amount:g} {first.budget.axis}; "
-        f"{first.rollout.prompts} prompts x {first.rollout.group} samples; "
+        f"{prompts} prompts x {group} samples; "
         f"{workers} worker(s) on {device}"
     )
     table = Table(title="Expected cost of the suite", title_justify="left", show_header=False)
