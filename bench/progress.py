@@ -51,6 +51,8 @@ def show_plan(
     labels = list(dict.fromkeys(r.method for r in suite.runs))
     seeds = sorted({r.seed for r in suite.runs})
     first = suite.runs[0]
+    shapes = Counter((r.rollout.prompts, r.rollout.group) for r in suite.runs)
+    prompts, group = shapes.most_common(1)[0][0]
     console.print(f"[bold]{suite.name}[/]  {suite.about}")
     console.print(
         f"{len(labels)} methods x {len(seeds)} seeds on {first.task['name']}: {', '.join(labels)}\n"
