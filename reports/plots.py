@@ -24,6 +24,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
@@ -53,7 +54,7 @@ AXES = {
     "flops": "FLOPs",
     "seconds": "seconds",
 }
-VERDICTS = ("better", "worse", "equivalent", "undetermined")
+DIVERGING = LinearSegmentedColormap.from_list("loses-wins", ["#a53e00", "#f4f1ee", "#005b8f"])
 
 RC = {
     "font.family": "sans-serif",
@@ -396,6 +397,183 @@ def cost(
     )
     title = f"Final {metric} against {AXES.get(axis, axis)}"
     return Plot(name or f"cost-{axis}", title, words, rows, draw)
+
+
+def pass_curves(points: pd.DataFrame, *, name: str = "passk", metric: str = "pass@k") -> Plot:
+    """pass@k against k, with its interval over seeds.
+
+    Args:
+        points: method, k, value, low, high (shares).
+    """
+    look = looks(points["method"])
+
+    def draw(width: float) -> Figure:
+        narrow = width < 5
+        figure, ax = _figure(width, 2.8 if narrow else 3.2)
+        for method, style in look.items():
+            own = points[points["method"] == method].sort_values("k")
+            mark: dict[str, Any] = {"color": style.colour, "gid": css_class(method)}
+            ax.fill_between(own["k"], 100 * own["low"], 100 * own["high"], alpha=0.1, lw=0, **mark)
+            ax.plot(own["k"], 100 * own["value"], marker=style.marker, ls=style.dashes, **mark)
+        ks = sorted(points["k"].unique())
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(ks, [str(int(k)) for k in ks])
+        ax.minorticks_off()
+        _within_percent(ax)
+        ax.set_xlabel("k, answers drawn without replacement")
+        ax.set_ylabel(f"{metric} (%)")
+        _legend(figure, look, narrow)
+        return figure
+
+    most = points["k"].max()
+    ends = points[points["k"] == most].set_index("method")["value"]
+    words = "; ".join(f"{m} reaches {100 * ends[m]:.1f} % at k = {most:g}" for m in look)
+    return Plot(name, f"{metric} against k", words, points, draw)
+
+
+def tuning(points: pd.DataFrame, *, name: str = "tuning") -> Plot:
+    """Expected best validation score against the number of tuning trials.
+
+    Args:
+        points: method, trials, value (share).
+    """
+    look = looks(points["method"])
+
+    def draw(width: float) -> Figure:
+        narrow = width < 5
+        figure, ax = _figure(width, 2.8 if narrow else 3.2)
+        for method, style in look.items():
+            own = points[points["method"] == method].sort_values("trials")
+            mark: dict[str, Any] = {"color": style.colour, "gid": css_class(method)}
+            ax.plot(own["trials"], 100 * own["value"], marker=style.marker, ls=style.dashes, **mark)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set_xlabel("tuning trials")
+        ax.set_ylabel("expected best on validation (%)")
+        _legend(figure, look, narrow)
+        return figure
+
+    ends = points.sort_values("trials").groupby("method").tail(1).set_index("method")
+    words = "; ".join(
+        f"{m} {100 * ends.loc[m, 'value']:.1f} % after {ends.loc[m, 'trials']:g}" for m in look
+    )
+    return Plot(name, "Expected best score against tuning trials", words, points, draw)
+
+
+def wins(frame: pd.DataFrame, *, name: str = "wins") -> Plot:
+    """Probability that a run of the row's method beats a run of the column's.
+
+    Args:
+        frame: method, then a column per method (shares; NaN on the diagonal).
+    """
+    methods = [str(m) for m in frame["method"]]
+    chance = frame[methods].to_numpy(float)
+
+    def draw(width: float) -> Figure:
+        narrow = width < 5
+        side = len(methods) * (0.3 if narrow else 0.42)
+        figure, ax = _figure(width, side + 0.75)
+        ax.pcolormesh(chance, cmap=DIVERGING, vmin=0, vmax=1, edgecolors="white", lw=0.8)
+        ax.invert_yaxis()
+        for i, j in zip(*np.nonzero(np.isfinite(chance)), strict=True):
+            strong = abs(chance[i, j] - 0.5) > 0.37
+            text = {0.0: "0", 1.0: "1"}.get(chance[i, j], f"{chance[i, j]:.2f}".lstrip("0"))
+            ax.annotate(
+                text, (j + 0.5, i + 0.5), ha="center", va="center", fontsize=6.5 if narrow else 8,
+                color="#ffffff" if strong else "#1a1a1a",
+            )  # fmt: skip
+        place = np.arange(len(methods)) + 0.5
+        ax.set_xticks(
+            place, methods, rotation=40 if narrow else 0, ha="right" if narrow else "center"
+        )
+        ax.set_yticks(place, methods)
+        ax.grid(visible=False)
+        ax.tick_params(length=0, labelcolor=INK)
+        ax.set_xlabel("loses to the row")
+        for spine in ax.spines.values():
+            spine.set_visible(False)
+        return figure
+
+    best = np.nanmean(chance, axis=1)
+    words = "; ".join(
+        f"{m} beats another method's run with {b:.2f}" for m, b in zip(methods, best, strict=True)
+    )
+    return Plot(
+        name, "Probability that a run of the row beats a run of the column", words, frame, draw
+    )
+
+
+def against(points: pd.DataFrame, x: str, y: str, *, name: str) -> Plot:
+    """Accuracy on one split against another, with both intervals and the line where they are equal.
+
+    Args:
+        points: method, x, x_low, x_high, y, y_low, y_high (shares).
+    """
+    look = looks(points["method"])
+    rows = points.set_index("method").loc[list(look)].reset_index()
+
+    def draw(width: float) -> Figure:
+        narrow = width < 5
+        figure, ax = _figure(width, 3.2 if narrow else 3.6)
+        for row in rows.itertuples():
+            style = look[str(row.method)]
+            mark: dict[str, Any] = {"color": style.colour, "gid": css_class(str(row.method))}
+            at, up = 100 * _number(row.x), 100 * _number(row.y)
+            for ends, across in (((row.x_low, row.x_high), True), ((row.y_low, row.y_high), False)):
+                low, high = (100 * _number(end) for end in ends)
+                if math.isfinite(low) and math.isfinite(high):
+                    line = ([low, high], [up, up]) if across else ([at, at], [low, high])
+                    ax.plot(*line, lw=1.1, **mark)
+            ax.plot([at], [up], style.marker, ms=6, **mark)
+        values = 100 * rows[["x", "y"]].to_numpy(float)
+        low, high = np.nanmin(values) - 4, np.nanmax(values) + 4
+        ax.axline((low, low), slope=1, color=FAINT, lw=0.8, ls=(0, (4, 3)))
+        ax.set_xlim(max(low, 0), min(high, 100))
+        ax.set_ylim(max(low, 0), min(high, 100))
+        ax.set_xlabel(f"accuracy on {x} (%)")
+        ax.set_ylabel(f"accuracy on {y} (%)")
+        _legend(figure, look, narrow, lines=False)
+        return figure
+
+    words = "; ".join(
+        f"{r.method} {100 * _number(r.y):.1f} % on {y}, {100 * _number(r.x):.1f} % on {x}"
+        for r in rows.itertuples()
+    )
+    return Plot(name, f"Accuracy on {y} against {x}", words, rows, draw)
+
+
+def shares(points: pd.DataFrame, method: str, *, name: str) -> Plot:
+    """The share of each term in the absolute loss over the updates: mean and range over seeds.
+
+    Args:
+        points: term, step, value, low, high (shares of 1; low and high are the extreme seeds).
+    """
+    terms = list(dict.fromkeys(points["term"]))
+
+    def draw(width: float) -> Figure:
+        figure, ax = _figure(width, 2.5 if width < 5 else 2.8)
+        for i, term in enumerate(terms):
+            own = points[points["term"] == term].sort_values("step")
+            colour = COLOURS[(2 * i + 2) % len(COLOURS)]
+            ax.fill_between(
+                own["step"], 100 * own["low"], 100 * own["high"], color=colour, alpha=0.15, lw=0
+            )
+            ax.plot(
+                own["step"],
+                100 * own["value"],
+                color=colour,
+                ls=DASHES[i % len(DASHES)],
+                label=term,
+            )
+        ax.set_xlim(left=0)
+        _within_percent(ax)
+        ax.set_xlabel(AXES["updates"])
+        ax.set_ylabel("share of the loss (%)")
+        figure.legend(loc="outside lower center", ncols=len(terms), handlelength=2.8)
+        return figure
+
+    ends = points.sort_values("step").groupby("term").tail(1).set_index("term")["value"]
+    words = "; ".join(f"{term} ends at {100 * ends[term]:.0f} %" for term in terms)
+    return Plot(name, f"{method}: share of each term in the absolute loss", words, points, draw)
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

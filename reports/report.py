@@ -14,6 +14,7 @@ wrote is escaped, and its content security policy lets only the page's own scrip
 from __future__ import annotations
 
 import base64
+import collections
 import hashlib
 import json
 from collections.abc import Iterable
@@ -30,9 +31,9 @@ from markupsafe import Markup
 from results import curves, load, scores
 from results.render import Column, Table
 from results.schema import BUDGET_AXES
-from results.tables import TABLES
+from results.tables import TABLES, tuning_table
 
-from . import figures, plots, questions, verdicts
+from . import claims, figures, plots, questions, verdicts
 
 if TYPE_CHECKING:
     from results import Results
@@ -41,6 +42,14 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent / "templates"
 AXIS_WORDS = {"flops": "FLOPs"}
+# sections that fold away: a table, a figure or both of that name, and what to say of the figure
+FURTHER = {
+    "passk": "unbiased estimate from all samples; the band is a 95 % interval over seeds",
+    "wins": "over pairs of runs, ties count half; its intervals stand in the table",
+    "tuning": "mean over all subsets of the trials (unbiased)",
+    "loss-shares": "Share of each term in the loss",
+    "selection": "", "checker": "", "variance": "", "aggregate": "", "published": "",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,12 @@ def write_report(runs: str | Path | Iterable[str | Path], out: str | Path | None
     folder.mkdir(parents=True, exist_ok=True)
     made_figures = draw(results)
     made_tables = {name: make(results) for name, make in TABLES.items()}
+    trials = figures.tuning_trials(results)
+    if len(trials):
+        made_tables["tuning"] = tuning_table(trials)
+    found = claims.evaluate(results) if len(scores.counted(results)) else []
+    if any(f.effect == f.effect for f in found):  # these runs can test one of them
+        made_tables["claims"] = claims.claims_table(found)
     page = context(results, made_figures, made_tables)
     paths = [folder / "report.html", folder / "report.md"]
     for path in paths:
@@ -107,12 +122,13 @@ def context(
         "summary": verdicts.summary(results, found),
         "limits": verdicts.limits(results),
         "tables": made_tables,
-        "figures": made_figures,
+        "figures": collections.defaultdict(list, made_figures),
         "convergence": _by_axis(made_figures, "convergence"),
         "cost": _by_axis(made_figures, "cost"),
         "questions": picked,
         "kinds": questions.KINDS,
         "questions_table": _questions_table(results),
+        "further": FURTHER,
         "settings": settings_table(results),
         "configs": _configs(results),
         "provenance": provenance(records),
