@@ -358,6 +358,109 @@ def report(
     )
 
 
+Runs = Annotated[list[Path], typer.Argument(help="folders of suites, e.g. runs/quick")]
+Query = Annotated[
+    str | None,
+    typer.Option("--query", help="keep these runs, e.g. \"method != 'ppo' and seed < 3\""),
+]
+
+
+def _load(runs: list[Path], query: str | None = None) -> Any:
+    import results
+
+    for path in runs:
+        if not path.is_dir():
+            fail(f"{path}: no such folder")
+    loaded = results.load(runs)
+    try:
+        return loaded.query(query) if query else loaded
+    except Exception as error:  # pandas raises many kinds for a wrong expression
+        fail(f"--query {query!r}: {error}")
+
+
+@app.command()
+def claims(
+    runs: Runs,
+    file: Annotated[
+        list[Path] | None, typer.Option(help="TOML files of claims; default: the papers'")
+    ] = None,
+    query: Query = None,
+) -> None:
+    """Hold the papers' claims against runs: supported, contradicted, undetermined, not tested."""
+    from rich.console import Console
+
+    from reports.claims import claims_table, evaluate, load_claims
+    from results.tables import grao_audit_table
+
+    console = Console()
+    console.print(claims_table(evaluate(_load(runs, query), load_claims(*file) if file else None)))
+    if not file:
+        console.print(grao_audit_table())
+
+
+@app.command("compare-published")
+def compare_published(
+    runs: Runs,
+    csv: Annotated[
+        list[Path] | None, typer.Option(help="own CSV files beside the packaged ones")
+    ] = None,
+    query: Query = None,
+) -> None:
+    """Set the papers' printed numbers beside what the runs measured."""
+    from rich.console import Console
+
+    from results.tables import published_table
+
+    Console().print(published_table(_load(runs, query), *(csv or ())))
+
+
+@app.command()
+def table(
+    name: Annotated[str, typer.Argument(help="main, comparisons, passk, costs, ...")],
+    runs: Runs,
+    query: Query = None,
+    form: Annotated[
+        str, typer.Option("--format", help="terminal | markdown | latex | csv | html")
+    ] = "terminal",
+) -> None:
+    """Print one table of the report."""
+    from rich.console import Console
+
+    from results.tables import TABLES
+
+    if name not in TABLES:
+        fail(f"no table {name!r}; there are {', '.join(TABLES)}")
+    made = TABLES[name](_load(runs, query))
+    forms = {"markdown": made.markdown, "latex": made.latex, "csv": made.csv, "html": made.html}
+    if form == "terminal":
+        Console().print(made)
+    elif form in forms:
+        typer.echo(forms[form]())
+    else:
+        fail(f"--format {form!r}: terminal, {', '.join(forms)}")
+
+
+@app.command()
+def plot(
+    name: Annotated[str, typer.Argument(help="forest, convergence-flops, cost-seconds, ...")],
+    runs: Runs,
+    query: Query = None,
+    out: Annotated[Path, typer.Option("--out", help="folder of the files")] = Path("."),
+) -> None:
+    """Draw one figure of the report as SVG, PDF and PNG, with the CSV behind it."""
+    from reports.figures import draw
+
+    try:
+        made = draw(_load(runs, query), name)
+    except KeyError as error:
+        fail(error.args[0])
+    if not made:
+        fail(f"{name}: these runs do not give this figure")
+    for figure in made:
+        for path in figure.save(out):
+            typer.echo(str(path))
+
+
 @app.command("audit-checker")
 def audit_checker(
     files: Annotated[
