@@ -131,9 +131,9 @@ def test_options(answer, gold, options, correct):
 
 
 def test_unknown_names_and_values_are_refused():
-    with pytest.raises(ValueError, match="style.*boxed"):
+    with pytest.raises(ValueError, match=r"style.*boxed"):
         grade("1", "1", style="boxes")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="percent.*either"):
+    with pytest.raises(ValueError, match=r"percent.*either"):
         check("1", "1", percent="maybe")
     with pytest.raises(TypeError):
         check("1", "1", no_such_option=1)

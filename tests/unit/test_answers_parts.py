@@ -72,7 +72,9 @@ def test_limits_before_anything_is_built(text):
         parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "(", "1)", "\\frac{1}", "x^", "1 2", "3+*", "\\text{a", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "(", "1)", "\\frac{1}", "x^", "1 2", "3+*", "\\text{a", "\x00"]
+)
 def test_no_answers(text):
     with pytest.raises(AnswerError):
         parse(text)
