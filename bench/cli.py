@@ -483,6 +483,46 @@ def audit_checker(
 
 
 @app.command()
+def check(
+    method: Annotated[str, typer.Argument(help="a name, or my_file.py:MyMethod")],
+) -> None:
+    """Hold a method against the contract and print which laws hold."""
+    from pydantic import ValidationError
+    from rich.console import Console
+
+    import methods
+    from methods.contract import check_method
+
+    from .plugin import check_table
+
+    try:
+        built = methods.get(method)
+    except KeyError as error:
+        fail(error.args[0])
+    except ValidationError as error:
+        fail(str(error))
+    findings = check_method(built)
+    Console().print(check_table(findings))
+    if not all(found.holds for found in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="e.g. my-method")],
+    out: Annotated[Path, typer.Option("--out", help="folder of the two files")] = Path("."),
+) -> None:
+    """Write a method to start from, and its law test."""
+    from .plugin import new as write
+
+    try:
+        for path in write(name, out):
+            typer.echo(str(path))
+    except (ValueError, FileExistsError) as error:
+        fail(str(error))
+
+
+@app.command()
 def doctor() -> None:
     """Say what is installed, what is missing, and what that disables."""
     from rich.console import Console
