@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -162,7 +164,7 @@ def test_with_importance_it_is_minus_a_lower_bound_of_the_expected_reward(seed):
     # each answer's term of the loss is minus its term of the bound, up to a constant of pi_0
     for k in range(5):
         r, _ = one_row(bool(reward[k] > 0), [0.0])
-        r = factory.replace(r, old_logp_NT=base[k].reshape(1, 1))
+        r = replace(r, old_logp_NT=base[k].reshape(1, 1))
         term = loss(methods.get("rift-is"), r, Leaves(policy[k].reshape(1, 1)))
         inside = reward[k] * (policy[k] if reward[k] > 0 else log_rho[k].exp())
         torch.testing.assert_close(term, -inside)
@@ -183,7 +185,7 @@ def test_importance_touches_wrong_answers_only():
 def test_reward_is_the_verdict_and_not_the_sign_of_the_tasks_reward():
     method = methods.get("rift")
     r = factory.rollout(method)
-    judged = factory.replace(r, reward_N=2 * r.reward_N - 1.5)
+    judged = replace(r, reward_N=2 * r.reward_N - 1.5)
     _, at = factory.scored(method, r)
     assert torch.equal(loss(method, r, at), loss(method, judged, at))
 
