@@ -441,7 +441,7 @@ def _splits(results: Results, name: str) -> list[str]:
 
 def _most_samples(results: Results) -> int:
     drawn = results.evals[results.evals["decoding"] == "sampled"]
-    return int(drawn["sample"].max()) + 1
+    return int(drawn["sample"].max()) + 1 if len(drawn) else 0
 
 
 def _unit(claim: Claim) -> str:
