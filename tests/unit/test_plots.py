@@ -76,7 +76,7 @@ def test_forest_shows_effect_interval_and_what_could_not_be_found():
     assert words[0] == "+3.0 [+1.0, +5.0]  better"
     assert words[2] == "−20.0 (no interval)  undetermined"
     low, high = ax.get_xlim()
-    assert low < -20 and 5 < high
+    assert low < -20 and high > 5
 
 
 def test_forest_in_words_for_those_who_cannot_see_it():
@@ -118,10 +118,12 @@ def test_accuracy_stays_within_0_and_100():
 
 
 def test_cost_has_both_error_bars():
-    rows = pd.DataFrame([
-        {"method": "gift", "x": 5.0, "x_low": 4.0, "x_high": 6.0, "value": 0.5, "low": 0.4, "high": 0.6},
-        {"method": "grpo", "x": 9.0, "x_low": 9.0, "x_high": 9.0, "value": 0.4, "low": np.nan, "high": np.nan},
-    ])  # fmt: skip
+    columns = ["method", "x", "x_low", "x_high", "value", "low", "high"]
+    values = [
+        ("gift", 5.0, 4.0, 6.0, 0.5, 0.4, 0.6),
+        ("grpo", 9.0, 9.0, 9.0, 0.4, np.nan, np.nan),
+    ]
+    rows = pd.DataFrame(values, columns=columns)
     lines = {
         tuple(map(tuple, line.get_xydata())) for line in drawn(plots.cost(rows, "flops")).lines
     }
