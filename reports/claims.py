@@ -21,7 +21,7 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -429,7 +429,7 @@ def _fifths(results: Results, metric: str, fall: bool) -> pd.DataFrame:
     late = steps[part > 0.8].groupby(scores.GROUP, observed=True)[metric].mean()
     if not fall:
         return late.rename("value").reset_index()
-    early = steps[part <= 0.2].groupby(scores.GROUP, observed=True)[metric].mean()
+    early: Any = steps[part <= 0.2].groupby(scores.GROUP, observed=True)[metric].mean()
     return (early - late).rename("value").reset_index()
 
 

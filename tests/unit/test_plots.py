@@ -1,5 +1,9 @@
 """Figures: one look a method, the data unsmoothed, the files complete, the SVG fit for a page."""
 
+# matplotlib's and numpy's annotations are unions that pyright cannot narrow
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false
+
 from __future__ import annotations
 
 import re
