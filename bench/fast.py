@@ -1,37 +1,59 @@
 """A lean way through models of Llama's shape: the same mathematics as transformers' modules.
 
-Linear layers, norms and rotations see only real tokens, packed side by side, so padding costs
-nothing but attention; a prompt's keys and values are computed once a group; sampling writes into
-buffers and attends with two plain matrix products. A test holds it equal to `policy.Backbone`;
-docs/decisions.md has what each part gained.
+All real tokens of a batch, each prompt once, stand side by side in one packed matrix, so padding
+costs nothing but in attention, whose rows go in blocks of similar length. The norms' weights are
+multiplied into the matrices behind them, and the halves of queries and keys are interleaved, so
+that a rotation is one complex product. A test holds all this equal to `policy.Backbone`;
+docs/speed.md has what each part gained.
+
+Shape suffixes: M packed tokens, P prompts of L tokens, N rows, D model width; H query heads,
+J key heads, C = H + 2 J heads in all, K head width; a block has B rows of S queries and U keys.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import Function
 
-GROW = 32  # tokens by which full buffers grow while sampling
+from .rows import Rows
+
+GROW = 64  # tokens by which full buffers grow while sampling
+SMALL = 128 * 128  # queries times keys of a row up to which attention is plain matrix products
+LEAST = 16  # rows of a block, unless fewer are left
 
 
-@dataclass
-class KV:
-    key: Tensor  # (N, J, L, K); capacity beyond L while sampling
-    value: Tensor
+@dataclass(frozen=True)
+class Weights:
+    """A layer's matrices; norms' weights multiplied in, queries and keys interleaved."""
+
+    qkv: Tensor
+    bias: Tensor | None  # of qkv
+    out: Tensor
+    gate_up: Tensor
+    down: Tensor
 
 
 @dataclass
 class FastCache:
-    layers: list[KV]
-    weights: list[tuple[Tensor, Tensor | None, Tensor]]  # fused: qkv, its bias, gate and up
-    bias_NL: Tensor  # 0 where a token may be seen, else the lowest number; capacity like the keys
-    used: int  # L
+    """Keys and values (N, J, capacity, K) of the tokens so far, for each layer."""
+
+    layers: list[tuple[Tensor, Tensor]]
+    weights: list[Weights]
+    used: int
     position_N: Tensor  # of the next token
-    padded: bool  # some token so far is padding
+    gap_first: int  # column from which on some prompt has ended already
+    gap_NX: Tensor  # additive mask from there to the longest prompt's end
+
+    def chosen(self, layers: list[tuple[Tensor, Tensor]], row_N: Tensor) -> FastCache:
+        position_N, gap_NX = self.position_N[row_N], self.gap_NX[row_N]
+        return FastCache(layers, self.weights, self.used, position_N, self.gap_first, gap_NX)
 
 
 class LlamaBackbone:
@@ -56,162 +78,405 @@ class LlamaBackbone:
         self.heads = config.num_attention_heads
         self.kv_heads = config.num_key_value_heads
         self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // self.heads
-        self.eps = config.rms_norm_eps
-        self._rotary: tuple[Tensor, Tensor] | None = None
+        self.eps = config.rms_norm_eps * config.hidden_size  # of a sum of squares, not of a mean
+        self._turns: Tensor | None = None
+
+    def hidden(self, rows: Rows) -> Tensor:
+        """Hidden states (tokens, D) from which the response tokens are predicted, row by row."""
+        packing = Packing(rows, self.heads, self.kv_heads)
+        return self._forward(packing, self._weights())[0].index_select(0, packing.predict)
 
     def prefill(self, ids_PL: Tensor, mask_PL: Tensor) -> tuple[Tensor, FastCache]:
         """Hidden state of each prompt's last token, shape (P, D), and the prompts' cache."""
-        weights = []
-        for layer in self.model.model.layers:
-            a, mlp = layer.self_attn, layer.mlp
-            qkv = torch.cat([a.q_proj.weight, a.k_proj.weight, a.v_proj.weight])
-            biased = a.q_proj.bias is not None
-            bias = torch.cat([a.q_proj.bias, a.k_proj.bias, a.v_proj.bias]) if biased else None
-            weights.append((qkv, bias, torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])))
-        P, dtype = len(ids_PL), weights[0][0].dtype
-        empty = weights[0][0].new_zeros(P, self.kv_heads, 0, self.head_dim)
-        layers = [KV(empty, empty) for _ in weights]
-        start = torch.zeros(P, dtype=torch.int64, device=ids_PL.device)
-        bias_PL = torch.zeros(P, 0, dtype=dtype, device=ids_PL.device)
-        cache = FastCache(layers, weights, bias_PL, 0, start, padded=False)
-        return self.extend(ids_PL, mask_PL, cache)[:, -1], cache
+        none = torch.zeros(0, 0, dtype=torch.int64, device=ids_PL.device)
+        rows = Rows(ids_PL, mask_PL, none.flatten(), none, none.bool(), none.flatten())
+        packing, weights = Packing(rows, self.heads, self.kv_heads), self._weights()
+        state_PD, layers = self._forward(packing, weights)
+        length_P, used = packing.length_P, packing.blocks[0].key_BU.shape[1]
+        first = int(length_P.min())
+        ended_PX = torch.arange(first, used, device=ids_PL.device) >= length_P[:, None]
+        gap_PX = state_PD.new_zeros(ended_PX.shape).masked_fill(ended_PX, -torch.inf)
+        return state_PD, FastCache(layers, weights, used, length_P, first, gap_PX)
 
-    def select(self, cache: FastCache, rows: Tensor) -> FastCache:
-        """The cache of the given rows; rows may be repeated."""
-        L, P = cache.used, len(cache.position_N)
-        group, rest = divmod(len(rows), P)
-        regular = torch.arange(P, device=rows.device).repeat_interleave(group)
-        whole = group > 1 and rest == 0 and torch.equal(rows, regular)
+    def expand(self, cache: FastCache, prompt_N: Tensor) -> FastCache:
+        """A row for each of the given prompts, with room for further tokens."""
 
-        def pick(part: Tensor) -> Tensor:
-            if not whole:
-                return part[:, :, :L].index_select(0, rows)
-            # every prompt equally often, in order: the backward pass is a sum, not a scatter
-            return part[:, None, :, :L].expand(-1, group, -1, -1, -1).flatten(0, 1)
+        def rows(part: Tensor) -> Tensor:
+            return F.pad(part, (0, 0, 0, GROW)).index_select(0, prompt_N)
 
-        layers = [KV(pick(kv.key), pick(kv.value)) for kv in cache.layers]
-        bias_NL, position_N = cache.bias_NL[rows, :L], cache.position_N[rows]
-        return FastCache(layers, cache.weights, bias_NL, L, position_N, cache.padded)
+        return cache.chosen([(rows(key), rows(value)) for key, value in cache.layers], prompt_N)
 
-    def extend(self, ids_NS: Tensor, mask_NS: Tensor, cache: FastCache) -> Tensor:
-        """Hidden states (N, S, D) of further tokens, zero where masked; the cache grows by them."""
-        if ids_NS.shape[1] == 1 and not torch.is_grad_enabled():
-            return self._one(ids_NS[:, 0], cache)[:, None]
-        return self._many(ids_NS, mask_NS, cache)
+    def keep(self, cache: FastCache, row_N: Tensor) -> FastCache:
+        """The given rows, where row_N[n] is n or a later one: these are moved in place."""
+        to = (row_N != torch.arange(len(row_N), device=row_N.device)).nonzero()[:, 0]
+        source = row_N[to]
+        for part in (part for layer in cache.layers for part in layer):
+            part.index_copy_(0, to, part.index_select(0, source))
+        layers = [(key[: len(row_N)], value[: len(row_N)]) for key, value in cache.layers]
+        return cache.chosen(layers, row_N)
 
-    def _many(self, ids_NS: Tensor, mask_NS: Tensor, cache: FastCache) -> Tensor:
-        """Any number of tokens, with or without a graph."""
-        (N, S), L = ids_NS.shape, cache.used
+    def step(self, ids_N: Tensor, cache: FastCache) -> Tensor:
+        """Hidden states (N, D) of one further token a row, without a graph; the cache grows."""
+        N, U = len(ids_N), cache.used + 1
         H, J, K = self.heads, self.kv_heads, self.head_dim
-        at_M = mask_NS.flatten().nonzero()[:, 0]  # where in (N * S) the M real tokens stand
-        cache.padded = cache.padded or len(at_M) < N * S
-        position_NS = cache.position_N[:, None] + mask_NS.cumsum(-1) - 1
-        cache.position_N = cache.position_N + mask_NS.sum(-1)
-        x_MD = self.model.model.embed_tokens(ids_NS.flatten()[at_M])
-        cos, sin = self._cos_sin(position_NS.flatten()[at_M], x_MD)
-        added = torch.zeros(N, S, dtype=cache.bias_NL.dtype, device=ids_NS.device)
-        cache.bias_NL = torch.cat(
-            [cache.bias_NL[:, :L], added.masked_fill(~mask_NS, _lowest(added))], 1
-        )
-        cache.used = L + S
-        causal = not cache.padded and L == 0
-        bias = None if causal else self._causal_bias(cache.bias_NL, L, S)
-
-        def spread(part_MHK: Tensor) -> Tensor:  # (M, h, K) to (N, h, S, K), zero where masked
-            if len(at_M) == N * S:
-                return part_MHK.view(N, S, -1, K).transpose(1, 2)
-            whole = part_MHK.new_zeros(N * S, *part_MHK.shape[1:]).index_copy(0, at_M, part_MHK)
-            return whole.view(N, S, -1, K).transpose(1, 2)
-
-        for layer, kv, (qkv, qkv_bias, gate_up) in zip(
-            self.model.model.layers, cache.layers, cache.weights, strict=True
-        ):
-            heads_MHK = F.linear(
-                _norm(x_MD, layer.input_layernorm.weight, self.eps), qkv, qkv_bias
-            ).view(-1, H + 2 * J, K)
-            turned_MHK = _rotate(heads_MHK[:, : H + J], cos, sin)
-            query, key, value = (
-                spread(turned_MHK[:, :H]),
-                spread(turned_MHK[:, H:]),
-                spread(heads_MHK[:, H + J :]),
-            )
-            kv.key = torch.cat([kv.key[:, :, :L], key], 2) if L else key
-            kv.value = torch.cat([kv.value[:, :, :L], value], 2) if L else value
-            mixed = F.scaled_dot_product_attention(
-                query, kv.key, kv.value, bias, is_causal=causal, enable_gqa=H != J
-            )
-            mixed_MD = mixed.transpose(1, 2).reshape(N * S, H * K)
-            mixed_MD = mixed_MD if len(at_M) == N * S else mixed_MD.index_select(0, at_M)
-            x_MD = self._rest(layer, gate_up, x_MD, mixed_MD)
-        x_MD = _norm(x_MD, self.model.model.norm.weight, self.eps)
-        return x_MD.new_zeros(N * S, x_MD.shape[1]).index_copy(0, at_M, x_MD).view(N, S, -1)
-
-    def _one(self, ids_N: Tensor, cache: FastCache) -> Tensor:
-        """One token a row, without a graph: the step of the sampler. Hidden states (N, D)."""
-        N, L = len(ids_N), cache.used
-        H, J, K = self.heads, self.kv_heads, self.head_dim
-        if cache.bias_NL.shape[1] == L:
-            cache.bias_NL = F.pad(cache.bias_NL, (0, GROW))
-            for kv in cache.layers:
-                kv.key, kv.value = F.pad(kv.key, (0, 0, 0, GROW)), F.pad(kv.value, (0, 0, 0, GROW))
+        if cache.layers[0][0].shape[2] < U:
+            room = (0, 0, 0, GROW)
+            cache.layers = [(F.pad(key, room), F.pad(value, room)) for key, value in cache.layers]
         x_ND = self.model.model.embed_tokens(ids_N)
-        cos, sin = self._cos_sin(cache.position_N, x_ND)
+        turn = self._turn(cache.position_N, x_ND)
         cache.position_N = cache.position_N + 1
-        cache.used = L + 1
-        bias = cache.bias_NL[:, None, None, : L + 1] if cache.padded else None
-        for layer, kv, (qkv, qkv_bias, gate_up) in zip(
-            self.model.model.layers, cache.layers, cache.weights, strict=True
-        ):
-            heads_NHK = F.linear(
-                _norm(x_ND, layer.input_layernorm.weight, self.eps), qkv, qkv_bias
-            ).view(N, H + 2 * J, K)
-            turned_NHK = _rotate(heads_NHK[:, : H + J], cos, sin)
-            kv.key[:, :, L], kv.value[:, :, L] = turned_NHK[:, H:], heads_NHK[:, H + J :]
-            query = (turned_NHK[:, :H] * K**-0.5).reshape(N, J, H // J, K)
-            scores = query @ kv.key[:, :, : L + 1].transpose(2, 3)
-            scores = scores if bias is None else scores + bias
-            mixed_ND = (scores.softmax(-1) @ kv.value[:, :, : L + 1]).reshape(N, H * K)
-            x_ND = self._rest(layer, gate_up, x_ND, mixed_ND)
-        return _norm(x_ND, self.model.model.norm.weight, self.eps)
+        cache.used = U
+        for w, (key, value) in zip(cache.weights, cache.layers, strict=True):
+            heads = F.linear(_unit(x_ND, self.eps)[0], w.qkv, w.bias).view(N, -1, K)
+            turned = _turned(heads[:, : H + J], turn)
+            key[:, :, U - 1], value[:, :, U - 1] = turned[:, H:], heads[:, H + J :]
+            query = turned[:, :H].reshape(N * J, -1, K)
+            scores = torch.bmm(query, key.flatten(0, 1)[:, :U].transpose(1, 2))
+            if cache.gap_NX.shape[1]:
+                end = cache.gap_first + cache.gap_NX.shape[1]
+                scores.view(N, H, U)[:, :, cache.gap_first : end] += cache.gap_NX[:, None]
+            mixed = torch.bmm(scores.softmax(-1), value.flatten(0, 1)[:, :U])
+            x_ND = torch.addmm(x_ND, mixed.view(N, H * K), w.out.t())
+            gate, up = F.linear(_unit(x_ND, self.eps)[0], w.gate_up).chunk(2, -1)
+            x_ND = torch.addmm(x_ND, F.silu(gate).mul_(up), w.down.t())
+        return _unit(x_ND, self.eps)[0] * self._scaled(self.model.model.norm)
 
-    def _rest(self, layer: Any, gate_up: Tensor, x: Tensor, mixed: Tensor) -> Tensor:
-        """What follows attention in a layer."""
-        x = x + F.linear(mixed, layer.self_attn.o_proj.weight)
-        gate, up = F.linear(
-            _norm(x, layer.post_attention_layernorm.weight, self.eps), gate_up
-        ).chunk(2, -1)
-        return x + F.linear(F.silu(gate) * up, layer.mlp.down_proj.weight)
+    def _forward(
+        self, packing: Packing, weights: list[Weights]
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """States of the tokens `packing.kept`, and each layer's keys and values (P, J, L, K) of the
+        prompts."""
+        x_MD = self.model.model.embed_tokens(packing.ids)
+        turn = self._turn(packing.position, x_MD)
+        layers = []
+        for i, w in enumerate(weights):
+            qkv = F.linear(_Unit.apply(x_MD, self.eps), w.qkv, w.bias)
+            query, key, value = _Spread.apply(qkv.view(len(x_MD), -1, self.head_dim), turn, packing)
+            layers.append((packing.of_prompts(key), packing.of_prompts(value)))
+            mixed = _attention(query, key, value, packing)
+            if i + 1 < len(weights):
+                mixed = _Collect.apply(mixed, packing.collect)
+            else:  # from here on only where something is predicted
+                mixed = _Collect.apply(mixed, packing.collect_kept)
+                x_MD = x_MD.index_select(0, packing.kept)
+            x_MD = x_MD + F.linear(mixed.view(len(x_MD), -1), w.out)
+            gate_up = F.linear(_Unit.apply(x_MD, self.eps), w.gate_up)
+            x_MD = x_MD + F.linear(_SwiGLU.apply(gate_up), w.down)
+        return _Unit.apply(x_MD, self.eps) * self._scaled(self.model.model.norm), layers
 
-    def _causal_bias(self, bias_NL: Tensor, L: int, S: int) -> Tensor:
-        """Additive mask (N, 1, S, L + S). A padding token sees itself, so no softmax is empty."""
-        future = torch.ones(S, L + S, dtype=torch.bool, device=bias_NL.device).triu(L + 1)
-        bias = bias_NL[:, None, None, :].masked_fill(future, _lowest(bias_NL))
-        itself = torch.arange(S, device=bias_NL.device)
-        bias[:, :, itself, L + itself] = 0
-        return bias
+    def _weights(self) -> list[Weights]:
+        K, turned = self.head_dim, self.heads + self.kv_heads
+        halves = torch.arange(K).view(2, -1).t().flatten()  # 0, K / 2, 1, K / 2 + 1, ...
+        order = torch.arange((turned + self.kv_heads) * K).view(-1, K)
+        order = torch.cat([order[:turned, halves], order[turned:]]).flatten().to(self.model.device)
+        out = []
+        for layer in self.model.model.layers:
+            attention, mlp = layer.self_attn, layer.mlp
+            parts = (attention.q_proj, attention.k_proj, attention.v_proj)
+            qkv = torch.cat([p.weight for p in parts]).index_select(0, order)
+            bias = None
+            if parts[0].bias is not None:
+                bias = torch.cat([p.bias for p in parts]).index_select(0, order)
+            gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])
+            out.append(
+                Weights(
+                    qkv * self._scaled(layer.input_layernorm),
+                    bias,
+                    attention.o_proj.weight,
+                    gate_up * self._scaled(layer.post_attention_layernorm),
+                    mlp.down_proj.weight,
+                )
+            )
+        return out
 
-    def _cos_sin(self, position_M: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Rotations (M, 1, K) of the given positions."""
-        if (
-            self._rotary is None
-            or self._rotary[0].dtype != like.dtype
-            or self._rotary[0].device != like.device
-        ):
-            positions = torch.arange(self.model.config.max_position_embeddings, device=like.device)
-            cos, sin = self.model.model.rotary_emb(like, positions[None])
-            self._rotary = cos[0], sin[0]
-        cos, sin = self._rotary
-        return cos[position_M][:, None], sin[position_M][:, None]
+    def _scaled(self, norm: Any) -> Tensor:
+        """A norm's weight, for vectors of length 1."""
+        return norm.weight * norm.weight.shape[0] ** 0.5
+
+    def _turn(self, position: Tensor, like: Tensor) -> Tensor:
+        """Rotations (..., 1, K / 2) as complex numbers. The scale of the scores is in them, its
+        root in the queries and again in the keys."""
+        dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+        held = self._turns
+        if held is None or held.real.dtype != dtype or held.device != like.device:
+            every = torch.arange(self.model.config.max_position_embeddings, device=like.device)
+            with torch.no_grad():
+                cos, sin = self.model.model.rotary_emb(like.to(dtype), every[None])
+            held = torch.complex(cos, sin)[0, :, : self.head_dim // 2] * self.head_dim**-0.25
+            self._turns = held
+        return held.index_select(0, position)[:, None]
 
 
-def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return F.rms_norm(x, weight.shape, weight, eps)
+@dataclass(frozen=True)
+class Block:
+    """Sequences whose attention is one batch of matrix products. Padding may name any token."""
+
+    query_BS: Tensor  # packed tokens
+    key_BU: Tensor
+    real_BS: Tensor  # bool: not padding
+    real_BU: Tensor
+    visible: Tensor  # bool (B or 1, S, U): the key may be seen; each query sees one at least
+
+    @property
+    def plain(self) -> bool:
+        """Small enough for plain matrix products, which hold all scores in memory."""
+        return self.visible[0].numel() <= SMALL
 
 
-def _rotate(x_MHK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    half = x_MHK.shape[-1] // 2
-    return x_MHK * cos + torch.cat([-x_MHK[..., half:], x_MHK[..., :half]], -1) * sin
+@dataclass(frozen=True)
+class Places:
+    """Rows to pick; for the way back which pick each row was, where it was one."""
+
+    pick: Tensor
+    back: Tensor
+    picked: Tensor  # bool
 
 
-def _lowest(x: Tensor) -> float:
-    return torch.finfo(x.dtype).min
+class Packing:
+    """Where each token of a batch stands: prompts one after another, then the rows' responses, each
+    without its last token, from which nothing is predicted. Attention picks rows of (token, head)
+    out of it, block by block."""
+
+    def __init__(self, rows: Rows, heads: int, kv_heads: int):
+        device = rows.prompt_PL.device
+        self.heads, self.kv_heads = heads, kv_heads
+        self.length_P = rows.prompt_mask_PL.sum(-1)
+        self.length_N = (rows.lengths_N - 1).clamp(min=0)
+        prompt_tokens = int(self.length_P.sum())
+        self.start_P = self.length_P.cumsum(0) - self.length_P
+        self.start_N = prompt_tokens + self.length_N.cumsum(0) - self.length_N
+        column_T = torch.arange(rows.response_NT.shape[1], device=device)
+        inner_NT = column_T < self.length_N[:, None]
+        position_PL = rows.prompt_mask_PL.cumsum(-1) - 1
+        position_NT = self.length_P[rows.prompt_N][:, None] + column_T
+        self.ids = torch.cat([rows.prompt_PL[rows.prompt_mask_PL], rows.response_NT[inner_NT]])
+        self.position = torch.cat([position_PL[rows.prompt_mask_PL], position_NT[inner_NT]])
+        # the tokens from which something is predicted: the prompts' last ones, all of the responses
+        end_P = self.start_P + self.length_P - 1
+        self.kept = torch.cat([end_P, torch.arange(prompt_tokens, len(self.ids), device=device)])
+        before_NT = (len(end_P) + self.start_N - prompt_tokens)[:, None] + column_T - 1
+        before_NT = torch.where(column_T == 0, rows.prompt_N[:, None], before_NT)
+        self.predict = before_NT[rows.mask_NT]  # which of `kept`, for each response token
+        self.blocks = [self._prompt_block()]
+        longest = self.blocks[0].key_BU.shape[1]
+        for alike in _alike(self.length_N.tolist(), rows.prompt_N.tolist(), longest):
+            row_B = torch.tensor(alike, device=device)
+            self.blocks.append(self._response_block(row_B, rows.prompt_N[row_B]))
+        self._masks: list[Tensor] = []
+
+    def _prompt_block(self) -> Block:
+        at_PL, real_PL = self._tokens(self.start_P, self.length_P)
+        causal = torch.ones(at_PL.shape[1], at_PL.shape[1], dtype=torch.bool, device=at_PL.device)
+        return Block(at_PL, at_PL, real_PL, real_PL, causal.tril()[None])
+
+    def _response_block(self, row_B: Tensor, prompt_B: Tensor) -> Block:
+        at_BL, real_BL = self._tokens(self.start_P[prompt_B], self.length_P[prompt_B])
+        at_BS, real_BS = self._tokens(self.start_N[row_B], self.length_N[row_B])
+        S, L = at_BS.shape[1], at_BL.shape[1]
+        seen = real_BL[:1] if bool(real_BL.all()) else real_BL
+        visible = torch.ones(len(seen), S, L + S, dtype=torch.bool, device=row_B.device).tril(L)
+        visible[:, :, :L] = seen[:, None]
+        at_BU, real_BU = torch.cat([at_BL, at_BS], 1), torch.cat([real_BL, real_BS], 1)
+        return Block(at_BS, at_BU, real_BS, real_BU, visible)
+
+    def _tokens(self, start_B: Tensor, length_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Packed tokens (B, longest) of some sequences, and which of them are real."""
+        column = torch.arange(int(length_B.max()), device=start_B.device)
+        at_BS = (start_B[:, None] + column).clamp(max=len(self.ids) - 1)
+        return at_BS, column < length_B[:, None]
+
+    def of_prompts(self, part: Tensor) -> Tensor:
+        """The prompts' share of the blocks' keys or values, shape (P, J, L, K)."""
+        P, L = self.blocks[0].key_BU.shape
+        return part[: P * self.kv_heads * L].view(P, self.kv_heads, L, -1)
+
+    @cached_property
+    def spread(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Which rows the blocks' queries, keys and values are: the first two of (token, head of
+        queries and keys), the last of (token, any head)."""
+        H, J = self.heads, self.kv_heads
+        return (
+            _rows([b.query_BS for b in self.blocks], H, H + J, 0),
+            _rows([b.key_BU for b in self.blocks], J, H + J, H),
+            _rows([b.key_BU for b in self.blocks], J, H + 2 * J, H + J),
+        )
+
+    @cached_property
+    def bags(self) -> tuple[Tensor, Tensor]:
+        """Which of the blocks' keys each (token, key head) has become, bag after bag, and where
+        each bag begins: its gradient is the bag's sum."""
+        J = self.kv_heads
+        row = _rows([b.key_BU for b in self.blocks], J, J, 0)
+        real = _each([b.real_BU for b in self.blocks], J).nonzero()[:, 0]
+        row, order = row[real].sort(stable=True)
+        every = torch.arange(len(self.ids) * J, device=row.device)
+        return real[order], torch.searchsorted(row, every)
+
+    @cached_property
+    def collect(self) -> Places:
+        """Where among the blocks' queries every (token, head) stands."""
+        return self._places(torch.arange(len(self.ids), device=self.ids.device))
+
+    @cached_property
+    def collect_kept(self) -> Places:
+        return self._places(self.kept)
+
+    def _places(self, token: Tensor) -> Places:
+        H = self.heads
+        row = _rows([b.query_BS for b in self.blocks], H, H, 0)
+        real = _each([b.real_BS for b in self.blocks], H).nonzero()[:, 0]
+        at = torch.empty(len(self.ids) * H, dtype=torch.int64, device=row.device)
+        at[row[real]] = real
+        pick = at.view(-1, H)[token].flatten()
+        back, picked = torch.zeros_like(row), torch.zeros_like(row, dtype=torch.bool)
+        back[pick] = torch.arange(len(pick), device=row.device)
+        picked[pick] = True
+        return Places(pick, back, picked)
+
+    def masks(self, like: Tensor) -> list[Tensor]:
+        """What is added to each block's scores: (B * J or 1, H / J * S, U) for plain products,
+        (B or 1, 1, S, U) otherwise."""
+        if not self._masks:
+            J, R = self.kv_heads, self.heads // self.kv_heads
+            for block in self.blocks:
+                mask = like.new_zeros(block.visible.shape).masked_fill(~block.visible, -torch.inf)
+                if block.plain:
+                    mask = mask.repeat(1, R, 1)
+                    mask = mask.repeat_interleave(J, 0) if len(mask) > 1 else mask
+                else:
+                    mask = mask[:, None]
+                self._masks.append(mask)
+        return self._masks
+
+
+def _alike(length_N: Sequence[int], prompt_N: Sequence[int], longest: int) -> Iterator[list[int]]:
+    """Rows for each block: short ones by length, so that little is padding; long ones by prompt, so
+    that one mask serves all rows of a block."""
+    rows = sorted((n for n, length in enumerate(length_N) if length), key=lambda n: length_N[n])
+    short = [n for n in rows if length_N[n] * (longest + length_N[n]) <= SMALL]
+    size = max(LEAST, -(-len(short) // 4))
+    yield from (short[i : i + size] for i in range(0, len(short), size))
+    groups: dict[int, list[int]] = {}
+    for n in rows[len(short) :]:
+        groups.setdefault(prompt_N[n], []).append(n)
+    yield from groups.values()
+
+
+def _rows(tokens: list[Tensor], heads: int, per_token: int, first: int) -> Tensor:
+    """Rows of (token, head), `per_token` for each token, in the order (block, B, head, S)."""
+    head = first + torch.arange(heads, device=tokens[0].device)[:, None]
+    return torch.cat([(at[:, None] * per_token + head).flatten() for at in tokens])
+
+
+def _each(values: list[Tensor], heads: int) -> Tensor:
+    """Values (B, S) repeated for every head, in the order of `_rows`."""
+    return torch.cat([v[:, None].expand(-1, heads, -1).flatten() for v in values])
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, packing: Packing) -> Tensor:
+    """What the blocks' queries see, in their order; all arguments have rows of K numbers."""
+    H, J, K = packing.heads, packing.kv_heads, query.shape[1]
+    queries = [H * b.query_BS.numel() for b in packing.blocks]
+    keys = [J * b.key_BU.numel() for b in packing.blocks]
+    parts = (query.split(queries), key.split(keys), value.split(keys))
+    mixed = []
+    for block, mask, q, k, v in zip(packing.blocks, packing.masks(query), *parts, strict=True):
+        B = len(block.query_BS)
+        if block.plain:
+            q, k, v = q.view(B * J, -1, K), k.view(B * J, -1, K), v.view(B * J, -1, K)
+            out = torch.bmm(torch.baddbmm(mask, q, k.transpose(1, 2)).softmax(-1), v)
+        else:
+            q, k, v = q.view(B, H, -1, K), k.view(B, J, -1, K), v.view(B, J, -1, K)
+            out = F.scaled_dot_product_attention(q, k, v, mask, scale=1.0, enable_gqa=H != J)
+        mixed.append(out.reshape(-1, K))
+    return torch.cat(mixed)
+
+
+def _unit(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Vectors of length 1 (a little less by eps), and their length before."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    length = torch.hypot(length, length.new_tensor(eps**0.5))
+    return x / length, length
+
+
+def _turned(x: Tensor, turn: Tensor) -> Tensor:
+    """Pairs of neighbours rotated."""
+    pairs = torch.view_as_complex(x.to(turn.real.dtype).unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * turn).flatten(-2).to(x.dtype)
+
+
+class _Unit(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        y, length = _unit(x, eps)
+        ctx.save_for_backward(y, length)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        y, length = ctx.saved_tensors
+        along = (grad * y).sum(-1, keepdim=True)
+        return torch.addcmul(grad, y, along, value=-1).div_(length), None
+
+
+class _SwiGLU(Function):
+    """silu(gate) * up, for gate and up side by side."""
+
+    @staticmethod
+    def forward(ctx: Any, gate_up: Tensor) -> Tensor:
+        gate, up = gate_up.chunk(2, -1)
+        silu = F.silu(gate)
+        ctx.save_for_backward(gate_up, silu)
+        return silu * up
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        gate_up, silu = ctx.saved_tensors
+        gate, up = gate_up.chunk(2, -1)
+        out = torch.empty_like(gate_up)
+        to_gate, to_up = out.chunk(2, -1)
+        torch.mul(grad, silu, out=to_up)
+        torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=to_gate)
+        return out
+
+
+class _Spread(Function):
+    """Rotated queries, rotated keys and values of the blocks, from (M, C, K)."""
+
+    @staticmethod
+    def forward(ctx: Any, heads: Tensor, turn: Tensor, packing: Packing) -> Any:
+        ctx.turn, ctx.packing = turn, packing
+        K = heads.shape[2]
+        turned = _turned(heads[:, : packing.heads + packing.kv_heads], turn).view(-1, K)
+        query, key, value = packing.spread
+        return (
+            turned.index_select(0, query),
+            turned.index_select(0, key),
+            heads.view(-1, K).index_select(0, value),
+        )
+
+    @staticmethod
+    def backward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Any:
+        turn, packing = ctx.turn, ctx.packing
+        M, K = len(turn), query.shape[1]
+        query = query.index_select(0, packing.collect.pick).view(M, -1, K)
+        key, value = (
+            F.embedding_bag(packing.bags[0], part, packing.bags[1], mode="sum").view(M, -1, K)
+            for part in (key, value)
+        )
+        back = turn.conj()
+        return torch.cat([_turned(query, back), _turned(key, back), value], 1), None, None
+
+
+class _Collect(Function):
+    """Rows picked; the gradient goes back to where they came from, all else gets zero."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, places: Places) -> Tensor:
+        ctx.places = places
+        return x.index_select(0, places.pick)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        places = ctx.places
+        return grad.index_select(0, places.back).mul_(places.picked[:, None]), None

@@ -1,7 +1,7 @@
 """The policy: a causal language model with its tokenizer, and log-probs of token rows.
 
-Sampling and scoring share one way through the model: `prefill` encodes each prompt once, `extend`
-runs response tokens on top of the prompts' keys and values, which stay in the autograd graph.
+A backbone encodes each prompt once: for scoring (`hidden`) its keys and values stay in the autograd
+graph, for sampling (`prefill`, `expand`, then `step` after `step`) they are repeated for its rows.
 `Backbone` does so with any Hugging Face causal LM; `bench.fast` has a leaner one for Llama shapes.
 """
 
@@ -48,12 +48,30 @@ class Backbone:
         cache = Cache(out.past_key_values, mask_PL, mask_PL.sum(-1))
         return out.last_hidden_state[:, -1], cache
 
-    def select(self, cache: Cache, rows: Tensor) -> Cache:
-        """The cache of the given rows; rows may be repeated. The argument is used up."""
-        cache.layers.batch_select_indices(rows)
-        return Cache(cache.layers, cache.mask_NL[rows], cache.position_N[rows])
+    def expand(self, cache: Cache, prompt_N: Tensor) -> Cache:
+        """A row for each of the given prompts. The argument is used up."""
+        cache.layers.batch_select_indices(prompt_N)
+        return Cache(cache.layers, cache.mask_NL[prompt_N], cache.position_N[prompt_N])
 
-    def extend(self, ids_NS: Tensor, mask_NS: Tensor, cache: Cache) -> Tensor:
+    keep = expand  # the given rows
+
+    def step(self, ids_N: Tensor, cache: Cache) -> Tensor:
+        """Hidden states (N, D) of one further token a row; the cache grows by it in place."""
+        every_N1 = torch.ones_like(ids_N, dtype=torch.bool)[:, None]
+        return self._extend(ids_N[:, None], every_N1, cache)[:, 0]
+
+    def hidden(self, rows: Rows) -> Tensor:
+        """Hidden states (tokens, D) from which the response tokens are predicted, row by row: the
+        prompt's last token for the first one, the token before for the others."""
+        first_PD, cache = self.prefill(rows.prompt_PL, rows.prompt_mask_PL)
+        states_NTD = first_PD[rows.prompt_N][:, None]
+        if rows.response_NT.shape[1] > 1:
+            cache = self.expand(cache, rows.prompt_N)
+            rest_NTD = self._extend(rows.response_NT[:, :-1], rows.mask_NT[:, :-1], cache)
+            states_NTD = torch.cat([states_NTD, rest_NTD], 1)
+        return states_NTD[rows.mask_NT]
+
+    def _extend(self, ids_NS: Tensor, mask_NS: Tensor, cache: Cache) -> Tensor:
         """Hidden states (N, S, D) of further tokens; the cache grows by them in place."""
         cache.mask_NL = torch.cat([cache.mask_NL, mask_NS], -1)
         position_NS = cache.position_N[:, None] + (mask_NS.cumsum(-1) - 1).clamp(min=0)
@@ -126,7 +144,7 @@ class Policy:
     def score(self, rows: Rows, entropy: bool = False) -> tuple[Tensor, Tensor | None]:
         """Log-probs of the response tokens, and entropies (nats) if asked for; both (N, T), zero
         where masked, at each row's temperature."""
-        hidden_MD = hidden(self.backbone, rows)[rows.mask_NT]
+        hidden_MD = self.backbone.hidden(rows)
         target_M = rows.response_NT[rows.mask_NT]
         temperature_M = rows.temperature_N[:, None].expand_as(rows.mask_NT)[rows.mask_NT]
         logp_M, entropy_M = self._token_scores(hidden_MD, target_M, temperature_M, entropy)
@@ -157,18 +175,6 @@ class Policy:
         return tuple(torch.cat(p) for p in zip(*parts, strict=True))
 
 
-def hidden(backbone: Any, rows: Rows) -> Tensor:
-    """Hidden states (N, T, D) from which response token t is predicted: the prompt's last token for
-    t = 0, response token t - 1 after that."""
-    first_PD, cache = backbone.prefill(rows.prompt_PL, rows.prompt_mask_PL)
-    first_ND = first_PD[rows.prompt_N][:, None]
-    if rows.response_NT.shape[1] == 1:
-        return first_ND
-    cache = backbone.select(cache, rows.prompt_N)
-    rest_NTD = backbone.extend(rows.response_NT[:, :-1], rows.mask_NT[:, :-1], cache)
-    return torch.cat([first_ND, rest_NTD], 1)
-
-
 class Critic(nn.Module):
     """A separate copy of the starting model with a scalar head that starts at zero."""
 
@@ -185,5 +191,5 @@ class Critic(nn.Module):
 
     def score(self, rows: Rows) -> Tensor:
         """Values (N, T) of the states before each response token, zero where masked."""
-        value_NT = self.head(hidden(self.backbone, rows))[..., 0].float()
-        return value_NT * rows.mask_NT
+        value_M = self.head(self.backbone.hidden(rows))[:, 0].float()
+        return value_M.new_zeros(rows.mask_NT.shape).masked_scatter(rows.mask_NT, value_M)

@@ -38,7 +38,7 @@ def sample(
     max_tokens: int,
     temperature: float = 1.0,
     stop: Sequence[str] = (),
-    compact: float = 0.75,
+    compact: float = 0.9,
 ) -> Samples:
     """`group` responses to each prompt (rows in prompt order), with top_p = 1 and top_k off.
 
@@ -58,72 +58,102 @@ def sample(
     head = pad(
         prompts, prompt_N.tolist(), [[] for _ in range(N)], [temperature] * N, policy.pad_id, device
     )
-    response_NT = torch.full((N, max_tokens), policy.pad_id, device=device)
-    logp_NT = torch.zeros(N, max_tokens, device=device)
-    length_N = torch.zeros(N, dtype=torch.int64, device=device)
+    drawn_TN = torch.full((max_tokens, N), policy.pad_id, device=device)
+    chance_TN = torch.ones(max_tokens, N, dtype=torch.float64, device=device)
+    length_N = torch.full((N,), max_tokens, device=device)
     finished_N = torch.zeros(N, dtype=torch.bool, device=device)
-    noise_NT = (
-        None if keys_N is None else torch.from_numpy(rng.uniforms(keys_N, max_tokens)).to(device)
-    )
+    uniform_TA = None
+    if keys_N is not None:
+        uniform_TA = torch.from_numpy(rng.uniforms(keys_N, max_tokens)).to(device).t().contiguous()
 
     backbone: Any = policy.backbone
     hidden_PD, cache = backbone.prefill(head.prompt_PL, head.prompt_mask_PL)
-    hidden_AD, cache = hidden_PD[prompt_N], backbone.select(cache, prompt_N)
-    active_A = torch.arange(N, device=device)  # rows in the batch
+    hidden_AD, cache = hidden_PD[prompt_N], backbone.expand(cache, prompt_N)
+    row_A = torch.arange(N, device=device)  # rows in the batch
     running_A = torch.ones(N, dtype=torch.bool, device=device)  # of these, not yet ended
+    recent: list[tuple[torch.Tensor, torch.Tensor]] = []  # drawn since the batch was last changed
+    t = -1
     for t in range(max_tokens):
-        logits_AV = policy.logits(hidden_AD)
-        token_A, logp_A = _choose(
-            logits_AV, temperature, None if noise_NT is None else noise_NT[active_A, t]
-        )
-        response_NT[active_A, t] = torch.where(running_A, token_A, policy.pad_id)
-        logp_NT[active_A, t] = torch.where(running_A, logp_A, 0).float()
-        length_N[active_A] += running_A
+        uniform_A = None if uniform_TA is None else uniform_TA[t]
+        token_A, chance_A = _choose(policy.logits(hidden_AD), temperature, uniform_A)
+        recent.append((token_A, chance_A))
         running_A = running_A & (token_A != policy.eos_id)
         if stop:
-            tails = policy.decode_many(
-                response_NT[active_A, max(0, t + 1 - STOP_TAIL) : t + 1].tolist()
-            )
-            halted_A = torch.tensor([any(s in tail for s in stop) for tail in tails], device=device)
-            finished_N[active_A] |= running_A & halted_A
+            _write(recent, drawn_TN, chance_TN, row_A, t + 1)
+            tails = drawn_TN[max(0, t + 1 - STOP_TAIL) : t + 1, row_A].t().tolist()
+            texts = policy.decode_many(tails)
+            halted_A = torch.tensor([any(s in text for s in stop) for text in texts], device=device)
+            length_N[row_A[running_A & halted_A]] = t + 1
+            finished_N[row_A[running_A & halted_A]] = True
             running_A = running_A & ~halted_A
         left = int(running_A.sum())
         if left == 0 or t + 1 == max_tokens:
             break
-        if left < compact * len(active_A):
-            kept = running_A.nonzero()[:, 0]
-            cache = backbone.select(cache, kept)
-            active_A, token_A, running_A = active_A[kept], token_A[kept], running_A[kept]
-        ones = torch.ones_like(token_A, dtype=torch.bool)[:, None]
-        hidden_AD = backbone.extend(token_A[:, None], ones, cache)[:, -1]
+        if left < compact * len(row_A):
+            _write(recent, drawn_TN, chance_TN, row_A, t + 1)
+            kept_A = _fill(running_A, left)
+            cache, row_A, token_A = backbone.keep(cache, kept_A), row_A[kept_A], token_A[kept_A]
+            running_A = running_A[kept_A]
+            uniform_TA = None if uniform_TA is None else uniform_TA[:, kept_A]
+        hidden_AD = backbone.step(token_A, cache)
+    _write(recent, drawn_TN, chance_TN, row_A, t + 1)
 
-    T = max(int(length_N.max()), 1)
-    last_N = response_NT.gather(1, (length_N - 1).clamp(min=0)[:, None])[:, 0]
+    # a row's first end token ends it, whatever was drawn for it until it left the batch
+    ended_TN = drawn_TN == policy.eos_id
+    ended_N = ended_TN.any(0)
+    length_N = torch.where(ended_N, (ended_TN.int().argmax(0) + 1).minimum(length_N), length_N)
+    T = max(int(length_N.max()), 1) if N else 0
+    mask_NT = torch.arange(T, device=device) < length_N[:, None]
     rows = Rows(
         head.prompt_PL,
         head.prompt_mask_PL,
         head.prompt_N,
-        response_NT[:, :T],
-        torch.arange(T, device=device) < length_N[:, None],
+        drawn_TN[:T].t().masked_fill(~mask_NT, policy.pad_id),
+        mask_NT,
         head.temperature_N,
     )
     return Samples(
         rows,
-        logp_NT[:, :T],
-        finished_N | (last_N == policy.eos_id),
+        chance_TN[:T].t().masked_fill(~mask_NT, 1.0).log().float(),
+        finished_N | ended_N,
         sum(map(len, prompts)),
         int(length_N.sum()),
     )
 
 
 def _choose(logits_AV: torch.Tensor, temperature: float, uniform_A: torch.Tensor | None):
-    """Tokens and their log-probs: the largest, or the inverse of the distribution function at u."""
+    """Tokens and their probabilities: the largest, or the inverse of the distribution function at
+    u, in float64."""
+    if temperature != 1:
+        logits_AV = logits_AV / temperature
+    chance_AV = logits_AV.softmax(-1, dtype=torch.float64)
     if uniform_A is None:
-        logp_AV = logits_AV.log_softmax(-1)
-        token_A = logits_AV.argmax(-1)
+        token_A1 = logits_AV.argmax(-1, keepdim=True)
     else:
-        logp_AV = (logits_AV / temperature).log_softmax(-1)
-        cdf_AV = logp_AV.double().exp().cumsum(-1)
-        token_A = torch.searchsorted(cdf_AV, uniform_A[:, None] * cdf_AV[:, -1:], right=True)[:, 0]
-        token_A = token_A.clamp(max=logits_AV.shape[1] - 1)
-    return token_A, logp_AV.gather(1, token_A[:, None])[:, 0]
+        cdf_AV = chance_AV.cumsum(-1)
+        token_A1 = torch.searchsorted(cdf_AV, uniform_A[:, None] * cdf_AV[:, -1:], right=True)
+        token_A1 = token_A1.clamp(max=logits_AV.shape[1] - 1)
+    return token_A1[:, 0], chance_AV.gather(1, token_A1)[:, 0]
+
+
+def _write(
+    recent: list[tuple[torch.Tensor, torch.Tensor]],
+    drawn_TN: torch.Tensor,
+    chance_TN: torch.Tensor,
+    row_A: torch.Tensor,
+    end: int,
+) -> None:
+    """Write down what was drawn lately, up to the column `end`, and forget it."""
+    if recent:
+        tokens, chances = zip(*recent, strict=True)
+        drawn_TN[end - len(recent) : end, row_A] = torch.stack(tokens)
+        chance_TN[end - len(recent) : end, row_A] = torch.stack(chances)
+        recent.clear()
+
+
+def _fill(running_A: torch.Tensor, left: int) -> torch.Tensor:
+    """The running rows, each at its place or, from behind the first `left`, in an ended one's."""
+    kept = torch.arange(left, device=running_A.device)
+    holes = (~running_A[:left]).nonzero()[:, 0]
+    kept[holes] = running_A[left:].nonzero()[:, 0] + left
+    return kept
