@@ -32,7 +32,7 @@ from .policy import Policy
 from .rows import pad
 
 Progress = Callable[[int, int, str], None]  # done, total, what
-FORMAT = 2  # enters the cache key: raise it when building changes
+FORMAT = 4  # enters the cache key: raise it when building changes
 
 
 def base_id(model: Model, task: Task) -> str:
@@ -52,7 +52,10 @@ def ensure(model: Model, task: Task, progress: Progress | None = None) -> Path |
         if not (folder / "base.json").is_file():
             partial = folder.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)  # the weights' last bits depend on it, and so would the runs
             policy, cost = build(model, task, progress)
+            torch.set_num_threads(threads)
             save(policy, partial)
             (partial / "base.json").write_text(json.dumps(cost, indent=1))
             shutil.rmtree(folder, ignore_errors=True)
@@ -149,24 +152,20 @@ def build(
 def _pretrain(
     policy: Policy, model: Model, task: Task, progress: Progress | None
 ) -> tuple[int, float]:
-    """Token mean NLL of the responses, AdamW, linear warm-up and decay to zero."""
+    """Token mean NLL of prompts and responses, AdamW, linear decay to zero. (On
+    responses alone the base learns to guess before it learns to reason: docs/decisions.md.)"""
     plan = model.pretrain
     optimizer = torch.optim.AdamW(
         policy.parameters(), lr=plan.lr, betas=(0.9, 0.95), weight_decay=0.0
     )
     texts = task.corpus(plan.seed)
+    start = policy.tokenizer.bos_token_id  # which `encode_prompt` begins with
     tokens, mean = 0, float("nan")
-    warmup = max(1, plan.steps // 20)
     for step in range(plan.steps):
-        optimizer.param_groups[0]["lr"] = plan.lr * min((step + 1) / warmup, 1 - step / plan.steps)
-        prompts, responses = zip(*islice(texts, plan.batch), strict=True)
+        optimizer.param_groups[0]["lr"] = plan.lr * (1 - step / plan.steps)
+        batch = [_text(policy, plan.length, *pair) for pair in islice(texts, plan.batch)]
         rows = pad(
-            [policy.encode_prompt(p)[-plan.length :] for p in prompts],
-            range(plan.batch),
-            [policy.encode_response(r)[: plan.length] for r in responses],
-            [1.0] * plan.batch,
-            policy.pad_id,
-            policy.device,
+            [[start]], [0] * plan.batch, batch, [1.0] * plan.batch, policy.pad_id, policy.device
         )
         logp_NT, _ = policy.score(rows)
         loss = -logp_NT.sum() / rows.mask_NT.sum()
@@ -179,6 +178,11 @@ def _pretrain(
         if progress:
             progress(step + 1, plan.steps, "base model")
     return tokens, mean
+
+
+def _text(policy: Policy, length: int, prompt: str, response: str) -> list[int]:
+    """Token ids of both parts, each cut to `length`, without the start token."""
+    return policy.encode_prompt(prompt)[1:][-length:] + policy.encode_response(response)[:length]
 
 
 def base_digest(where: Path | str) -> str:

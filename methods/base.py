@@ -45,7 +45,9 @@ class Rollout:
     """What happened; nothing here depends on theta. Rows of one prompt are never split."""
 
     mask_NT: torch.Tensor  # bool, response tokens
-    reward_N: torch.Tensor  # the task's raw reward: verifier 1/0, judge +1/0/-1, reward model any real
+    reward_N: (
+        torch.Tensor
+    )  # the task's raw reward: verifier 1/0, judge +1/0/-1, reward model any real
     group_N: torch.Tensor  # int64, rows of one prompt share an id
     kind_N: torch.Tensor  # int64: SAMPLE, GOLD or MISMATCHED
     correct_N: torch.Tensor  # bool, the checker's verdict, never "reward > 0"
@@ -108,9 +110,9 @@ class Method(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    paper: ClassVar[str] = ""  # arXiv id or address
+    paper: ClassVar[str] = ""  # address
     unbounded: ClassVar[str] = ""  # reason, where the loss has no bound as logp -> -inf
-    stop_gradients: ClassVar[str] = ""  # declared sg(.) terms, where finite differences cannot agree
+    stop_gradients: ClassVar[str] = ""  # declared sg(.): finite differences cannot agree there
 
     @abstractmethod
     def needs(self) -> Needs: ...

@@ -6,7 +6,6 @@ import torch
 from pydantic import Field
 
 from . import reduce
-from .base import Rollout
 from .registry import register
 from .surrogate import GroupAdvantage, Metrics
 
@@ -29,16 +28,23 @@ class CISPO(GroupAdvantage):
     absolute_cap: bool = False
     aggregation: reduce.Aggregation = "token_mean"
 
+    def warnings(self, updates_per_rollout: int) -> list[str]:
+        if updates_per_rollout > 1:
+            return []
+        return [
+            "CISPO with one update per rollout batch: every ratio is 1 at that update, the cap "
+            "never acts, and the gradient is GRPO's with a token mean. Use several minibatches per "
+            "rollout to compare them."
+        ]
+
     def terms(
         self,
         logp_NT: torch.Tensor,
-        log_ratio_NT: torch.Tensor,
+        ratio_NT: torch.Tensor,
         advantage_NT: torch.Tensor,
-        rollout: Rollout,
         live_NT: torch.Tensor,
     ) -> tuple[torch.Tensor, Metrics]:
         cap = self.epsilon_high + (0 if self.absolute_cap else 1)
-        ratio_NT = log_ratio_NT.exp()
         weight_NT = reduce.stop(ratio_NT.clamp(max=cap))
         return -weight_NT * advantage_NT * logp_NT, {
             "clip_fraction": reduce.mean_live((ratio_NT > cap).to(ratio_NT.dtype), live_NT),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import pkgutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -33,12 +35,18 @@ def register(name: str, about: str = "", **preset: Any) -> Callable[[M], M]:
 
     def add(cls: M) -> M:
         if name in _entries:
-            raise ValueError(f"method {name!r} is registered already, by {_entries[name].cls.__qualname__}")
+            raise ValueError(
+                f"method {name!r} is registered already, by {_entries[name].cls.__qualname__}"
+            )
         cls(**preset)  # a variant that cannot be built must fail here, not in a run
-        _entries[name] = Entry(cls, preset, about or (cls.__doc__ or "").strip().splitlines()[0])
+        _entries[name] = Entry(cls, preset, about or _first_line(cls))
         return cls
 
     return add
+
+
+def _first_line(cls: type) -> str:
+    return (cls.__doc__ or "").strip().partition("\n")[0]
 
 
 @cache
@@ -68,13 +76,17 @@ def entry(name: str) -> Entry:
     _load_all()
     if name not in _entries:
         near = difflib.get_close_matches(name, _entries, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(_entries))}"
+        hint = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else f"known: {', '.join(sorted(_entries))}"
+        )
         raise KeyError(f"unknown method {name!r}; {hint}")
     return _entries[name]
 
 
 def get(name: str, **fields: Any) -> Method:
-    """Build a method, e.g. `get("gift", stats_grad="detached")`. Raises pydantic's ValidationError."""
+    """Build a method, e.g. `get("gift", stats_grad="detached")`. Raises ValidationError."""
     found = entry(name)
     return found.cls(**{**found.preset, **fields})
 
@@ -85,12 +97,17 @@ def _from_file(reference: str) -> Entry:
     path = Path(file).expanduser().resolve()
     if not path.is_file():
         raise KeyError(f"method {reference!r}: no file {path}")
-    spec = importlib.util.spec_from_file_location(f"evenbench_plugin_{path.stem}", path)
+    name = f"evenbench_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where pydantic looks up the file's annotations
     spec.loader.exec_module(module)
     cls = getattr(module, attribute, None)
     if not (isinstance(cls, type) and issubclass(cls, Method)):
-        known = [k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, Method) and v is not Method]
-        raise KeyError(f"method {reference!r}: {attribute!r} is no Method in {path}; there: {', '.join(known) or 'none'}")
-    return Entry(cls, {}, (cls.__doc__ or "").strip().splitlines()[0] if cls.__doc__ else "")
+        types = {k: v for k, v in vars(module).items() if isinstance(v, type) and v is not Method}
+        known = ", ".join(k for k, v in types.items() if issubclass(v, Method)) or "none"
+        raise KeyError(
+            f"method {reference!r}: {attribute!r} is no Method in {path}; there: {known}"
+        )
+    return Entry(cls, {}, _first_line(cls))

@@ -19,8 +19,10 @@ class PolicyGradient(Method):
         loss = AGG( term_t(lp, rho, A) + kl * KL_t ),      rho_t = exp(lp_t - lp_old_t)
 
     AGG is `aggregation` (see `reduce.aggregate`) and KL_t the estimate `kl_estimator` of
-    KL(policy || reference) at token t. The denominator counts all `counted` rows, also those whose
-    advantage is 0 and which therefore get no forward pass. Subclasses give `signal` and `terms`.
+    KL(policy || reference) at token t; `kl_correction` multiplies it by rho_t, which makes the
+    gradient that of KL(policy || reference) (DeepSeek-V3.2; TRL's default). The denominator counts
+    all `counted` rows, also those whose advantage is 0 and which therefore get no forward pass.
+    Subclasses give `signal` and `terms`.
     """
 
     unbounded = "where kl > 0: k3 grows as ref / pi, k2 as its squared logarithm"
@@ -28,6 +30,7 @@ class PolicyGradient(Method):
     aggregation: reduce.Aggregation = "sequence_mean"
     kl: float = Field(0.0, ge=0)
     kl_estimator: reduce.Estimator = "k3"
+    kl_correction: bool = False
 
     def needs(self) -> Needs:
         return Needs(old="loss", reference=self.kl > 0, group_min=2)
@@ -40,15 +43,18 @@ class PolicyGradient(Method):
         """bool [N]: rows with anything to learn from; a KL penalty pulls on every counted row."""
         return self.counted(rollout) & ((advantage_N != 0) | (self.kl > 0))
 
+    def ratio(self, log_ratio_NT: torch.Tensor, mask_NT: torch.Tensor) -> torch.Tensor:
+        """[N, T]: the ratio of the policy to the one that sampled, per token."""
+        return log_ratio_NT.exp()
+
     def terms(
         self,
         logp_NT: torch.Tensor,
-        log_ratio_NT: torch.Tensor,
+        ratio_NT: torch.Tensor,
         advantage_NT: torch.Tensor,
-        rollout: Rollout,
         live_NT: torch.Tensor,
     ) -> tuple[torch.Tensor, Metrics]:
-        """The loss per token (to be averaged) and metrics; everything is 0 where not live."""
+        """The loss per token (to be averaged) and metrics; where not live, A and lp are 0."""
         raise NotImplementedError
 
     def loss(self, leaves: Leaves, rollout: Rollout, signal: Signal) -> Loss:
@@ -57,12 +63,14 @@ class PolicyGradient(Method):
         live_NT = reduce.live(rollout, signal) & counted_N[:, None]
         logp_NT = reduce.keep(leaves.logp_NT, live_NT)
         log_ratio_NT = reduce.log_ratio(leaves.logp_NT, rollout.old_logp_NT, live_NT)
+        ratio_NT = self.ratio(log_ratio_NT, rollout.mask_NT)
         advantage_NT = reduce.keep(signal.advantage_NT, live_NT)
-        loss_NT, found = self.terms(logp_NT, log_ratio_NT, advantage_NT, rollout, live_NT)
+        loss_NT, found = self.terms(logp_NT, ratio_NT, advantage_NT, live_NT)
         metrics = dict(found)
         if self.kl > 0:
             delta_NT = reduce.log_ratio(leaves.logp_NT, rollout.ref_logp_NT, live_NT)
-            loss_NT = loss_NT + self.kl * reduce.kl(delta_NT, self.kl_estimator)
+            weight_NT = self.kl * ratio_NT if self.kl_correction else self.kl
+            loss_NT = loss_NT + weight_NT * reduce.kl(delta_NT, self.kl_estimator)
             metrics["kl"] = reduce.mean_live(reduce.kl(delta_NT, "k3"), live_NT)
         value = reduce.aggregate(
             loss_NT, rollout.mask_NT, counted_N, self.aggregation, rollout.max_tokens
@@ -79,19 +87,13 @@ class ClippedSurrogate(PolicyGradient):
     clip: float = Field(0.2, gt=0, lt=1)
     clip_high: float | None = Field(None, gt=0)  # None: as clip
 
-    def ratio(self, log_ratio_NT: torch.Tensor, mask_NT: torch.Tensor) -> torch.Tensor:
-        """[N, T]: the ratio that is clipped, per token."""
-        return log_ratio_NT.exp()
-
     def terms(
         self,
         logp_NT: torch.Tensor,
-        log_ratio_NT: torch.Tensor,
+        ratio_NT: torch.Tensor,
         advantage_NT: torch.Tensor,
-        rollout: Rollout,
         live_NT: torch.Tensor,
     ) -> tuple[torch.Tensor, Metrics]:
-        ratio_NT = self.ratio(log_ratio_NT, rollout.mask_NT)
         high = self.clip if self.clip_high is None else self.clip_high
         free_NT = ratio_NT * advantage_NT
         cut_NT = ratio_NT.clamp(1 - self.clip, 1 + high) * advantage_NT

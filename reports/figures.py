@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
 
 
 def forest(results: Results, split: str | None = None, control: str | None = None) -> list[Plot]:
-    """Paired differences of avg@K against the control, best first."""
-    control = control or compare.default_control(results)
+    """Paired differences of accuracy against the control, best first."""
+    control = control or results.control
     pairs = compare.against(results.methods, control) if control else []
-    made = compare.table(compare.family(results, pairs, "avg", split) if pairs else [])
+    made = compare.table(compare.family(results, pairs, split=split))
     made = made[made["difference"].notna()]
     parts = []
     for task, rows in made.groupby("task"):
@@ -84,7 +85,7 @@ def convergence(results: Results, axis: str = "updates", split: str | None = Non
 def cost(results: Results, axis: str = "flops", split: str | None = None) -> list[Plot]:
     """Final accuracy against what the run cost on one axis, with the interval of both."""
     split = split or scores.headline_split(results)
-    final = scores.seed_scores(scores.question_scores(results, split))
+    final = scores.seed_scores(scores.metric_scores(results, split=split))
     spent = tables.last_costs(results)
     if axis not in spent or final.empty:
         return []
@@ -104,11 +105,134 @@ def cost(results: Results, axis: str = "flops", split: str | None = None) -> lis
     return parts
 
 
+def passk(results: Results, split: str | None = None) -> list[Plot]:
+    """pass@k of the sampled answers of the last evaluation, for k = 1, 2, 4, ... K."""
+    split = split or scores.headline_split(results)
+    frame = scores.question_scores(results, split)
+    most = int(frame["samples"].min()) if len(frame) else 0
+    ks = sorted({*(2**i for i in range(12) if 2**i < most), *([most] if most else [])})
+    if len(ks) < 2:
+        return []
+    by_k = [scores.seed_scores(scores.pass_scores(frame, k)).assign(k=k) for k in ks]
+    long = pd.concat(by_k)
+    parts = []
+    for task, own in long.groupby("task", observed=True):
+        points = _intervals(own, ["method", "k"])
+        parts.append(plots.pass_curves(points, name=_name(results, "passk", task)))
+    return parts
+
+
+def win_matrix(results: Results, split: str | None = None) -> list[Plot]:
+    """Probability of improvement between every two methods, over all tasks."""
+    frame = tables.win_table(results, split).frame
+    frame = frame[["method", *frame["method"]]]
+    frame = frame[frame.drop(columns="method").notna().any(axis=1)]
+    mean = frame.drop(columns="method").mean(axis=1)
+    frame = frame.loc[mean.sort_values(ascending=False, kind="stable").index]
+    frame = frame[["method", *frame["method"]]]
+    return [plots.wins(frame)] if len(frame) > 1 else []
+
+
+def against_split(results: Results, other: str = "train", split: str | None = None) -> list[Plot]:
+    """Accuracy on another split against the headline's, paired by run."""
+    split = split or scores.headline_split(results)
+    there = {str(s) for s in results.evals["split"].unique()}
+    if other not in there or other == split:
+        return []
+    parts = []
+    x = scores.seed_scores(scores.metric_scores(results, None, split))
+    y = scores.seed_scores(scores.metric_scores(results, None, other))
+    for task in sorted({str(t) for t in x["task"]}):
+        across, up = (
+            _intervals(f[f["task"] == task], ["method"]).set_index("method") for f in (x, y)
+        )
+        both = across.rename(columns={"value": "x", "low": "x_low", "high": "x_high"}).join(
+            up.rename(columns={"value": "y", "low": "y_low", "high": "y_high"}).drop(columns="n")
+        )
+        if len(both):
+            name = _name(results, f"{other}-against-{split}", task)
+            parts.append(plots.against(both.reset_index(), split, other, name=name))
+    return parts
+
+
+def loss_shares(results: Results) -> list[Plot]:
+    """What share of the loss each of its terms had, of the objectives that log it."""
+    steps = results.steps
+    names = [c for c in steps if c.startswith("share_")]
+    logged = steps[["task", "method", "step", *names]].melt(
+        ["task", "method", "step"], names, "term", "value"
+    )
+    logged = logged[logged["value"].notna()]
+    logged["term"] = logged["term"].astype(str).str.removeprefix("share_")
+    parts = []
+    for (task, method), own in logged.groupby(["task", "method"], observed=True):
+        values = own.groupby(["term", "step"], sort=False)["value"]
+        points = values.agg(value="mean", low="min", high="max").reset_index()
+        name = _name(results, f"loss-shares-{_slug(method)}", task)
+        parts.append(plots.shares(points, str(method), name=name))
+    return parts
+
+
+def tuning(results: Results) -> list[Plot]:
+    """Expected best validation score against tuning trials, where a log of trials is found."""
+    trials = tuning_trials(results)
+    if trials.empty:
+        return []
+    rows = [
+        {"method": str(method), "trials": n, "value": best}
+        for method, own in trials.groupby("method")
+        for n, best in enumerate(stats.expected_best(own["score"]), 1)
+    ]
+    return [plots.tuning(pd.DataFrame(rows))]
+
+
+def tuning_trials(results: Results) -> pd.DataFrame:
+    """The trials.jsonl of a suite's folder, or of the folder SUITE-tune beside it: method, lr,
+    seed, score and more; empty where there is none."""
+    suites = {Path(p).parent for p in results.runs["path"]}
+    files = [f / "trials.jsonl" for s in sorted(suites) for f in (s, s.with_name(f"{s.name}-tune"))]
+    logs = [pd.read_json(f, lines=True) for f in dict.fromkeys(files) if f.is_file()]
+    empty = pd.DataFrame(columns=["method", "score"])
+    return pd.concat(logs, ignore_index=True) if logs else empty
+
+
 FIGURES: dict[str, Callable[..., list[Plot]]] = {
     "forest": forest,
     **{f"convergence-{axis}": partial(convergence, axis=axis) for axis in BUDGET_AXES},
     **{f"cost-{axis}": partial(cost, axis=axis) for axis in BUDGET_AXES},
+    "passk": passk,
+    "wins": win_matrix,
+    "train": against_split,
+    "loss-shares": loss_shares,
+    "tuning": tuning,
 }
+
+
+def draw(results: Results, name: str) -> list[Plot]:
+    """The figures of one name in FIGURES, one a task; empty where the data cannot give it.
+
+    Raises:
+        KeyError: no such name; the message lists them.
+    """
+    if name not in FIGURES:
+        raise KeyError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
+    return FIGURES[name](results)
+
+
+def _intervals(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """by, value, low, high, n: mean score over seeds with its t interval."""
+    rows = []
+    for key, own in frame.groupby(by, observed=True):
+        found = stats.seed_interval(own["score"])
+        row = dict(zip(by, map(_plain, key), strict=True))
+        rows.append(
+            row | {"value": found.mean, "low": found.low, "high": found.high, "n": len(own)}
+        )
+    return pd.DataFrame(rows)
+
+
+def _plain(key: object) -> object:
+    return key if isinstance(key, int) else str(key)
 
 
 def _points(points: pd.DataFrame, axis: str) -> pd.DataFrame:
@@ -122,7 +246,11 @@ def _several(results: Results) -> bool:
 
 def _name(results: Results, stem: str, task: object) -> str:
     """The stem of the files; the task is in it where there are several."""
-    return f"{stem}-{re.sub(r'[^A-Za-z0-9]+', '-', str(task))}" if _several(results) else stem
+    return f"{stem}-{_slug(task)}" if _several(results) else stem
+
+
+def _slug(name: object) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", str(name))
 
 
 def _metric(results: Results, task: object) -> str:

@@ -72,11 +72,23 @@ class Question:
     gold: str
     methods: list[Answers]
 
+    @property
+    def place(self) -> int:
+        """Of its kind among the kinds."""
+        return [*KINDS].index(self.kind)
+
+    @property
+    def range(self) -> str:
+        """Least and largest share of right answers among the methods."""
+        shares = [100 * m.share for m in self.methods]
+        low, high = min(shares), max(shares)
+        return f"{low:.0f} to {high:.0f} % right" if high - low >= 0.5 else f"{low:.0f} % right"
+
 
 def score_table(results: Results, split: str | None = None) -> pd.DataFrame:
     """task, question_id and a column per method: avg@K over all seeds; NaN where not asked."""
     split = split or scores.headline_split(results)
-    frame = scores.question_scores(results, split)
+    frame = scores.metric_scores(results, None, split)
     wide = frame.pivot_table(
         index=["task", "question_id"], columns="method", values="score", observed=True
     )

@@ -3,16 +3,18 @@
     from reports.report import write_report
     write_report("runs/quick").paths[0]      # runs/quick/report/report.html
 
-The page is one file that needs no network. Everything in it that a model, a data set or a user wrote
-is escaped, and its content security policy lets only the page's own script run.
+The page is one file that needs no network. Everything in it that a model, a data set or a user
+wrote is escaped, and its content security policy lets only the page's own script run.
 """
 
 # pandas annotates groupby and indexing with unions that pyright cannot narrow
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
 
 from __future__ import annotations
 
 import base64
+import collections
 import hashlib
 import json
 from collections.abc import Iterable
@@ -26,12 +28,12 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from results import compare, load, scores
+from results import curves, load, scores
 from results.render import Column, Table
 from results.schema import BUDGET_AXES
-from results.tables import TABLES
+from results.tables import TABLES, tuning_table
 
-from . import figures, plots, questions, verdicts
+from . import claims, figures, plots, questions, verdicts
 
 if TYPE_CHECKING:
     from results import Results
@@ -40,6 +42,14 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent / "templates"
 AXIS_WORDS = {"flops": "FLOPs"}
+# sections that fold away: a table, a figure or both of that name, and what to say of the figure
+FURTHER = {
+    "passk": "unbiased estimate from all samples; the band is a 95 % interval over seeds",
+    "wins": "over pairs of runs, ties count half; its intervals stand in the table",
+    "tuning": "mean over all subsets of the trials (unbiased)",
+    "loss-shares": "Share of each term in the loss",
+    "selection": "", "checker": "", "variance": "", "aggregate": "", "published": "",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,12 @@ def write_report(runs: str | Path | Iterable[str | Path], out: str | Path | None
     folder.mkdir(parents=True, exist_ok=True)
     made_figures = draw(results)
     made_tables = {name: make(results) for name, make in TABLES.items()}
+    trials = figures.tuning_trials(results)
+    if len(trials):
+        made_tables["tuning"] = tuning_table(trials)
+    found = claims.evaluate(results) if len(scores.counted(results)) else []
+    if any(f.effect == f.effect for f in found):  # these runs can test one of them
+        made_tables["claims"] = claims.claims_table(found)
     page = context(results, made_figures, made_tables)
     paths = [folder / "report.html", folder / "report.md"]
     for path in paths:
@@ -98,26 +114,29 @@ def context(
         "runs": results.runs,
         "counted": len(scores.counted(results)),
         "seeds": sorted({int(s) for s in results.runs["seed"]}),
-        "split": scores.headline_split(results) if len(results.evals) else "test",
-        "control": compare.default_control(results),
+        "split": scores.headline_split(results),
+        "metric": "greedy" if scores.headline_metric(results) == "greedy" else "avg@K",
+        "curve_questions": _curve_questions(results),
+        "control": results.control,
         "verdicts": found,
         "summary": verdicts.summary(results, found),
         "limits": verdicts.limits(results),
         "tables": made_tables,
-        "figures": made_figures,
+        "figures": collections.defaultdict(list, made_figures),
         "convergence": _by_axis(made_figures, "convergence"),
         "cost": _by_axis(made_figures, "cost"),
         "questions": picked,
         "kinds": questions.KINDS,
         "questions_table": _questions_table(results),
+        "further": FURTHER,
         "settings": settings_table(results),
         "configs": _configs(results),
         "provenance": provenance(records),
         "warnings": _warnings(results),
-        "problems": [p for p in results.problems],
         "version": metadata.version("evenbench"),
         "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        "looks": plots.looks(results.methods),
+        "classes": {m: plots.css_class(m) for m in plots.looks(results.methods)},
+        "main": _main(made_tables["main"]),
     }
 
 
@@ -147,11 +166,12 @@ def settings_table(results: Results) -> Table:
     rows = []
     for (task, method), runs in results.runs.groupby(["task", "method"], observed=True):
         first = runs.iloc[0]
+        axis = first["budget_axis"]
         optimizer = first["config"].get("optimizer") or first["config"]
         rows.append({
             "task": task, "method": str(method), "objective": first["objective"],
             "source": first["source"], "lr": str(optimizer.get("lr", "")) or None,
-            "budget": f"{first['budget']:g} {first['budget_axis']}" if first["budget_axis"] else None,
+            "budget": f"{first['budget']:g} {first['budget_axis']}" if axis else None,
             "fields": ", ".join(f"{k}={v}" for k, v in first["fields"].items()) or None,
             "seeds": ", ".join(str(s) for s in sorted(runs["seed"])),
         })  # fmt: skip
@@ -182,14 +202,29 @@ def provenance(records: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
 def _words(value: Any) -> str:
     if not isinstance(value, dict):
         return f"{value:.6g}" if isinstance(value, float) else str(value)
-    inner = (f"{k} {_words(v) if not isinstance(v, dict) else '(' + _words(v) + ')'}" for k, v in value.items())
-    return ", ".join(inner)
+    inner = {k: f"({_words(v)})" if isinstance(v, dict) else _words(v) for k, v in value.items()}
+    return ", ".join(f"{k} {v}" for k, v in inner.items())
 
 
 def _by_axis(made: dict[str, list[Plot]], kind: str) -> list[tuple[str, str, list[Plot]]]:
     """(axis, its label, plots) of the figures that come once per axis."""
-    found = ((axis, made.get(f"{kind}-{axis}", [])) for axis in BUDGET_AXES)
+    first = ("flops",) if kind == "cost" else ()
+    order = [*first, *(axis for axis in BUDGET_AXES if axis not in first)]
+    found = ((axis, made.get(f"{kind}-{axis}", [])) for axis in order)
     return [(axis, AXIS_WORDS.get(axis, axis), group) for axis, group in found if group]
+
+
+def _curve_questions(results: Results) -> str:
+    """How many questions the curves stand on: the last evaluation may ask more."""
+    counts = sorted({int(n) for n in curves.points(results)["questions"]})
+    return " or ".join(f"{n:,}" for n in counts)
+
+
+def _main(table: Table) -> Table:
+    """The main table with the verdict beside the accuracy: a page is narrower than a paper."""
+    costs = [c.key for c in table.columns if c.kind in ("si", "number")]
+    first = [c.key for c in table.columns if c.key in ("task", "method", "accuracy")]
+    return table.select(*first, "difference", "mde", "verdict", "greedy", "auc", *costs)
 
 
 def _questions_table(results: Results) -> Table:
@@ -202,7 +237,7 @@ def _questions_table(results: Results) -> Table:
 
 def _configs(results: Results) -> list[tuple[str, str]]:
     """The whole config of the first run of each method, as JSON."""
-    first = results.runs.drop_duplicates(["task", "method"])
+    first = results.runs.sort_values(["task", "method"]).drop_duplicates(["task", "method"])
     return [
         (f"{r.method}, seed {r.seed}", json.dumps(r.config, indent=1, default=str))
         for r in first.itertuples()

@@ -2,6 +2,7 @@
 
 # pandas annotates groupby and indexing with unions that pyright cannot narrow
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undetermined": "?"}
 FEW_SEEDS = 5
+SAME_COST = 0.05  # relative
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,13 @@ class Verdict:
     cost: str
 
 
-def verdicts(results: Results, split: str | None = None, control: str | None = None) -> list[Verdict]:
+def verdicts(
+    results: Results, split: str | None = None, control: str | None = None
+) -> list[Verdict]:
     """Every method against the control, largest difference first."""
-    control = control or compare.default_control(results)
+    control = control or results.control
     pairs = compare.against(results.methods, control) if control else []
-    made = compare.family(results, pairs, "avg", split) if pairs else []
+    made = compare.family(results, pairs, split=split)
     several = results.runs["task"].nunique() > 1
     costs = tables.last_costs(results)
     costs = costs.groupby(["task", "method"], observed=True)[[*tables.COSTS]].mean()
@@ -61,11 +65,11 @@ def summary(results: Results, found: list[Verdict], split: str | None = None) ->
     split = split or scores.headline_split(results)
     lines = []
     for task in sorted({str(t) for t in results.runs["task"]}):
-        best, group = compare.best_group(results, "avg", split, task)
+        best, group = compare.best_group(results, None, split, task)
         if best is None:
             continue
         where = f"On {task}, " if results.runs["task"].nunique() > 1 else ""
-        scored = scores.matrix(scores.metric_scores(results, "avg", split), best, task)
+        scored = scores.matrix(scores.metric_scores(results, None, split), best, task)
         top = stats.seed_interval(scored.mean(axis=1))
         around = f" ± {100 * top.half:.1f}" if top.half == top.half else ""
         others = [m for m in results.methods if m in group - {best}]
@@ -103,10 +107,12 @@ def limits(results: Results, split: str | None = None) -> list[str]:
     if len(results.methods) == 1:
         said.append("There is one method, so nothing can be compared with it.")
     seeds = counted.groupby(["task", "method"], observed=True)["seed"].nunique()
-    alone = sorted({str(m) for _, m in seeds[seeds == 1].index})
+    single = {str(m) for _, m in seeds[seeds == 1].index}
+    alone = [m for m in results.methods if m in single]
     if alone:
+        who = "each method" if len(alone) == len(results.methods) > 1 else _list(alone)
         said.append(
-            f"One seed of {_list(alone)}: how much another seed would differ is unknown, so there"
+            f"One seed of {who}: how much another seed would differ is unknown, so there"
             " is no interval and no test, and no verdict."
         )
     few = seeds[(seeds > 1) & (seeds < FEW_SEEDS)]
@@ -139,7 +145,7 @@ def _sentence(c: Comparison) -> str:
     d, by = c.difference, f"{100 * abs(c.difference.estimate):.1f} points"
     seeds = f"{min(d.seeds)} seeds" if min(d.seeds) > 1 else "one seed"
     if d.p != d.p:
-        return f"{c.a} against {c.b} cannot be judged: {c.note or 'no test is possible'}."
+        return f"Cannot be judged: {c.note or 'no test is possible'}."
     chance = f"p {stats_p(c.p_holm)}" + (f" after Holm over {c.family}" if c.family > 1 else "")
     if c.verdict in ("better", "worse"):
         return f"{c.a} is {c.verdict} than {c.b} by {by} ({chance}, {seeds})."
@@ -163,10 +169,12 @@ def _cost(c: Comparison, costs: pd.DataFrame) -> str:
         return ""
     ratio = costs.loc[(c.task, c.a)] / costs.loc[(c.task, c.b)]
     words = {"flops": "FLOPs", "tokens": "tokens", "seconds": "seconds"}
-    parts = [
-        f"{ratio[axis]:.2f} × the {word}" for axis, word in words.items() if ratio[axis] == ratio[axis]
-    ]
-    return f"Cost: {_list(parts)} of {c.b}." if parts else ""
+    known = {word: ratio[axis] for axis, word in words.items() if ratio[axis] == ratio[axis]}
+    if not known:
+        return ""
+    if all(abs(r - 1) < SAME_COST for r in known.values()):
+        return f"Cost: within {100 * SAME_COST:g} % of {c.b} in {_list([*known])}."
+    return f"Cost: {_list([f'{r:.2f} × the {word}' for word, r in known.items()])} of {c.b}."
 
 
 def _list(words: list[str]) -> str:

@@ -5,7 +5,8 @@ print(r.compare("gift", "grpo"))
 print(r.table().text())
 """
 
-from .load import Results, SchemaError, load
+from .load import Results, load
 from .papers import published
+from .runs import SchemaError
 
 __all__ = ["Results", "SchemaError", "load", "published"]

@@ -17,10 +17,10 @@ from . import scores, stats
 from .stats import ALPHA, DELTA, Difference, Interval, Verdict
 
 if TYPE_CHECKING:
-    from .load import Results
+    from .runs import Runs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Method a against b on one task and split. Scores are shares; p-values of `difference` are
     raw."""
@@ -40,7 +40,7 @@ class Comparison:
     questions: int
     note: str  # what cannot be said, or "" where nothing is missing
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         d, points = self.difference, 100.0
         place = f"{self.metric} on {self.task}/{self.split}"
         text = f"{self.a} vs {self.b}, {place}: {self.verdict}"
@@ -88,7 +88,7 @@ def all_pairs(methods: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def family(
-    results: Results,
+    results: Runs,
     pairs: Iterable[tuple[str, str]],
     metric: str | None = None,
     split: str | None = None,
@@ -133,7 +133,7 @@ def family(
 
 
 def compare(
-    results: Results,
+    results: Runs,
     a: str,
     b: str,
     metric: str | None = None,
@@ -183,6 +183,12 @@ def _compare(
         notes = ["seeds differ: not paired"]
     if len(questions) and min(difference.seeds) < 2:
         notes.append("one seed: its error over seeds is unknown")
+        if difference.design == "paired":
+            alone = stats.seed_interval(gaps.iloc[0].dropna())  # over questions
+            notes.append(
+                f"these two checkpoints differ by {100 * alone.mean:+.1f} ±{100 * alone.half:.1f}"
+                " points over questions, which says nothing of other seeds"
+            )
     elif len(questions) and difference.p != difference.p:
         notes.append("the difference is the same in every seed, so its error is unknown")
     nan = float("nan")
@@ -206,7 +212,7 @@ _COLUMNS = (
 
 
 def best_group(
-    results: Results,
+    results: Runs,
     metric: str | None = None,
     split: str | None = None,
     task: str | None = None,

@@ -24,13 +24,13 @@ from .schema import BUDGET_AXES
 from .scores import GROUP
 
 if TYPE_CHECKING:
-    from .load import Results
+    from .runs import Runs
 
 SHARES = (0.5, 0.9)  # of the best gain: the thresholds
 
 
 def points(
-    results: Results,
+    results: Runs,
     split: str | None = None,
     decoding: str | None = None,
     reading: scores.Reading = "correct",
@@ -40,6 +40,7 @@ def points(
     split = split or scores.headline_split(results)
     decoding = decoding or scores.decoding_of(scores.headline_metric(results))
     frame = scores.run_scores(results, split, decoding, reading)
+    frame["run"] = frame["run"].astype(results.ledger["run"].dtype)  # without rows it has another
     frame["index"] = frame.groupby("run", observed=True).cumcount()
     costs = [c for c in BUDGET_AXES if c in results.ledger]
     ledger = results.ledger[["run", "step", *costs]].sort_values("step")
@@ -59,7 +60,7 @@ def points(
     return frame[columns].sort_values([*GROUP, "index"], ignore_index=True)
 
 
-def _status(results: Results) -> dict[str, str]:
+def _status(results: Runs) -> dict[str, str]:
     return dict(zip(results.runs["run"].astype("str"), results.runs["status"], strict=True))
 
 
@@ -102,7 +103,7 @@ def mean_curve(
     return pd.DataFrame(rows, columns=columns)
 
 
-def budget_axis(results: Results) -> str:
+def budget_axis(results: Runs) -> str:
     """The axis that ends the runs; updates where they do not agree."""
     axes = results.runs["budget_axis"].dropna().unique()
     return str(axes[0]) if len(axes) == 1 and axes[0] in BUDGET_AXES else "updates"
@@ -127,7 +128,7 @@ def thresholds(points: pd.DataFrame) -> dict[float, float]:
 
 
 def efficiency(
-    results: Results, axis: str | None = None, split: str | None = None, decoding: str | None = None
+    results: Runs, axis: str | None = None, split: str | None = None, decoding: str | None = None
 ) -> pd.DataFrame:
     """A row per run: GROUP, axis, until (the common budget), auc (mean accuracy up to it), and per
     threshold: threshold_50, cost_50 (until where it was never reached), reached_50, likewise
@@ -157,7 +158,7 @@ def efficiency(
 
 
 def at_common_cost(
-    results: Results, split: str | None = None, decoding: str | None = None
+    results: Runs, split: str | None = None, decoding: str | None = None
 ) -> pd.DataFrame:
     """Accuracy at the largest cost that all methods reached, on every budget axis: task, axis,
     until, method, seeds, mean, low, high, rank. Rankings may flip between axes. Linear between

@@ -4,8 +4,8 @@
 
 | file | what |
 |---|---|
-| run.json | the resolved config and provenance, see RUN_FIELDS; written once, before the first step |
-| steps.jsonl | append-only, one JSON object a step: STEP_COLUMNS, LEDGER_COLUMNS (cumulative), and metrics of the method under its own names |
+| run.json | resolved config and provenance: RUN_FIELDS; written once, before the first step |
+| steps.jsonl | append-only, a JSON object a step: STEP_COLUMNS, LEDGER_COLUMNS, method's metrics |
 | evals.parquet | a row per question and sample of each evaluation: EVAL_COLUMNS |
 | rollouts/ | optional: training samples, step-NNNNNN.parquet with ROLLOUT_COLUMNS |
 | checkpoint/ | model, optimiser, data cursor; absent once it is not kept |
@@ -105,8 +105,9 @@ EVAL_COLUMNS = {
 }
 
 ROLLOUT_COLUMNS = {
-    "question_id": "str", "sample": "int16", "prompt": "str", "response": "str", "gold": "str", "reward": "float",
-    "correct": "bool", "strict": "bool", "finished": "bool", "kind": "int8", "tokens": "list<int32>", "logp": "list<float32>",
+    "question_id": "str", "sample": "int16", "prompt": "str", "response": "str", "gold": "str",
+    "reward": "float", "correct": "bool", "strict": "bool", "finished": "bool", "kind": "int8",
+    "tokens": "list<int32>", "logp": "list<float32>",
 }  # fmt: skip
 
 DONE_FIELDS = {

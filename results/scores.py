@@ -19,20 +19,20 @@ import pandas as pd
 from . import stats
 
 if TYPE_CHECKING:
-    from .load import Results
+    from .runs import Runs
 
 At = Literal["last", "selected", "oracle"]
 Reading = Literal["correct", "strict"]  # the task's headline reading, or its official protocol
 GROUP = ["task", "method", "seed", "run"]
 
 
-def headline_split(results: Results) -> str:
+def headline_split(results: Runs) -> str:
     """`test` where it was evaluated, else the first split by name."""
     there = [str(s) for s in results.evals["split"].unique()]
     return "test" if "test" in there or not there else sorted(there)[0]
 
 
-def headline_metric(results: Results) -> str:
+def headline_metric(results: Runs) -> str:
     """avg (avg@K) where answers were sampled, else greedy."""
     decodings = {str(d) for d in results.evals["decoding"].unique()}
     return "greedy" if decodings == {"greedy"} else "avg"
@@ -42,13 +42,13 @@ def decoding_of(metric: str) -> str:
     return "greedy" if metric == "greedy" else "sampled"
 
 
-def counted(results: Results) -> pd.DataFrame:
+def counted(results: Runs) -> pd.DataFrame:
     """The rows of `.runs` that count: finished or diverged."""
     return results.runs[results.runs.status != "unfinished"]
 
 
 def run_scores(
-    results: Results, split: str, decoding: str = "sampled", reading: Reading = "correct"
+    results: Runs, split: str, decoding: str = "sampled", reading: Reading = "correct"
 ) -> pd.DataFrame:
     """Mean score of each evaluation of each run that counts, on the questions that stand in all of
     them (a run may see more at its end): GROUP, step, score, questions, k."""
@@ -59,13 +59,13 @@ def run_scores(
     return frame.reset_index().sort_values([*GROUP, "step"], ignore_index=True)
 
 
-def _rows(results: Results, split: str, decoding: str) -> pd.DataFrame:
+def _rows(results: Runs, split: str, decoding: str) -> pd.DataFrame:
     rows = results.evals
     kept = (rows["split"] == split) & (rows["decoding"] == decoding)
     return rows[kept & rows["run"].isin(counted(results)["run"])]
 
 
-def common_rows(results: Results, split: str, decoding: str) -> pd.DataFrame:
+def common_rows(results: Runs, split: str, decoding: str) -> pd.DataFrame:
     """Evaluation rows of the runs that count, on the questions that stand in all evaluations."""
     return _common(_rows(results, split, decoding))
 
@@ -85,7 +85,7 @@ def _common(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def chosen_steps(
-    results: Results, split: str, decoding: str = "sampled", at: At = "last"
+    results: Runs, split: str, decoding: str = "sampled", at: At = "last"
 ) -> pd.Series:
     """The step of each run's scored evaluation, indexed by run."""
     if at == "last":
@@ -98,7 +98,7 @@ def chosen_steps(
 
 
 def _chosen_rows(
-    results: Results, split: str, decoding: str, at: At, common: bool = False
+    results: Runs, split: str, decoding: str, at: At, common: bool = False
 ) -> pd.DataFrame:
     rows = _rows(results, split, decoding)
     if common or at != "last":
@@ -108,7 +108,7 @@ def _chosen_rows(
 
 
 def question_scores(
-    results: Results,
+    results: Runs,
     split: str,
     decoding: str = "sampled",
     reading: Reading = "correct",
@@ -132,7 +132,7 @@ def pass_scores(frame: pd.DataFrame, k: int) -> pd.DataFrame:
 
 
 def majority_scores(
-    results: Results, split: str, k: int | None = None, at: At = "last"
+    results: Runs, split: str, k: int | None = None, at: At = "last"
 ) -> pd.DataFrame:
     """Like `question_scores`, with maj@k of the extracted answers as the score. Questions that do
     not have the full number of samples are left out."""
@@ -160,7 +160,7 @@ def matrix(frame: pd.DataFrame, method: str, task: str | None = None) -> pd.Data
     return rows.pivot_table(index="seed", columns="question_id", values="score", observed=True)
 
 
-def sample_cube(results: Results, method: str, split: str, task: str | None = None) -> np.ndarray:
+def sample_cube(results: Runs, method: str, split: str, task: str | None = None) -> np.ndarray:
     """Answers of the last evaluation, seeds x questions x samples, of what all seeds have."""
     rows = _chosen_rows(results, split, "sampled", "last")
     rows = rows[rows["method"] == method]
@@ -181,7 +181,7 @@ def sample_cube(results: Results, method: str, split: str, task: str | None = No
 
 
 def metric_scores(
-    results: Results,
+    results: Runs,
     metric: str | None = None,
     split: str | None = None,
     reading: Reading = "correct",

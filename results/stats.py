@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -294,7 +294,7 @@ def mde(se: float, df: float, alpha: float = ALPHA, power: float = POWER) -> flo
     return se * _noncentrality(float(df), alpha, power) if se > 0 and df > 0 else math.nan
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _noncentrality(df: float, alpha: float, power: float) -> float:
     critical = float(sp.t.ppf(1 - alpha / 2, df))
 

@@ -1,4 +1,4 @@
-"""The tables of a report. Each function takes Results and gives one render.Table.
+"""The tables of a report. Each function takes loaded runs and gives one Table.
 
 A table never crashes for want of data: what cannot be said is a dash, and a note says why.
 """
@@ -24,7 +24,7 @@ from .schema import BUDGET_AXES
 from .stats import ALPHA
 
 if TYPE_CHECKING:
-    from .load import Results
+    from .runs import Runs
 
 __all__ = ["TABLES", "Cell", "Column", "Table", "main_table"]
 
@@ -37,7 +37,7 @@ COSTS: dict[str, tuple[Kind, str]] = {
 
 
 def main_table(
-    results: Results,
+    results: Runs,
     split: str | None = None,
     control: str | None = None,
     delta: float | None = None,
@@ -135,7 +135,7 @@ _MAIN = (
 
 
 def comparison_table(
-    results: Results, split: str | None = None, metric: str | None = None,
+    results: Runs, split: str | None = None, metric: str | None = None,
     control: str | None = None, pairs: list[tuple[str, str]] | None = None,
     delta: float | None = None,
 ) -> Table:  # fmt: skip
@@ -169,7 +169,7 @@ def comparison_table(
     return Table("comparisons", title, compare.table(made), columns, tuple(notes))
 
 
-def pass_table(results: Results, split: str | None = None) -> Table:
+def pass_table(results: Runs, split: str | None = None) -> Table:
     """pass@k for k = 1, 2, 4, ... up to K, maj@K, all from the sampled answers of the last
     evaluation."""
     split = split or scores.headline_split(results)
@@ -186,7 +186,7 @@ def pass_table(results: Results, split: str | None = None) -> Table:
     )  # fmt: skip
 
 
-def selection_table(results: Results, split: str | None = None) -> Table:
+def selection_table(results: Runs, split: str | None = None) -> Table:
     """Last, selected (best on validation) and oracle-best evaluation, apart."""
     split = split or scores.headline_split(results)
     validated = "validation" in set(results.evals["split"].astype("str"))
@@ -211,7 +211,7 @@ def selection_table(results: Results, split: str | None = None) -> Table:
     )
 
 
-def generalisation_table(results: Results, split: str | None = None) -> Table:
+def generalisation_table(results: Runs, split: str | None = None) -> Table:
     """Gap of each other split to the headline split, same checker, paired by seed."""
     split = split or scores.headline_split(results)
     others = sorted(set(results.evals["split"].astype("str")) - {split})
@@ -234,7 +234,7 @@ def generalisation_table(results: Results, split: str | None = None) -> Table:
     return _seed_table(results, "generalisation", "Generalisation", gaps, tuple(notes), signed)
 
 
-def efficiency_table(results: Results, axis: str | None = None, split: str | None = None) -> Table:
+def efficiency_table(results: Runs, axis: str | None = None, split: str | None = None) -> Table:
     """Area under the curve and cost to the thresholds, right-censored at the common budget."""
     axis = axis or curves.budget_axis(results)
     runs = curves.efficiency(results, axis, split)
@@ -279,7 +279,7 @@ def efficiency_table(results: Results, axis: str | None = None, split: str | Non
     return Table(f"efficiency-{axis}", f"Efficiency in {axis}", frame, columns, tuple(notes))
 
 
-def axes_table(results: Results, split: str | None = None) -> Table:
+def axes_table(results: Runs, split: str | None = None) -> Table:
     """Accuracy and rank at equal cost on every axis of the ledger."""
     long = curves.at_common_cost(results, split)
     frame = pd.DataFrame({"task": [], "method": []})
@@ -324,7 +324,7 @@ def _flips(long: pd.DataFrame) -> str:
     return "; ".join(parts)
 
 
-def cost_table(results: Results) -> Table:
+def cost_table(results: Runs) -> Table:
     """What a run cost in the end, every entry of the ledger, mean over seeds."""
     costs = last_costs(results)
     entries = [c for c in costs if c not in (*scores.GROUP, "suite", "step")]
@@ -339,7 +339,7 @@ def cost_table(results: Results) -> Table:
     return Table("costs", "What a run costs", frame, tuple(columns), (note,))
 
 
-def variance_table(results: Results, split: str | None = None) -> Table:
+def variance_table(results: Runs, split: str | None = None) -> Table:
     """Where the variance of one sampled answer comes from."""
     split = split or scores.headline_split(results)
     parts = ("seed", "question", "decoding", "residual")
@@ -363,7 +363,7 @@ def variance_table(results: Results, split: str | None = None) -> Table:
     return Table("variance", f"Where the variance comes from, {split}", frame, columns, (note,))
 
 
-def drift_table(results: Results, split: str | None = None) -> Table:
+def drift_table(results: Runs, split: str | None = None) -> Table:
     """What else changed between the first and the last evaluation: length, truncation, format; and
     KL and entropy at the end of training where the runs log them."""
     split = split or scores.headline_split(results)
@@ -397,7 +397,7 @@ def drift_table(results: Results, split: str | None = None) -> Table:
     )
 
 
-def checker_table(results: Results, split: str | None = None) -> Table:
+def checker_table(results: Runs, split: str | None = None) -> Table:
     """The same answers under the headline reading and under the task's official protocol."""
     split = split or scores.headline_split(results)
     readings: dict[str, scores.Reading] = {"headline": "correct", "official": "strict"}
@@ -418,7 +418,7 @@ def checker_table(results: Results, split: str | None = None) -> Table:
     return _seed_table(results, "checker", f"Two readings, {split}", by_reading, tuple(notes))
 
 
-def win_table(results: Results, split: str | None = None) -> Table:
+def win_table(results: Runs, split: str | None = None) -> Table:
     """Probability that a run of the row's method beats a run of the column's."""
     split = split or scores.headline_split(results)
     by_seed = scores.seed_scores(scores.metric_scores(results, None, split))
@@ -447,7 +447,7 @@ def win_table(results: Results, split: str | None = None) -> Table:
     return Table("wins", f"Probability of improvement, {split}", frame, columns, (note,))
 
 
-def aggregate_table(results: Results, split: str | None = None) -> Table:
+def aggregate_table(results: Runs, split: str | None = None) -> Table:
     """IQM, median, mean and optimality gap over tasks and seeds, stratified bootstrap."""
     split = split or scores.headline_split(results)
     by_seed = scores.seed_scores(scores.metric_scores(results, None, split))
@@ -479,7 +479,35 @@ def aggregate_table(results: Results, split: str | None = None) -> Table:
     return Table("aggregate", f"Over all tasks, {split}", frame, columns, tuple(notes))
 
 
-def failures_table(results: Results) -> Table:
+def tuning_table(trials: pd.DataFrame) -> Table:
+    """Expected best validation score against the number of tuning trials.
+
+    Args:
+        trials: a row per trial: method, score (validation, a share of 1).
+    """
+    curves_by_method = {
+        str(m): stats.expected_best(t["score"]) for m, t in trials.groupby("method", observed=True)
+    }
+    most = max((len(c) for c in curves_by_method.values()), default=0)
+    rows = [
+        {"method": m, "trials": len(c)} | {f"best_{n + 1}": c[n] for n in range(len(c))}
+        for m, c in curves_by_method.items()
+    ]
+    keys = [f"best_{n}" for n in range(1, most + 1)]
+    frame = pd.DataFrame(rows, columns=["method", "trials", *keys])
+    columns = (
+        Column("method", "Method"),
+        Column("trials", "trials", "count"),
+        *(Column(k, k.removeprefix("best_"), "percent") for k in keys),
+    )
+    notes = ["Mean over all subsets of the trials (unbiased), validation score in %."]
+    if frame["trials"].nunique() > 1:
+        notes.append("The methods had unequal numbers of trials: compare at equal numbers alone.")
+    title = "Expected best score against tuning trials"
+    return Table("tuning", title, frame, columns, tuple(notes))
+
+
+def failures_table(results: Runs) -> Table:
     """Runs that diverged, are unfinished, or could not be read whole."""
     runs = results.runs[results.runs["status"] != "finished"]
     listed = runs[["run", "method", "seed", "status", "last_step", "reason"]].astype(object)
@@ -501,7 +529,7 @@ def failures_table(results: Results) -> Table:
     return Table("failures", "Failures", frame, columns, tuple(notes))
 
 
-def published_table(results: Results, *files: str | Path) -> Table:
+def published_table(results: Runs, *files: str | Path) -> Table:
     """Published numbers of the methods that were run, beside what the runs measured."""
     frame = papers.beside(results, *files)
     frame = frame.assign(half=(frame["high"] - frame["low"]) / 2)
@@ -556,7 +584,7 @@ TABLES: dict[str, Callable[..., Table]] = {
 }
 
 
-def last_costs(results: Results) -> pd.DataFrame:
+def last_costs(results: Runs) -> pd.DataFrame:
     """The last row of the ledger of each run that counts, with zeros where the ledger lacks a
     cost."""
     ledger = results.ledger[results.ledger["run"].isin(scores.counted(results)["run"])]
@@ -564,7 +592,7 @@ def last_costs(results: Results) -> pd.DataFrame:
     return last.reindex(columns=[*last.columns, *(c for c in COSTS if c not in last)])
 
 
-def _tasks(results: Results) -> list[str]:
+def _tasks(results: Runs) -> list[str]:
     return sorted({str(t) for t in results.runs["task"]})
 
 
@@ -572,7 +600,7 @@ def _of(frame: pd.DataFrame, task: str, method: str) -> pd.DataFrame:
     return frame[(frame["task"] == task) & (frame["method"] == method)]
 
 
-def _task_column(results: Results) -> tuple[Column, ...]:
+def _task_column(results: Runs) -> tuple[Column, ...]:
     return (Column("task", "Task"),) if len(_tasks(results)) > 1 else ()
 
 
@@ -581,7 +609,7 @@ def _samples(frame: pd.DataFrame) -> int | str:
 
 
 def _seed_table(
-    results: Results, name: str, title: str, by_metric: dict[str, pd.DataFrame],
+    results: Runs, name: str, title: str, by_metric: dict[str, pd.DataFrame],
     notes: tuple[str, ...], signed: tuple[str, ...] = (),
 ) -> Table:  # fmt: skip
     """A column per metric, each the mean over seeds with its t interval."""
@@ -609,7 +637,7 @@ def _seed_table(
 
 
 def _footnote(
-    results: Results, frame: pd.DataFrame, split: str, metric: str, k: int | str, alpha: float
+    results: Runs, frame: pd.DataFrame, split: str, metric: str, k: int | str, alpha: float
 ) -> list[str]:
     """S, n, K, kind of interval, decoding, checker version, data hash."""
     runs = scores.counted(results)
@@ -641,7 +669,7 @@ def _footnote(
     return notes
 
 
-def _checkpoint_half(results: Results, split: str, task: str, method: str) -> float:
+def _checkpoint_half(results: Runs, split: str, task: str, method: str) -> float:
     cube = scores.sample_cube(results, method, split, task)
     return stats.question_interval(cube[0]).half if cube.size else float("nan")
 
@@ -684,7 +712,7 @@ def _verdict_note(control: str | None, made: list[compare.Comparison], delta: fl
     ]
 
 
-def _start_note(results: Results, split: str) -> list[str]:
+def _start_note(results: Runs, split: str) -> list[str]:
     by_run = scores.run_scores(results, split, scores.decoding_of(scores.headline_metric(results)))
     start = by_run[by_run["step"] == 0]
     if start.empty:
@@ -696,7 +724,7 @@ def _start_note(results: Results, split: str) -> list[str]:
     return [f"Before any update: {values}."]
 
 
-def run_notes(results: Results) -> list[str]:
+def run_notes(results: Runs) -> list[str]:
     """Diverged, unfinished and unequal runs in words."""
     runs, notes = results.runs, []
     several = len(_tasks(results)) > 1

@@ -1,5 +1,6 @@
 "use strict";
-// Switches: radio buttons of a group show the panel of their value. #axis=tokens and #theme=dark set them.
+// Switches: radio buttons of a group show the panel of their value.
+// The address can set them: report.html#axis=tokens&theme=dark&at=convergence
 function choose(group, value) {
   const radio = document.querySelector(`input[type=radio][name="${group}"][value="${value}"]`);
   if (!radio) return;
@@ -14,14 +15,24 @@ function choose(group, value) {
 }
 for (const switcher of document.querySelectorAll("fieldset.switch")) {
   switcher.hidden = false;
-  switcher.addEventListener("change", (event) => choose(switcher.dataset.group, event.target.value));
+  if (switcher.dataset.group) switcher.addEventListener("change", (event) => choose(switcher.dataset.group, event.target.value));
+}
+// Check boxes of methods: hide their marks in all curves, and turn every box of theirs alike.
+function show(box) {
+  for (const other of document.querySelectorAll(`.methods input[value="${box.value}"]`)) other.checked = box.checked;
+  for (const mark of document.getElementsByClassName(box.value)) mark.style.display = box.checked ? "" : "none";
+}
+for (const box of document.querySelectorAll(".methods input")) {
+  show(box); // a reload keeps the boxes as they were
+  box.addEventListener("change", () => show(box));
 }
 function honour() {
   const wanted = new URLSearchParams(location.hash.slice(1));
   for (const [key, value] of wanted) {
-    if (!/^[a-z]+$/.test(key + value)) continue;
+    if (!/^[a-z0-9-]+$/.test(key + value)) continue;
     if (key === "axis") ["convergence", "cost"].forEach((group) => choose(group, value));
     if (key === "theme") choose("theme", value);
+    if (key === "hide") document.querySelectorAll(`.methods input[value="${value}"]`).forEach((box) => { box.checked = false; show(box); });
     if (key === "open") document.querySelectorAll("details").forEach((d) => { d.open = true; });
     if (key === "at") document.getElementById(value)?.scrollIntoView();
   }
@@ -73,6 +84,9 @@ if (kind) {
       question.hidden = (kind.value && question.dataset.kind !== kind.value)
         || !question.textContent.toLowerCase().includes(text);
       shown += !question.hidden;
+    }
+    for (const group of document.querySelectorAll(".kind")) {
+      group.hidden = !group.querySelector(".question:not([hidden])");
     }
     document.getElementById("found").textContent = `${shown} of ${all.length} questions`;
   };

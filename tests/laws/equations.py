@@ -293,8 +293,17 @@ def clipped(m, row: Row, advantage: Any, ratio: torch.Tensor | None = None) -> t
     return -torch.minimum(rho * advantage, torch.clamp(rho, 1 - m.clip, 1 + high) * advantage)
 
 
-def penalised(m, rows: list[Row], term: Callable[[Row], torch.Tensor], limit: int) -> Scalar:
-    terms = [term(row) + (m.kl * k(m.kl_estimator, row) if m.kl else 0.0) for row in rows]
+def penalised(
+    m,
+    rows: list[Row],
+    term: Callable[[Row], torch.Tensor],
+    limit: int,
+    ratio: Callable[[Row], torch.Tensor] = lambda row: torch.exp(row.lp - row.old),
+) -> Scalar:
+    def penalty(row: Row) -> Any:
+        return m.kl * k(m.kl_estimator, row) * (ratio(row) if m.kl_correction else 1.0)
+
+    terms = [term(row) + (penalty(row) if m.kl else 0.0) for row in rows]
     return average(m.aggregation, terms, limit)
 
 
@@ -349,11 +358,13 @@ def gspo(m, rows, limit):
     samples = rows.of(SAMPLE)
     a = group_advantages(m, samples.groups())
 
-    def term(row):
-        s = torch.exp((row.lp - row.old).mean())
-        return clipped(m, row, a[id(row)], s) * torch.ones_like(row.lp)
+    def ratio(row):
+        return torch.exp((row.lp - row.old).mean())
 
-    return penalised(m, samples, term, limit)
+    def term(row):
+        return clipped(m, row, a[id(row)], ratio(row)) * torch.ones_like(row.lp)
+
+    return penalised(m, samples, term, limit, ratio)
 
 
 @equation("cispo")

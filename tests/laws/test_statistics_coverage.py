@@ -122,25 +122,25 @@ def test_null_grid_keeps_its_level_after_holm() -> None:
     without the correction in far more."""
     rng = np.random.default_rng(9)
     corrected, raw = [], []
-    for _ in range(3000):
+    for _ in range(2000):
         shared = rng.normal(0, 0.02, 5)  # what a seed does to every method
         scores = 0.5 + shared + rng.normal(0, 0.02, (7, 5))
         p = [stats.paired_difference(scores[i], scores[0]).p for i in range(1, 7)]
         raw.append(min(p) < 0.05)
         corrected.append(min(stats.holm(p)) < 0.05)
-    assert np.mean(corrected) <= 0.05 + 0.012  # 0.004
+    assert np.mean(corrected) <= 0.05 + 0.015  # 0.005
     assert np.mean(raw) > 0.12
 
 
 def test_null_grid_of_unequal_seeds_keeps_its_level_after_holm() -> None:
     rng = np.random.default_rng(10)
     claims = []
-    for _ in range(2000):
+    for _ in range(1000):
         control = rng.normal(0.5, 0.02, 5)
         others = [rng.normal(0.5, s, n) for s, n in ((0.02, 5), (0.04, 4), (0.01, 8))]
         p = [stats.welch_difference(x, control).p for x in others]
         claims.append(min(stats.holm(p)) < 0.05)
-    assert np.mean(claims) <= 0.05 + 0.015  # 0.005
+    assert np.mean(claims) <= 0.05 + 0.021  # 0.007
 
 
 def test_pairing_by_seed_and_question_finds_more() -> None:

@@ -67,7 +67,7 @@ def test_maj_counts_all_correct_answers_as_one_candidate() -> None:
 
 
 def test_maj_of_many_samples_draws_subsets_near_the_exact_value() -> None:
-    answers: list[str | None] = ["a"] * 9 + ["b"] * 7
+    answers = ["a"] * 9 + ["b"] * 7
     correct = [True] * 9 + [False] * 7
     # majority of 5 of 16 (9 right, no ties): a hypergeometric tail; 1,000 draws have error 0.015
     exact = float(sp.hypergeom(16, 9, 5).sf(2))
@@ -139,6 +139,18 @@ def test_identical_samples_of_a_question_count_once() -> None:
     once = stats.question_interval(x[:, None])
     copied = stats.question_interval(np.repeat(x[:, None], 8, axis=1))
     assert copied[:4] == pytest.approx(once[:4])
+
+
+def test_question_interval_by_hand() -> None:
+    """Three samples of three questions: 111, 110, 000. Means 1, 2/3, 0, in all 5/9.
+
+    MSB = 3 * (16 + 1 + 25) / 81 / 2 = 7/9, MSW = (0 + 1/3 + 0) / 3 = 1/9,
+    r = (7/9 - 1/9) / (7/9 + 2 * 1/9) = 2/3, so nine answers are worth 9 / (1 + 2 * 2/3) = 27/7.
+    """
+    got = stats.question_interval([[1, 1, 1], [1, 1, 0], [0, 0, 0]])
+    factor = (sp.norm.ppf(0.975) / sp.t.ppf(0.975, 2)) ** 2
+    expected = stats.wilson(5 / 9 * 27 / 7 * factor, 27 / 7 * factor)
+    assert got[:3] == pytest.approx(expected[:3])
 
 
 def test_mcnemar_is_the_binomial_test_of_the_discordant_questions() -> None:
@@ -263,6 +275,13 @@ def test_two_way_interval_by_hand() -> None:
     got = stats.two_way_interval(x)
     assert got.se**2 == pytest.approx(v_seed + v_question)
     assert got.df == pytest.approx((v_seed + v_question) ** 2 / (v_seed**2 + v_question**2 / 2))
+
+
+def test_two_way_variance_never_falls_below_its_larger_part() -> None:
+    # equal seed means, opposite tastes: V_seed is 0 and V_cell more than V_question
+    x = np.array([[0.0, 1.0, 0.4], [1.0, 0.0, 0.4]])
+    v_question = np.var([0.5, 0.5, 0.4], ddof=1) / 3
+    assert stats.two_way_interval(x).se ** 2 == pytest.approx(v_question)
 
 
 def test_verdicts() -> None:

@@ -265,7 +265,9 @@ def test_threads_share_the_worker():
 
 
 def _in_process(results):
-    results.put((check(*PROVED, timeout=20.0).correct, worker._worker.process.pid))
+    correct = check(*PROVED, timeout=20.0).correct
+    process = worker._worker.process
+    results.put((correct, process.pid if process else None))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

@@ -263,6 +263,40 @@ def test_bold_marks_all_that_are_not_significantly_below_the_best(suite: results
     assert "sft" not in group
 
 
+def test_gaps_to_other_splits_have_their_sign(suite: results.Results) -> None:
+    frame = tables.generalisation_table(suite).frame.set_index("method")
+    assert frame.loc["grpo", "train − test"] > 0.01  # written 0.05 higher
+    assert frame.loc["grpo", "ood − test"] < -0.01
+    assert "Not evaluated on ood: gift s2" in "\n".join(tables.generalisation_table(suite).notes)
+
+
+def test_costs_to_a_threshold_count_those_that_never_reach_it(suite: results.Results) -> None:
+    runs = curves.efficiency(suite)
+    shown = tables.efficiency_table(suite).frame.set_index("method")
+    for method in suite.methods:
+        mine = runs[runs["method"] == method]
+        assert shown.loc[method, "cost_90"] == pytest.approx(mine["cost_90"].mean())
+        assert shown.loc[method, "reached_90"] == mine["reached_90"].mean()
+    assert shown.loc["sft", "cost_90"] == 60
+
+
+def test_tuning_is_compared_at_equal_numbers_of_trials() -> None:
+    trials = pd.DataFrame({"method": ["a", "a", "b", "b", "b"], "score": [0.2, 0.4, 0.3, 0.3, 0.6]})
+    table = tables.tuning_table(trials)
+    frame = table.frame.set_index("method")
+    assert frame.loc["a", ["best_1", "best_2"]].tolist() == pytest.approx([0.3, 0.4])
+    # pairs of b: (.3, .3), (.3, .6), (.3, .6)
+    assert frame.loc["b", ["best_1", "best_2", "best_3"]].tolist() == pytest.approx([0.4, 0.5, 0.6])
+    assert "unequal numbers of trials" in table.notes[1]
+
+
+def test_one_seed_says_what_holds_for_the_checkpoints_alone(tmp_path: Path) -> None:
+    c = write(tmp_path, methods=["grpo", "gift"], seeds=1).compare("gift", "grpo")
+    assert c.verdict == "undetermined"
+    assert np.isnan(c.difference.low)
+    assert "these two checkpoints differ by" in c.note
+
+
 EDGES = {
     "one seed": {"methods": ["grpo", "gift"], "seeds": 1},
     "one method": {"methods": ["gift"]},

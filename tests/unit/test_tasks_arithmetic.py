@@ -104,7 +104,7 @@ def test_solution_in_own_style_by_hand():
 
 
 def test_web_is_the_documented_mixture(web):
-    """27 % right work, 13 % work with one slip carried on, 18 % right guesses, 42 % wrong ones; the
+    """27 % right work, 13 % work with one slip carried on, 3 % right guesses, 57 % wrong ones; the
     bands are four standard errors of 20,000 draws."""
     kinds = Counter()
     for prompt, response in web:
@@ -113,7 +113,7 @@ def test_web_is_the_documented_mixture(web):
         truth = start + sum(changes)
         right = int(final) == truth
         kinds["work" if work else "guess", right] += 1
-        assert abs(int(final) - truth) <= 3
+        assert abs(int(final) - truth) <= (3 if work else 9)
         if work:
             slips, value = 0, start
             for line, change in zip(work.split(";"), changes, strict=True):
@@ -124,8 +124,8 @@ def test_web_is_the_documented_mixture(web):
                 assert value >= 0
             assert value == int(final) and slips == (not right)
     share = {key: count / len(web) for key, count in kinds.items()}
-    wanted = {("work", True): 0.27, ("work", False): 0.13, ("guess", True): 0.18}
-    assert share == pytest.approx({**wanted, ("guess", False): 0.42}, abs=0.014)
+    wanted = {("work", True): 0.27, ("work", False): 0.13, ("guess", True): 0.03}
+    assert share == pytest.approx({**wanted, ("guess", False): 0.57}, abs=0.014)
     assert sum(read(p)[0] > 20 for p, _ in web) / len(web) == pytest.approx(0.15 / 3, abs=0.008)
 
 

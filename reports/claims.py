@@ -1,0 +1,506 @@
+"""What the papers claim, held against runs: supported, contradicted, undetermined, law, audit or
+not tested here, and why.
+
+    findings = evaluate(results.load("runs/quick"))
+    print(claims_table(findings).text())
+
+The claims stand in `claims/*.toml`, a `[[claim]]` each, see `Claim`. A claim about accuracy or cost
+is one-sided in words but tested two-sided, paired by seed; Holm's correction is over all claims
+that the runs can test. A claim that is mathematics names the test that proves or refutes it.
+"""
+
+# pandas annotates groupby and indexing with unions that pyright cannot narrow
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from results import compare, curves, scores, stats, tables
+from results.papers import grao_headline
+from results.render import Column, Table, si
+from results.schema import BUDGET_AXES
+from results.stats import ALPHA, Difference
+
+if TYPE_CHECKING:
+    from results import Results
+
+FOLDER = Path(__file__).parent / "claims"
+PRINTED = 0.05  # two printed percentages agree within this
+
+Kind = Literal["runs", "law", "audit", "untested"]
+Status = Literal[
+    "supported", "contradicted", "undetermined", "law: proved", "law: refuted", "not tested"
+]
+MARKS: dict[str, str] = {
+    "supported": "✓", "contradicted": "✗", "undetermined": "?", "law: proved": "✓",
+    "law: refuted": "✗", "not tested": "–",
+}  # fmt: skip
+METRICS = {
+    "avg": "accuracy of sampled answers", "greedy": "accuracy of greedy answers",
+    "pass@k": "pass@k; pass@K takes all samples", "gain": "last minus first evaluation",
+    "auc:AXIS": "mean accuracy up to the common budget on an axis",
+    "at:AXIS": "accuracy at the largest cost that all reached on an axis",
+    "cost_50:AXIS": "cost until start + 50 % of the best gain", "cost_90:AXIS": "likewise 90 %",
+    "total:AXIS": "what the whole run cost",
+    "gap:SPLIT": "accuracy on a split (train, ood) minus the headline split's",
+    "last:METRIC": "a metric of steps.jsonl, mean of the last fifth of the updates",
+    "fall:METRIC": "mean of its first fifth minus mean of its last fifth",
+}  # fmt: skip
+COSTS = ("cost_50", "cost_90", "total")
+
+
+class ClaimError(ValueError):
+    """A file of claims is broken; the message holds its path and the claim."""
+
+
+class Claim(BaseModel):
+    """One row of a file of claims."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    paper: str
+    claim: str  # in our words
+    where: str = ""  # in the paper
+    measured: str  # how, in words
+    kind: Kind = "runs"
+    # kind = "runs"
+    method: str = ""  # a label or an objective; grao[beta=0.0] is that objective with that field
+    against: tuple[str, ...] = ()  # baselines; none: the metric is held against 0
+    metric: str = "avg"
+    split: str | None = None  # None: the headline split
+    direction: Literal["higher", "lower", "equal"] = "higher"
+    margin: float | None = None  # in the metric's unit, of costs a share of the baseline's;
+    #                              None: the suite's for accuracy, none for what is no accuracy
+    factor: float = Field(1.0, gt=0)  # the method against factor x the baseline
+    # kind = "law"
+    test: str = ""  # tests/laws/FILE.py::NAME
+    outcome: Literal["", "proved", "refuted"] = ""
+    # law: what was shown; untested: why
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def complete(self) -> Claim:
+        """Each kind has what it needs."""
+        if self.kind == "runs" and not self.method:
+            raise ValueError("a claim about runs needs `method`")
+        if self.kind == "law" and not (self.test and self.outcome and self.reason):
+            raise ValueError("a law needs `test`, `outcome` and `reason`")
+        if self.kind == "untested" and not self.reason:
+            raise ValueError("what is not tested needs a `reason`")
+        name, _, what = self.metric.partition(":")
+        known = {m.partition(":")[0] for m in METRICS}
+        if name not in known and not re.fullmatch(r"(pass|maj)@(\d+|K)", name):
+            raise ValueError(f"metric {self.metric!r}: there are {', '.join(METRICS)}")
+        if name in ("auc", "at", *COSTS) and what not in BUDGET_AXES:
+            raise ValueError(f"metric {self.metric!r}: axes are {', '.join(BUDGET_AXES)}")
+        return self
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim against one baseline on one task. Effect, low, high and mde are in `unit`."""
+
+    claim: Claim
+    against: str
+    task: str
+    status: Status
+    effect: float
+    low: float
+    high: float
+    mde: float
+    p: float
+    p_holm: float
+    seeds: int
+    unit: str
+    why: str
+
+    @property
+    def size(self) -> str:
+        """The effect with its interval and the minimum detectable effect, in words."""
+        if self.effect != self.effect:
+            return ""
+
+        def shown(x: float) -> str:
+            if self.unit == "points":
+                text = f"{100 * x:+.1f}"
+            elif self.claim.metric.partition(":")[0] in COSTS:
+                text = ("+" if x >= 0 else "-") + si(abs(x))
+            else:
+                text = f"{x:+.3g}"
+            return text.replace("-", "−")
+
+        text = f"{shown(self.effect)} {self.unit}"
+        if self.low == self.low:
+            text += f" [{shown(self.low)}, {shown(self.high)}]"
+        if self.mde == self.mde:
+            text += f", MDE {shown(self.mde).lstrip('+')}"
+        return text
+
+
+def load_claims(*files: str | Path) -> list[Claim]:
+    """The project's claims, then those of the given TOML files.
+
+    Raises:
+        ClaimError: a file is no TOML, a claim has an unknown key or lacks one, or an id is double.
+    """
+    claims: list[Claim] = []
+    for file in [*sorted(FOLDER.glob("*.toml")), *map(Path, files)]:
+        try:
+            content = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ClaimError(f"{file}: {error}") from None
+        for row in content.get("claim", []):
+            try:
+                claims.append(Claim(**{"paper": content.get("paper", ""), **row}))
+            except ValidationError as error:
+                first = error.errors()[0]
+                place = ".".join(map(str, first["loc"]))
+                raise ClaimError(
+                    f"{file}, claim {row.get('id', '?')!r}: {place or 'claim'}: {first['msg']}"
+                ) from None
+    double = {c.id for c in claims if sum(d.id == c.id for d in claims) > 1}
+    if double:
+        raise ClaimError(f"two claims have the id {', '.join(sorted(double))}")
+    return claims
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A claim against one baseline on one task, before the verdict."""
+
+    claim: Claim
+    against: str = ""
+    task: str = ""
+    difference: Difference | None = None
+    unit: str = ""
+    status: Status | None = None  # where it needs no test
+    why: str = ""
+    censored: int = 0  # seeds of the method that never reached the threshold
+
+
+def evaluate(results: Results, claims: Iterable[Claim] | None = None) -> list[Finding]:
+    """Hold claims (default: all of the project) against runs: a finding a claim, task and baseline.
+
+    A claim about methods, metrics or splits that the runs do not have is `not tested`, with the
+    reason. Holm's correction is over all claims that can be tested.
+    """
+    rows = [row for claim in (load_claims() if claims is None else claims)
+            for row in _rows(results, claim)]  # fmt: skip
+    tested = [row.difference for row in rows]
+    p = stats.holm([d.p if d else np.nan for d in tested])
+    q = stats.holm([d.p_equivalent if d else np.nan for d in tested])
+    return [_finding(row, float(a), float(b)) for row, a, b in zip(rows, p, q, strict=True)]
+
+
+def claims_table(findings: Sequence[Finding]) -> Table:
+    """One row a finding, renders to the terminal, Markdown, LaTeX, CSV and HTML."""
+    rows = [
+        {
+            "id": f.claim.id, "paper": f.claim.paper, "short": f.claim.paper.partition(",")[0],
+            "claim": f.claim.claim,
+            "where": f.claim.where, "measured": f.claim.measured, "method": f.claim.method,
+            "against": f.against, "task": f.task, "metric": f.claim.metric,
+            "direction": f.claim.direction, "status": f.status,
+            "mark": f"{MARKS[f.status]} {f.status}", "size": f.size, "effect": f.effect,
+            "low": f.low, "high": f.high, "mde": f.mde, "unit": f.unit, "p": f.p,
+            "p_holm": f.p_holm, "seeds": f.seeds, "test": f.claim.test, "why": f.why,
+        }
+        for f in findings
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=_COLUMNS)
+    several = frame.loc[frame["task"] != "", "task"].nunique() > 1
+    columns = (
+        Column("short", "Paper"),
+        Column("claim", "claim", about="in our words"),
+        Column("mark", "here"),
+        Column("against", "against"),
+        *((Column("task", "task"),) if several else ()),
+        Column("size", "effect"),
+        Column("p_holm", "p (Holm)", "p", wide=True),
+        Column("why", "why", wide=True),
+    )
+    tests = int(frame["p_holm"].notna().sum())
+    notes = (
+        f"Effects are the method minus what it is held against, with 95 % intervals over seeds;"
+        f" Holm over the {tests} claims that these runs can test. Supported: significant in the"
+        " claimed direction. Contradicted: significant in the other, or shown to be within the"
+        " margin. What is said here holds for these runs, at this scale.",
+    )
+    return Table("claims", "Claims of the papers, held against these runs", frame, columns, notes)
+
+
+_COLUMNS = [
+    "id", "paper", "short", "claim", "where", "measured", "method", "against", "task", "metric",
+    "direction", "status", "mark", "size", "effect", "low", "high", "mde", "unit", "p", "p_holm",
+    "seeds", "test", "why",
+]  # fmt: skip
+
+
+def _rows(results: Results, claim: Claim) -> list[_Row]:
+    if claim.kind == "law":
+        status: Status = "law: proved" if claim.outcome == "proved" else "law: refuted"
+        return [_Row(claim, status=status, why=f"{claim.reason} ({claim.test})")]
+    if claim.kind == "audit":
+        return _audit(claim)
+    if claim.kind == "untested":
+        return [_Row(claim, status="not tested", why=claim.reason)]
+    counted = scores.counted(results)
+    method = _label(counted, claim.method)
+    if method is None:
+        return [_Row(claim, status="not tested", why=f"no finished run of {claim.method}")]
+    missing = missing_metric(results, claim)
+    if missing:
+        return [_Row(claim, status="not tested", why=missing)]
+    if not claim.against:
+        return _against_zero(results, claim, method)
+    rows = []
+    for name in claim.against:
+        baseline = _label(counted, name)
+        if baseline is None:
+            why = f"no finished run of {name}"
+            rows.append(_Row(claim, name, status="not tested", why=why))
+        else:
+            rows += _against(results, claim, method, baseline)
+    return rows
+
+
+def missing_metric(results: Results, claim: Claim) -> str:
+    """Why the runs cannot give the claim's metric; "" where they can."""
+    name, _, what = claim.metric.partition(":")
+    splits = {str(s) for s in results.evals["split"].unique()}
+    if claim.split and claim.split not in splits:
+        return f"the split {claim.split} was not evaluated"
+    if name == "gap" and not _splits(results, what):
+        return f"no split {what} was evaluated"
+    if name in ("last", "fall") and what not in results.steps:
+        return f"the runs log no {what}"
+    if name.startswith(("pass@", "maj@")):
+        drawn = results.evals[results.evals["decoding"] == "sampled"]
+        most = int(drawn["sample"].max()) + 1 if len(drawn) else 0
+        if most < (2 if name.endswith("K") else int(name.partition("@")[2])):
+            return f"{most} samples a question are too few for {name}"
+    return ""
+
+
+def _label(counted: pd.DataFrame, selector: str) -> str | None:
+    """The label of the runs that a selector means: `grao`, or `grao[beta=0.0,stats=samples]`, the
+    first label of that objective whose fields are so."""
+    name, _, inside = selector.rstrip("]").partition("[")
+    wanted = dict(part.split("=", 1) for part in inside.split(",") if part)
+    if not wanted and name in set(counted["method"].astype(str)):
+        return name
+    for row in counted.drop_duplicates("method").itertuples():
+        fields = {k: v if isinstance(v, str) else json.dumps(v) for k, v in row.fields.items()}
+        if row.objective == name and wanted.items() <= fields.items():
+            return str(row.method)
+    return None
+
+
+def _against(results: Results, claim: Claim, method: str, baseline: str) -> list[_Row]:
+    name = claim.metric.partition(":")[0]
+    if name.startswith(("avg", "greedy", "pass@", "maj@")) and claim.factor == 1:
+        metric = claim.metric.replace("@K", f"@{_most_samples(results)}")
+        made = compare.family(
+            results, [(method, baseline)], metric, claim.split, delta=claim.margin
+        )
+        return [
+            _Row(claim, baseline, c.task, c.difference, "points", why=c.note)
+            if c.difference.estimate == c.difference.estimate
+            else _Row(claim, baseline, c.task, status="not tested", why=c.note)
+            for c in made
+        ]
+    values = per_run(results, claim)
+    rows = []
+    for task, here in values.groupby("task", observed=True):
+        by_seed = here.pivot_table("value", "seed", "method", observed=True).dropna(
+            axis=1, how="all"
+        )
+        if not {method, baseline} <= set(by_seed):
+            why = f"no {claim.metric} of {method} and {baseline} (no method improved on the start?)"
+            rows.append(_Row(claim, baseline, str(task), status="not tested", why=why))
+            continue
+        a, b = by_seed[method].dropna(), claim.factor * by_seed[baseline].dropna()
+        difference, note = _difference(a, b, _margin(results, claim, float(b.mean())))
+        own = here[here["method"] == method]
+        rows.append(
+            _Row(
+                claim, baseline, str(task), difference, _unit(claim), why=note,
+                censored=int(own["censored"].sum()),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _against_zero(results: Results, claim: Claim, method: str) -> list[_Row]:
+    rows = []
+    values = per_run(results, claim)
+    for task, here in values[values["method"] == method].groupby("task", observed=True):
+        x = here["value"].dropna()
+        if x.empty:
+            why = f"no {claim.metric} of {method}"
+            rows.append(_Row(claim, "", str(task), status="not tested", why=why))
+            continue
+        delta = _margin(results, claim, 1.0)
+        difference = stats.paired_difference(x, delta=delta or 1.0)
+        difference = difference if delta else replace(difference, p_equivalent=np.nan)
+        note = "one seed: its error over seeds is unknown" if len(x) == 1 else ""
+        rows.append(_Row(claim, "0", str(task), difference, _unit(claim), why=note))
+    return rows
+
+
+def _difference(a: pd.Series, b: pd.Series, delta: float | None) -> tuple[Difference, str]:
+    """a minus b, values indexed by seed: paired on shared seeds, else Welch's."""
+    shared = a.index.intersection(b.index)
+    if len(shared) >= 3 or len(shared) == len(a) == len(b):
+        found = stats.paired_difference(a[shared] - b[shared], delta=delta or 1.0)
+        note = "" if len(shared) > 1 else "one seed: its error over seeds is unknown"
+    else:
+        found = stats.welch_difference(a, b, delta or 1.0)
+        note = "seeds differ: not paired"
+    return (found if delta else replace(found, p_equivalent=np.nan)), note
+
+
+def per_run(results: Results, claim: Claim) -> pd.DataFrame:
+    """task, method, seed, value and censored (never reached the threshold) of each run that
+    counts, for a metric that is no accuracy of the last evaluation."""
+    name, _, what = claim.metric.partition(":")
+    split = claim.split or scores.headline_split(results)
+    if name in ("avg", "greedy"):
+        frame = scores.seed_scores(scores.metric_scores(results, name, split))
+        frame = frame.rename(columns={"score": "value"})
+    elif name == "gain":
+        decoding = scores.decoding_of(scores.headline_metric(results))
+        by_run = scores.run_scores(results, split, decoding).groupby(scores.GROUP, observed=True)
+        frame = (by_run["score"].last() - by_run["score"].first()).rename("value").reset_index()
+    elif name in ("auc", "cost_50", "cost_90"):
+        frame = curves.efficiency(results, what, split).rename(columns={name: "value"})
+        if name != "auc":
+            frame["value"] = frame["value"].where(frame[name.replace("cost", "threshold")].notna())
+            frame["censored"] = ~frame[name.replace("cost", "reached")].astype(bool)
+    elif name == "at":
+        frame = _at_common_cost(curves.points(results, split), what)
+    elif name == "total":
+        frame = tables.last_costs(results).rename(columns={what: "value"})
+    elif name == "gap":
+        frame = _gap(results, _splits(results, what), split)
+    else:
+        frame = _fifths(results, what, fall=name == "fall")
+    if "censored" not in frame:
+        frame["censored"] = False
+    return frame[["task", "method", "seed", "value", "censored"]]
+
+
+def _at_common_cost(points: pd.DataFrame, axis: str) -> pd.DataFrame:
+    rows = []
+    for _, task in points.groupby("task", observed=True):
+        until = curves.common_budget(task, axis)
+        for key, run in task.groupby(scores.GROUP, observed=True):
+            value = np.interp(until, run[axis], run["score"])
+            rows.append(dict(zip(scores.GROUP, key, strict=True)) | {"value": value})
+    return pd.DataFrame(rows, columns=[*scores.GROUP, "value"])
+
+
+def _gap(results: Results, others: list[str], split: str) -> pd.DataFrame:
+    base = scores.seed_scores(scores.metric_scores(results, None, split))
+    parts = [scores.seed_scores(scores.metric_scores(results, None, other)) for other in others]
+    mean = pd.concat(parts).groupby(scores.GROUP, observed=True)["score"].mean().reset_index()
+    both = mean.merge(base, on=scores.GROUP, suffixes=("", "_base"))
+    return both.assign(value=both["score"] - both["score_base"])
+
+
+def _fifths(results: Results, metric: str, fall: bool) -> pd.DataFrame:
+    """Mean of a logged metric over the last fifth of the updates, or its fall since the first."""
+    steps = results.steps[[*scores.GROUP, "step", metric]].dropna(subset=[metric])
+    steps = steps[steps["run"].isin(scores.counted(results)["run"])]
+    part = steps["step"] / steps.groupby("run", observed=True)["step"].transform("max")
+    late = steps[part > 0.8].groupby(scores.GROUP, observed=True)[metric].mean()
+    if not fall:
+        return late.rename("value").reset_index()
+    early = steps[part <= 0.2].groupby(scores.GROUP, observed=True)[metric].mean()
+    return (early - late).rename("value").reset_index()
+
+
+def _splits(results: Results, name: str) -> list[str]:
+    """The splits that a name means: itself, or all that begin with it (ood: ood-4, ood-5)."""
+    there = sorted({str(s) for s in results.evals["split"].unique()})
+    return [s for s in there if s == name or s.startswith(f"{name}-")]
+
+
+def _most_samples(results: Results) -> int:
+    drawn = results.evals[results.evals["decoding"] == "sampled"]
+    return int(drawn["sample"].max()) + 1
+
+
+def _unit(claim: Claim) -> str:
+    name, _, what = claim.metric.partition(":")
+    if name in COSTS:
+        return {"flops": "FLOPs"}.get(what, what)
+    return what if name in ("last", "fall") else "points"
+
+
+def _margin(results: Results, claim: Claim, baseline: float) -> float | None:
+    """In the metric's unit; None: no difference counts as none."""
+    if claim.metric.partition(":")[0] in COSTS:
+        return None if claim.margin is None else claim.margin * baseline
+    return results.margin if claim.margin is None and _unit(claim) == "points" else claim.margin
+
+
+def _finding(row: _Row, p: float, q: float) -> Finding:
+    d, claim = row.difference, row.claim
+    nan = float("nan")
+    if d is None:
+        return Finding(claim, row.against, row.task, row.status or "not tested", nan, nan, nan, nan,
+                       nan, nan, 0, "", row.why)  # fmt: skip
+    status, why = _judge(claim, d.estimate, d.p, p, q)
+    if status == "supported" and row.censored:
+        status = "undetermined"
+        why = f"{row.censored} of its runs never got there, so its cost is a lower bound"
+    if status == "undetermined" and p != p:
+        why = ""
+    return Finding(
+        claim, row.against, row.task, status, d.estimate, d.low, d.high, d.mde, d.p, p,
+        min(d.seeds), row.unit, "; ".join(w for w in (why, row.why) if w),
+    )  # fmt: skip
+
+
+def _judge(claim: Claim, effect: float, raw: float, p: float, q: float) -> tuple[Status, str]:
+    """p: of no difference; q: of a difference beyond the margin; both after Holm."""
+    if claim.direction == "equal":
+        if q < ALPHA:
+            return "supported", "shown to be within the margin"
+        return ("contradicted", "they differ") if p < ALPHA else ("undetermined", "")
+    if p < ALPHA:
+        if (effect > 0) == (claim.direction == "higher"):
+            return "supported", ""
+        return "contradicted", "significant in the other direction"
+    if q < ALPHA:
+        return "contradicted", "any difference is shown to be within the margin"
+    if raw < ALPHA:
+        return "undetermined", "not significant after Holm"
+    return "undetermined", "too few seeds for a difference of this size"
+
+
+def _audit(claim: Claim) -> list[_Row]:
+    """GRAO's headline from its printed tables, a row per baseline."""
+    rows = []
+    for r in grao_headline().itertuples():
+        same = abs(r.abstract - r.printed) <= PRINTED
+        status: Status = "supported" if same else "contradicted"
+        why = f"abstract {r.abstract:.2f} %, from the printed tables {r.printed:.2f} %"
+        if not same:
+            why += f", with the rows of PPO and GRPO swapped in one column {r.swapped:.2f} %"
+        rows.append(_Row(claim, str(r.baseline), status=status, why=why))
+    return rows

@@ -1,0 +1,214 @@
+"""The papers' claims held against fake suites whose truth is known."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from reports.claims import Claim, ClaimError, claims_table, evaluate, load_claims
+from results import Results, load, stats
+from tests.synthetic import write_suite
+
+ROOT = Path(__file__).parents[2]
+SMALL = {"questions": 24, "evaluations": 5, "steps": 20}
+
+
+def claim(**fields) -> Claim:
+    return Claim(**{"id": "x", "paper": "P", "claim": "c", "measured": "m", "method": "gift",
+                    "against": ("grpo",), **fields})  # fmt: skip
+
+
+def suite(tmp_path, gift: float, grpo: float, **options) -> Results:
+    options = {"methods": ("grpo", "gift"), **SMALL, **options}
+    return load(write_suite(tmp_path / "s", effects={"gift": gift, "grpo": grpo}, **options))
+
+
+def test_every_claim_of_the_papers_can_be_read():
+    found = load_claims()
+    assert {c.paper.partition(",")[0] for c in found} == {"GIFT", "GRAO", "RIFT"}
+    assert {c.kind for c in found} == {"runs", "law", "audit", "untested"}
+
+
+@pytest.mark.parametrize("law", [c for c in load_claims() if c.kind == "law"], ids=lambda c: c.id)
+def test_a_law_names_a_test_that_exists(law):
+    file, _, name = law.test.partition("::")
+    tree = ast.parse((ROOT / file).read_text())
+    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_a_true_claim_is_supported_and_its_contrary_contradicted(tmp_path):
+    results = suite(tmp_path, gift=0.75, grpo=0.45)
+    better, worse = evaluate(results, [claim(), claim(id="y", direction="lower")])
+    assert better.status == "supported"
+    assert worse.status == "contradicted"
+    assert better.effect == pytest.approx(results.compare("gift", "grpo").difference.estimate)
+    assert better.low < 0.3 < better.high
+    assert better.size.startswith("+") and "points [" in better.size and "MDE" in better.size
+
+
+def test_what_is_shown_to_be_within_the_margin_contradicts_a_difference(tmp_path):
+    results = suite(tmp_path, gift=0.5, grpo=0.5)
+    different = [claim(margin=0.5), claim(id="y", margin=0.0001)]
+    equal = claim(id="z", margin=0.5, direction="equal")
+    wide, narrow, same = evaluate(results, [*different, equal])
+    assert (wide.status, narrow.status, same.status) == (
+        "contradicted",
+        "undetermined",
+        "supported",
+    )
+    assert "within the margin" in wide.why
+
+
+def test_holm_is_over_all_claims_that_were_tested(tmp_path):
+    results = suite(tmp_path, gift=0.6, grpo=0.5)
+    rows = [claim(id=str(i), metric=m) for i, m in enumerate(["avg", "greedy", "auc:tokens"])]
+    found = evaluate(results, [*rows, claim(id="none", method="absent")])
+    p = [f.p for f in found[:3]]
+    assert [f.p_holm for f in found[:3]] == pytest.approx(list(stats.holm(p)))
+    assert found[3].p != found[3].p
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"method": "absent"}, "no finished run of absent"),
+        ({"against": ("absent",)}, "no finished run of absent"),
+        ({"method": "gift[beta=3.0]"}, "no finished run of gift[beta=3.0]"),
+        ({"metric": "gap:aime"}, "no split aime was evaluated"),
+        ({"metric": "fall:share_imitation"}, "the runs log no share_imitation"),
+        ({"metric": "pass@64"}, "4 samples a question are too few for pass@64"),
+        ({"split": "aime"}, "the split aime was not evaluated"),
+    ],
+)
+def test_what_cannot_be_tested_says_why(shared, fields, why):
+    (found,) = evaluate(shared, [claim(**fields)])
+    assert (found.status, found.why) == ("not tested", why)
+    assert found.size == ""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Results:
+    return suite(tmp_path_factory.mktemp("runs"), gift=0.9, grpo=0.4)
+
+
+def test_one_seed_decides_nothing(tmp_path):
+    found = evaluate(suite(tmp_path, gift=0.9, grpo=0.3, seeds=1), [claim(), claim(metric="gain")])
+    assert [f.status for f in found] == ["undetermined"] * 2
+    assert all("one seed" in f.why for f in found)
+
+
+def test_a_method_may_be_chosen_by_its_fields(shared):
+    (found,) = evaluate(shared, [claim(method="gift[beta=1.0]")])
+    assert found.status == "supported"
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction", "status"),
+    [
+        ("auc:samples", "higher", "supported"),
+        ("at:tokens", "higher", "supported"),
+        ("cost_50:updates", "lower", "supported"),
+        ("cost_50:updates", "higher", "contradicted"),
+        ("total:seconds", "lower", "undetermined"),
+        ("pass@K", "higher", "supported"),
+        ("gap:ood", "higher", "undetermined"),
+        ("last:policy_kl", "equal", "undetermined"),
+    ],
+)
+def test_metrics(shared, metric, direction, status):
+    (found,) = evaluate(shared, [claim(metric=metric, direction=direction)])
+    assert found.status == status, found
+    assert found.seeds == 5
+
+
+def test_half_the_cost(shared):
+    """gift gets half-way at 0.21 of the budget; grpo never does, so that it counts as 1."""
+    quick = claim(metric="cost_50:updates", direction="lower", factor=0.5)
+    quicker = claim(id="y", metric="cost_50:updates", direction="lower", factor=0.1)
+    half, tenth = evaluate(shared, [quick, quicker])
+    assert half.status == "supported"
+    assert half.effect == pytest.approx(0.21 * 20 - 0.5 * 20, abs=1.5)
+    assert tenth.status == "contradicted"
+
+
+def test_a_cost_that_was_never_reached_supports_nothing(tmp_path):
+    results = suite(tmp_path, gift=0.3, grpo=0.9)
+    (found,) = evaluate(results, [claim(metric="cost_50:updates", direction="lower", factor=9.0)])
+    assert found.status == "undetermined"
+    assert "5 of its runs never got there" in found.why
+
+
+def test_against_nothing(tmp_path):
+    results = suite(tmp_path, gift=0.8, grpo=0.05)
+    gain = {"metric": "gain", "against": ()}
+    rises, falls = evaluate(
+        results, [claim(**gain), claim(id="y", method="grpo", direction="lower", **gain)]
+    )
+    assert (rises.status, falls.status) == ("supported", "supported")
+    assert rises.effect == pytest.approx(0.6, abs=0.1)
+
+
+def test_a_term_that_fades(tmp_path):
+    folder = write_suite(tmp_path / "s", methods=("grao",), **SMALL)
+    for seed, file in enumerate(sorted(folder.glob("*/steps.jsonl"))):
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        lines = [{**r, "share_imitation": 0.8 - 0.03 * r["step"] + 0.01 * seed * (r["step"] < 5)}
+                 for r in rows]  # fmt: skip
+        file.write_text("".join(json.dumps(r) + "\n" for r in lines))
+    fades = claim(method="grao", against=(), metric="fall:share_imitation")
+    (found,) = evaluate(load(folder), [fades])
+    assert found.status == "supported"  # first four updates against the last four: 16 steps apart
+    assert found.effect == pytest.approx(16 * 0.03 + 0.02)
+
+
+def test_the_audit_of_graos_headline(shared):
+    audit = [c for c in load_claims() if c.id == "grao-headline"]
+    found = {f.against: f for f in evaluate(shared, audit)}
+    assert {b: f.status for b, f in found.items()} == {
+        "SFT": "supported", "DPO": "supported", "PPO": "contradicted", "GRPO": "contradicted",
+    }  # fmt: skip
+    assert "abstract 7.95 %, from the printed tables 6.82 %" in found["PPO"].why
+    assert "swapped in one column 7.97 %" in found["PPO"].why
+
+
+def test_two_tasks_are_judged_apart(tmp_path):
+    one = write_suite(tmp_path / "a", ("grpo", "gift"), effects={"gift": 0.9, "grpo": 0.3}, **SMALL)
+    two = write_suite(tmp_path / "b", ("grpo", "gift"), effects={"gift": 0.3, "grpo": 0.9},
+                      task="fractions", **SMALL)  # fmt: skip
+    found = evaluate(load([one, two]), [claim()])
+    assert {f.task: f.status for f in found} == {
+        "arithmetic": "supported", "fractions": "contradicted",
+    }  # fmt: skip
+
+
+def test_the_table_of_all_claims(shared):
+    table = claims_table(evaluate(shared))
+    assert set(table.frame["status"]) >= {"supported", "law: proved", "law: refuted", "not tested"}
+    for text in (table.text(), table.markdown(), table.latex(), table.html()):
+        assert "GIFT converges faster than GRPO." in text
+    assert len(table.frame) == table.html().count("<tr>") - 1
+
+
+HEAD = '[[claim]]\nid = "a"\nclaim = "c"\npaper = "P"\nmeasured = "m"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[claim]", "mine.toml: "),
+        (HEAD + 'methdo = "gift"', "methdo"),
+        (HEAD, "needs `method`"),
+        (HEAD + 'method = "gift"\nmetric = "auc:miles"', "axes are updates, samples, tokens"),
+        (HEAD + 'method = "gift"\nmetric = "speed"', "metric 'speed'"),
+        (HEAD + 'kind = "law"', "a law needs"),
+        (HEAD.replace('"a"', '"grao-headline"') + 'kind = "audit"', "two claims have the id grao"),
+    ],
+)
+def test_a_broken_file_of_claims_is_named(tmp_path, text, message):
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(ClaimError, match=message.replace("[", r"\[")):
+        load_claims(file)
