@@ -73,6 +73,7 @@ RC = {
     "grid.color": RULE,
     "grid.linewidth": 0.5,
     "text.color": INK,
+    "text.parse_math": False,
     "xtick.color": FAINT,
     "ytick.color": FAINT,
     "xtick.labelsize": 8,

@@ -139,16 +139,20 @@ def test_hostile_texts_cost_little_and_earn_nothing():
     assert used < (4 << 20 if sys.platform == "linux" else 4 << 30), "KiB here, bytes on macOS"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_of_a_computation_is_bounded():
-    """A process that checks the hostile texts alone stays below 512 MB."""
+    """A process that checks the hostile texts stays below 512 MB, and so does its worker. (Not by
+    getrusage: its peak is inherited from the process that forked, here one that holds torch.)"""
     code = (
-        "import resource, sys\n"
-        "from tasks.answers import check\n"
+        "import re\n"
+        "from pathlib import Path\n"
+        "from tasks.answers import check, worker\n"
         "from tests.unit.test_answers_safety import HOSTILE\n"
         "for text in HOSTILE: check(text, 'x^2+\\\\sqrt{2}')\n"
-        "scale = 1024 if sys.platform == 'linux' else 1\n"
-        "both = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)\n"
-        "print(max(resource.getrusage(who).ru_maxrss for who in both) * scale)"
+        "process = worker._worker.process\n"
+        "peaks = [Path(f'/proc/{pid}/status').read_text()\n"
+        "         for pid in ('self', *([process.pid] if process else []))]\n"
+        "print(max(int(re.search(r'VmHWM:\\s+(\\d+)', text)[1]) for text in peaks) * 1024)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
@@ -214,7 +218,7 @@ def test_fuzz_long():
 
 def test_the_algebra_system_proves_and_is_stopped():
     worker.warm_up()
-    assert check(*PROVED) == Verdict(True, "ok", "algebra system", PROVED[0])
+    assert check(*PROVED, timeout=20.0) == Verdict(True, "ok", "algebra system", PROVED[0])
     start = time.monotonic()
     verdict = check(*ENDLESS, timeout=0.3)
     assert not verdict.correct and verdict.status in ("timeout", "limit", "wrong")
