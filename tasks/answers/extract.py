@@ -39,7 +39,10 @@ _TAG = re.compile(r"<answer>", re.IGNORECASE)
 _TAG_END = re.compile(r"</answer>", re.IGNORECASE)
 
 # A number in running text: 1,234.5  .5  -3  13/28  4 4/9  1e-6, with an optional percent sign.
-_NUMBER = r"(?:\d{1,3}(?: \d{3})+(?=,\d{1,2}(?![\d,]))|\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?:[\u00a0\u2009\u202f]\d{3})+(?!\d)|\d+)"
+_NUMBER = (
+    r"(?:\d{1,3}(?: \d{3})+(?=,\d{1,2}(?![\d,]))|\d{1,3}(?:,\d{3})+(?!\d)"
+    r"|\d{1,3}(?:[\u00a0\u2009\u202f]\d{3})+(?!\d)|\d+)"
+)
 _DECIMAL = rf"(?:{_NUMBER}(?:\.\d+)?(?:,\d{{1,2}}(?![\d,]))?|\.\d+)(?:[eE][+-]?\d{{1,4}}(?![\w]))?"
 _LAST_NUMBER = re.compile(
     rf"(?<![A-Za-z0-9.^_])(?:(?<![\d)\]}}%])[-\u2212])?\$?"
