@@ -5,6 +5,7 @@ A polynomial is a dict {monomial: Fraction}, a monomial a frozenset of (atom, ex
     ("s", name)                a name                ("c", name)   pi, e, i or oo (infinity)
     ("p", prime)               under a fractional exponent: roots of integers are products of these
     ("S", key)                 a sum under a fractional exponent, that is a root of a sum
+    ("B", key)                 a sum under an exponent too large to expand
     ("P", base, monomial)      base ** monomial, a power whose exponent has a name in it
     ("f", name, key, ...)      a function of canonical arguments
 
@@ -334,8 +335,9 @@ def integer_power(value: Value, power: int, budget: Budget) -> Value:
         return result
     for poly in value:
         if len(poly) > 1:
-            if power > 60 or math.comb(len(poly) + power - 1, power) > 40 * MAX_TERMS:
-                raise LimitError("a power of too many terms")
+            if power > 60 or math.comb(len(poly) + power - 1, power) > MAX_TERMS:
+                top, bottom = (_unexpanded(part, power, budget) for part in value)
+                return quotient(top, bottom, budget)
             bits = max(c.numerator.bit_length() + c.denominator.bit_length() for c in poly.values())
             if bits * power > MAX_BITS:
                 raise LimitError("a power of too many digits")
@@ -347,6 +349,17 @@ def integer_power(value: Value, power: int, budget: Budget) -> Value:
         if power:
             square = mul(square, square, budget)
     return result
+
+
+def _unexpanded(poly: Poly, power: int, budget: Budget) -> Value:
+    """A power of too many terms as an atom, with a canonical sign and its content outside."""
+    if len(poly) == 1:
+        return integer_power(Value(poly, ONE_POLY), power, budget)
+    content = content_of(poly)
+    if min(poly.items(), key=spelling)[1] < 0:
+        content = -content
+    name = ("B", key({m: c / content for m, c in poly.items()}))
+    return mul(integer_power(constant(content), power, budget), atom(name, power), budget)
 
 
 def rational(value: Value) -> Fraction | None:
@@ -608,7 +621,7 @@ def atoms(value: Value) -> Iterator[Atom]:
 
 def is_hard(value: Value) -> bool:
     """Whether different canonical forms may still be equal."""
-    return any(name[0] in "SPf" for name in atoms(value))
+    return any(name[0] in "SBPf" for name in atoms(value))
 
 
 def has_names(value: Value) -> bool:

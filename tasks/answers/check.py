@@ -117,7 +117,7 @@ def check(answer: str, gold: str, options: Options | None = None, **named: Any) 
                 correct = one[0] == two[0]
                 return Verdict(correct, "ok" if correct else "wrong", "number", answer)
     left, right = _read(answer, USUAL), _read(gold, USUAL)
-    if left.tokens == right.tokens and left.tokens and left.tokens[0][1]:
+    if left.tokens == right.tokens and (left.tokens or answer.split() == gold.split()):
         return Verdict(True, "ok", "string", answer)
     if chosen.choices and (letter := _choice(left, right)) is not None:
         return Verdict(letter, "ok" if letter else "wrong", "choice", answer)
@@ -200,6 +200,6 @@ def grade(
     """Finds the answer of a response under a protocol and checks it."""
     chosen = resolve(options, named)
     answer = extract(response, style, chosen.boxes == "join")
-    if answer is None:
+    if answer is None or not answer.strip():
         return Verdict(False, "unparsable_answer", "no answer found", None)
     return check(answer, gold, chosen)

@@ -83,6 +83,7 @@ class Comparison:
         if not (algebra.is_hard(one) or algebra.is_hard(two)):
             self.used = "value"
             return False
+        worker.prepare()
         if numeric.differ(one, two):
             self.used = "evaluation"
             return False

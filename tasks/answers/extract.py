@@ -39,7 +39,10 @@ _TAG = re.compile(r"<answer>", re.IGNORECASE)
 _TAG_END = re.compile(r"</answer>", re.IGNORECASE)
 
 # A number in running text: 1,234.5  .5  -3  13/28  4 4/9  1e-6, with an optional percent sign.
-_NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?:[\u00a0\u2009\u202f]\d{3})+(?!\d)|\d+)"
+_NUMBER = (
+    r"(?:\d{1,3}(?: \d{3})+(?=,\d{1,2}(?![\d,]))|\d{1,3}(?:,\d{3})+(?!\d)"
+    r"|\d{1,3}(?:[\u00a0\u2009\u202f]\d{3})+(?!\d)|\d+)"
+)
 _DECIMAL = rf"(?:{_NUMBER}(?:\.\d+)?(?:,\d{{1,2}}(?![\d,]))?|\.\d+)(?:[eE][+-]?\d{{1,4}}(?![\w]))?"
 _LAST_NUMBER = re.compile(
     rf"(?<![A-Za-z0-9.^_])(?:(?<![\d)\]}}%])[-\u2212])?\$?"
@@ -53,7 +56,8 @@ _PHRASE = re.compile(
     r"\bans(?:wer)?\s*(?:to (?:this|the) (?:question|problem)\s*)?"
     r"(?:is\b|are\b|equals\b|would be\b|will be\b|must be\b|:|\uff1a|=)\s*:?"
     r"|\b(?:r\u00e9ponse|respuesta|risposta|resposta|antwort|odpowied\u017a|\u043e\u0442\u0432\u0435\u0442)\s*(?:est|es|\u00e8|\u00e9|ist)?\s*:?"
-    r"|\u7b54\u6848\s*(?:\u662f|\u4e3a|:|\uff1a)|\bAnswer\b(?=\s*(?:\$|\\\(|\\\[))",
+    r"|\u7b54\u6848\s*(?:\u662f|\u4e3a|:|\uff1a)|\bAnswer\b(?=\s*(?:\$|\\\(|\\\[))"
+    r"|\b(?:correct|right|best) (?:option|choice|statement) is\b:?",
     re.IGNORECASE,
 )
 _HOPE = re.compile(r"[.,]?\s*I hope (?:it|this) is correct", re.IGNORECASE)
@@ -66,7 +70,14 @@ _CLOSING = {"\\[": "\\]", "\\(": "\\)", "$$": "$$", "$": "$"}
 _BARE = re.compile(  # LaTeX without marks around it
     r"(?:\\[a-zA-Z]+|[-+*/^_=(){}\[\]\d.,|!<> ]|(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z]))+"
 )
-_MEASURED = re.compile(r"[-+$(]*\s*[\d.,/ ]+[%)]?\s*[a-zA-Z][a-zA-Z .'/-]*")  # "12 miles per hour"
+_MEASURED = re.compile(  # 12 miles per hour; 3 hours and 20 minutes
+    r"[-+$(]*\s*[\d.,/ ]+[%)]?\s*[a-zA-Z][a-zA-Z .'/-]*(?:\d+\s*[a-zA-Z]+)?"
+)
+_BUT = re.compile(r",?\s+(?:but|because|since|if|when)\b")  # what follows is not the answer
+_STRUCTURE = re.compile(  # (1, 2)  [2, 5)  {1, 2, 3}  x > 3, in a text without marks
+    r"[(\[{][-+\d., a-z/^]*,[-+\d., a-z/^]*[)\]}]"
+    r"|(?<![a-zA-Z])[a-z]\s*(?:<=|>=|!=|<|>|\u2264|\u2265|\u2260)\s*-?\d[\d./]*"
+)
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")  # GSM8K's calculator annotations
 _WORDS = re.compile(r"(?<![\\a-zA-Z{])[a-zA-Z]{3,}")
 _CONNECTIVE = re.compile(r"\b(?:and|or)\b|[,;&]|\u548c|\u6216")
@@ -227,12 +238,16 @@ def last_value(text: str) -> str | None:
     formula, end = None, 0
     if "$" in text or "\\(" in text or "\\[" in text:
         for _, stop, content in formulas(text):
-            if _is_formula(content):
+            name = len(content.strip()) == 1 and content.strip().isalpha()
+            if _is_formula(content) and not (name and formula):  # "$f(x)=x^2$ for all $x$"
                 formula, end = content, stop
     rest = text[end:]
     bare = last_bare(rest[-1_000:]) if "\\" in rest else None
     if bare is not None and not re.search(r"\d", rest[-1_000:][bare[1] :]):
         return bare[0]
+    structure = _last(_STRUCTURE, rest[-1_000:])
+    if structure and not re.search(r"\d", rest[-1_000:][structure.end() :]):
+        return structure.group()
     if formula is None:
         return last_number(text)
     number = _last(_LAST_NUMBER, rest)
@@ -250,6 +265,8 @@ def _sentence(text: str) -> str:
 
 def _from_sentence(segment: str) -> str | None:
     """The answer that a sentence gives: after its last "is", else its last value."""
+    if (but := _BUT.search(_hidden(segment))) and re.search(r"[\d$\\]", segment[: but.start()]):
+        segment = segment[: but.start()]
     segment = segment.replace('\\"', '"').strip().strip("*_`\"' ").strip()
     if not segment:
         return None

@@ -172,9 +172,7 @@ def trigonometric(name: str, angle: Value, budget: Budget) -> Value:
             raise LimitError("an angle of too many digits")
         return _cosine_of_pi(turns if name == "cos" else HALF - turns, budget)
     if angle.den == ONE_POLY:
-        if len(angle.num) > 1:
-            if len(angle.num) > 4:
-                raise LimitError("an angle of too many terms")
+        if 1 < len(angle.num) <= 4:
             monomial, coefficient = min(angle.num.items(), key=spelling)
             one = Value({monomial: coefficient}, ONE_POLY)
             rest = Value({m: c for m, c in angle.num.items() if m != monomial}, ONE_POLY)
@@ -183,21 +181,25 @@ def trigonometric(name: str, angle: Value, budget: Budget) -> Value:
             if name == "sin":
                 return add(mul(sin1, cos2, budget), mul(cos1, sin2, budget), budget)
             return subtract(mul(cos1, cos2, budget), mul(sin1, sin2, budget), budget)
-        ((monomial, coefficient),) = angle.num.items()
-        if coefficient < 0:
-            flipped = trigonometric(name, negate(angle), budget)
-            return flipped if name == "cos" else negate(flipped)
-        times = coefficient.numerator
-        if 1 < times <= 12:
-            base = Value({monomial: F(1, coefficient.denominator)}, ONE_POLY)
-            sine, cosine = trigonometric("sin", base, budget), trigonometric("cos", base, budget)
-            s, c = sine, cosine
-            for _ in range(times - 1):
-                s, c = (
-                    add(mul(s, cosine, budget), mul(c, sine, budget), budget),
-                    subtract(mul(c, cosine, budget), mul(s, sine, budget), budget),
+        if len(angle.num) == 1:
+            ((monomial, coefficient),) = angle.num.items()
+            if coefficient < 0:
+                flipped = trigonometric(name, negate(angle), budget)
+                return flipped if name == "cos" else negate(flipped)
+            times = coefficient.numerator
+            if 1 < times <= 12:
+                base = Value({monomial: F(1, coefficient.denominator)}, ONE_POLY)
+                sine, cosine = (
+                    trigonometric("sin", base, budget),
+                    trigonometric("cos", base, budget),
                 )
-            return s if name == "sin" else c
+                s, c = sine, cosine
+                for _ in range(times - 1):
+                    s, c = (
+                        add(mul(s, cosine, budget), mul(c, sine, budget), budget),
+                        subtract(mul(c, cosine, budget), mul(s, sine, budget), budget),
+                    )
+                return s if name == "sin" else c
     return atom(("f", name, argument_key(angle)))
 
 

@@ -10,11 +10,6 @@ import re
 from typing import NamedTuple
 
 from tasks.answers.vocabulary import (
-    _SUB,
-    _SUBS,
-    _SUPER,
-    _SUPERS,
-    _WIDE_DIGITS,
     CONSTANTS,
     DEGREE_WORDS,
     FUNCTIONS,
@@ -35,7 +30,7 @@ from tasks.answers.vocabulary import (
     SHORT_WORDS,
     SPACES,
     TEXTS,
-    UNICODE,
+    as_latex,
 )
 
 MAX_CHARS = 4_000
@@ -102,10 +97,7 @@ def tidy(text: str) -> str:
     """Unicode signs as LaTeX; marks around the answer (`$`, `**`, a final point) dropped."""
     if len(text) > MAX_CHARS:
         raise LimitError(f"longer than {MAX_CHARS} characters")
-    if not text.isascii():
-        text = _SUPERS.sub(lambda m: "^{" + "".join(_SUPER[c] for c in m.group()) + "}", text)
-        text = _SUBS.sub(lambda m: "_{" + "".join(_SUB[c] for c in m.group()) + "}", text)
-        text = text.translate(UNICODE).translate(_WIDE_DIGITS)
+    text = as_latex(text)
     if "\\" in text:
         text = text.replace("\\(", " ").replace("\\)", " ").replace("\\[", " ").replace("\\]", " ")
     if ".m" in text or ".M" in text:

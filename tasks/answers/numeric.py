@@ -150,7 +150,7 @@ class _Evaluation:
                 raise ValueError
             value = complex(_CONSTANTS[name[1]])
             return Measured(value, EPS * abs(value))
-        if tag == "S":
+        if tag in ("S", "B"):
             return self.poly(name[1])
         if tag == "P":
             return self.raised(self.atom(name[1]), self.poly([(name[2], F(1))]))

@@ -128,7 +128,8 @@ def _decimal_comma(tokens: list[Token], reading: frozenset[str], found: set[str]
     values = [token for token in tokens if token.kind in ("num", ",")]
     if [token.kind for token in values] != ["num", ",", "num"] or values[1].space + values[2].space:
         return tokens
-    if not (values[0].value.isdigit() and values[2].value.isdigit()):
+    whole = values[0].value.replace(" ", "")
+    if not (whole.isdigit() and values[2].value.isdigit()):
         return tokens
     place = tokens.index(values[0])
     if tokens[place + 1 : place + 3] != values[1:] or place > 1:
@@ -136,7 +137,7 @@ def _decimal_comma(tokens: list[Token], reading: frozenset[str], found: set[str]
     found.add("decimal")
     if "decimal" not in reading:
         return tokens
-    merged = Token("num", f"{values[0].value}.{values[2].value}", values[0].space)
+    merged = Token("num", f"{whole}.{values[2].value}", values[0].space)
     return [*tokens[:place], merged, *tokens[place + 3 :]]
 
 

@@ -57,7 +57,7 @@ class Builder:
             return _CONSTANTS[name[1]]
         if tag == "s":
             return sympy.Symbol(name[1], **self.assumptions)
-        if tag == "S":
+        if tag in ("S", "B"):
             return self.poly(dict(name[1]))
         if tag == "P":
             return self.atom(name[1]) ** self.monomial(name[2], Fraction(1))

@@ -44,14 +44,24 @@ UNICODE = str.maketrans(
         "⅜": r"\frac{3}{8}", "⅝": r"\frac{5}{8}", "⅞": r"\frac{7}{8}",
         "\u00a0": " ", "\u2002": " ", "\u2003": " ", "\u2009": " ", "\u200a": " ", "\u202f": " ",
         "\u3000": " ", "\u200b": "", "\u200c": "", "\u200d": "", "\u2060": "", "\ufeff": "",
-        "\u2061": "", "\u2062": "*", "✓": "", "✅": "",
+        "\u2061": "", "\u2062": "*", "٫": ".", "٬": ",", "،": ", ", "✓": "", "✅": "",
     }
 )  # fmt: skip
 _SUPER = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿⁱ", "0123456789+-ni", strict=True))
 _SUB = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
 _SUPERS = re.compile("[" + "".join(_SUPER) + "]+")
 _SUBS = re.compile("[" + "".join(_SUB) + "]+")
-_WIDE_DIGITS = {ord("０") + n: str(n) for n in range(10)}
+_DIGITS = re.compile(r"(?![0-9])\d")  # of other scripts, full width, mathematical
+
+
+def as_latex(text: str) -> str:
+    """Unicode signs as the LaTeX that they stand for."""
+    if text.isascii():
+        return text
+    text = _SUPERS.sub(lambda match: "^{" + "".join(_SUPER[c] for c in match.group()) + "}", text)
+    text = _SUBS.sub(lambda match: "_{" + "".join(_SUB[c] for c in match.group()) + "}", text)
+    return _DIGITS.sub(lambda match: str(int(match.group())), text.translate(UNICODE))
+
 
 # Commands that only lay out, and what others stand for.
 IGNORED = words(

@@ -1,10 +1,11 @@
 """The computer algebra system in a process of its own that can be killed at any moment.
 
-Signals do not reach a thread or a computation inside of C code, so a limit on time has to be a
-limit on a process. A server process imports sympy once and never computes; it forks a child that
-does, kills it when its time is over, and forks the next one in milliseconds. The server ends when
-its input closes, that is when its owner ends, however it ends. Each process that checks answers
-has its own server, started at the first answer that needs one.
+A signal handler does not run in a thread or inside of C code, so a limit on time has to be a limit
+on a process. A server process imports sympy once and never computes; it forks a child that does,
+which the kernel ends when its processor time is used up (so that verdicts do not depend on how busy
+the machine is), and forks the next one in milliseconds. The server ends when its input closes, that
+is when its owner ends, however it ends. Each process that checks answers has its own server,
+launched at the first values whose canonical forms alone do not decide.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tasks.answers import pipes
 from tasks.answers.algebra import Value
 
 START_SECONDS = 60.0  # to import sympy on a machine that is busy
+PATIENCE = 10.0  # waiting for a computation, in multiples of the processor time it may take
 MEMORY = 400 << 20  # bytes that a computation may take beyond what the server has
 REQUESTS_PER_CHILD = 2_000
 
@@ -64,6 +66,7 @@ class _Child:
         if self.pid == 0:
             os.close(down_write)
             os.close(up_read)
+            signal.signal(signal.SIGPROF, signal.SIG_DFL)  # no handler: it ends also inside C code
             _limit_memory()
             requests, replies = os.fdopen(down_read, "rb", 0), os.fdopen(up_write, "wb", 0)
             with contextlib.suppress(EOFError, BrokenPipeError):
@@ -74,37 +77,43 @@ class _Child:
         os.close(up_write)
         self.requests, self.replies = os.fdopen(down_write, "wb", 0), os.fdopen(up_read, "rb", 0)
 
-    def answer(self, one: Value, two: Value) -> Outcome:
+    def answer(self, one: Value, two: Value, seconds: float) -> Outcome:
+        """Computes in the forked process; the kernel ends it after so much processor time."""
+        signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
             proved = self.compute(one, two)
         except (MemoryError, RecursionError):
             return "limit"
         except Exception:  # whatever sympy cannot do leaves the question open
             return "open"
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
         return "open" if proved is None else "proved" if proved else "disproved"
 
     def ask(self, one: Value, two: Value, seconds: float) -> Outcome:
         if not self.pid:
             self.start()
         try:
-            pipes.send(self.requests, (one, two))
-            ready, _, _ = select.select([self.replies], [], [], seconds)
+            pipes.send(self.requests, (one, two, seconds))
+            ready, _, _ = select.select([self.replies], [], [], PATIENCE * seconds)
             if ready:
                 return pipes.receive(self.replies)
         except (EOFError, BrokenPipeError):
-            self.kill()
-            return "limit"
+            return "timeout" if self.kill() == signal.SIGPROF else "limit"
         self.kill()
         return "timeout"
 
-    def kill(self) -> None:
-        if self.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-            self.requests.close()
-            self.replies.close()
-            self.pid = 0
+    def kill(self) -> int:
+        """Ends the forked process; the signal that ended it (its own end may have come before)."""
+        if not self.pid:
+            return 0
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        _, status = os.waitpid(self.pid, 0)
+        self.requests.close()
+        self.replies.close()
+        self.pid = 0
+        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
 
 def _limit_memory() -> None:
@@ -127,13 +136,21 @@ class Worker:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.process: subprocess.Popen[bytes] | None = None
+        self.ready = False
+
+    def launch(self) -> None:
+        """Launches the server, which goes on to import sympy; waits for nothing."""
+        if self.process is None or self.process.poll() is not None:
+            self.stop()
+            self.process = pipes.start("tasks.answers.worker")
 
     def start(self) -> None:
-        """Starts the server and waits until sympy is imported."""
-        self.process = pipes.start("tasks.answers.worker")
-        if self._reply(START_SECONDS) != "ready":
+        """Launches the server and waits until sympy is imported."""
+        self.launch()
+        if not self.ready and self._reply(START_SECONDS) != "ready":
             self.stop()
             raise RuntimeError("the computer algebra worker did not start")
+        self.ready = True
 
     def _reply(self, seconds: float) -> Any:
         """The next message, None if none comes in time."""
@@ -146,11 +163,10 @@ class Worker:
         with self.lock:
             for attempt in (0, 1):
                 try:
-                    if self.process is None or self.process.poll() is not None:
-                        self.start()
+                    self.start()
                     assert self.process is not None and self.process.stdin is not None
                     pipes.send(self.process.stdin, (one, two, seconds))
-                    reply = self._reply(seconds + 5.0)
+                    reply = self._reply(PATIENCE * seconds + 10.0)
                     if reply is not None:
                         return reply
                     self.stop()
@@ -166,6 +182,7 @@ class Worker:
         if self.process is not None:
             pipes.stop(self.process)
             self.process = None
+            self.ready = False
 
 
 _worker = Worker()
@@ -184,11 +201,17 @@ def ask(one: Value, two: Value, seconds: float) -> Outcome:
     return _worker.ask(one, two, seconds)
 
 
+def prepare() -> None:
+    """Launches this process's server where none runs: an answer that needs it may come soon."""
+    if _worker.process is None:
+        with _worker.lock:
+            _worker.launch()
+
+
 def warm_up() -> None:
     """Starts this process's server now, so that no later answer waits for it."""
     with _worker.lock:
-        if _worker.process is None or _worker.process.poll() is not None:
-            _worker.start()
+        _worker.start()
 
 
 def shut_down() -> None:
