@@ -6,7 +6,9 @@ not tested here, and why.
 
 The claims stand in `claims/*.toml`, a `[[claim]]` each, see `Claim`. A claim about accuracy or cost
 is one-sided in words but tested two-sided, paired by seed; Holm's correction is over all claims
-that the runs can test. A claim that is mathematics names the test that proves or refutes it.
+that the runs can test. A claim that something is kept ("not lower") is one of non-inferiority: it
+is tested against a loss of the margin, for equality would contradict a claim of more, not of this.
+A claim that is mathematics names the test that proves or refutes it.
 """
 
 # pandas annotates groupby and indexing with unions that pyright cannot narrow
@@ -18,7 +20,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,7 +28,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from scipy import stats as sp
 
+import methods
 from results import compare, curves, scores, stats, tables
 from results.papers import grao_headline
 from results.render import Column, Table, si
@@ -55,7 +59,9 @@ METRICS = {
     "cost_50:AXIS": "cost until start + 50 % of the best gain", "cost_90:AXIS": "likewise 90 %",
     "total:AXIS": "what the whole run cost",
     "gap:SPLIT": "accuracy on a split (train, ood) minus the headline split's",
-    "last:METRIC": "a metric of steps.jsonl, mean of the last fifth of the updates",
+    "unsolved": "accuracy on the questions that nothing solved before its first update",
+    "first:METRIC": "a metric of steps.jsonl, mean of the first fifth of the updates",
+    "last:METRIC": "likewise of the last fifth",
     "fall:METRIC": "mean of its first fifth minus mean of its last fifth",
 }  # fmt: skip
 COSTS = ("cost_50", "cost_90", "total")
@@ -78,10 +84,11 @@ class Claim(BaseModel):
     kind: Kind = "runs"
     # kind = "runs"
     method: str = ""  # a label or an objective; grao[beta=0.0] is that objective with that field
-    against: tuple[str, ...] = ()  # baselines; none: the metric is held against 0
+    against: tuple[str, ...] = ()  # baselines
+    value: float = 0.0  # what the metric is held against where there is no baseline
     metric: str = "avg"
     split: str | None = None  # None: the headline split
-    direction: Literal["higher", "lower", "equal"] = "higher"
+    direction: Literal["higher", "lower", "not lower", "not higher", "equal"] = "higher"
     margin: float | None = None  # in the metric's unit, of costs a share of the baseline's;
     #                              None: the suite's for accuracy, none for what is no accuracy
     factor: float = Field(1.0, gt=0)  # the method against factor x the baseline
@@ -188,7 +195,24 @@ class _Row:
     unit: str = ""
     status: Status | None = None  # where it needs no test
     why: str = ""
-    censored: int = 0  # seeds of the method that never reached the threshold
+    margin: float | None = None  # in `unit`
+    censored: tuple[int, int] = (0, 0)  # seeds that never got there: of the method, the baseline
+
+    @property
+    def advantage(self) -> float:
+        """The effect, counted from what is claimed and in the claimed direction."""
+        assert self.difference is not None
+        sign = 1 if self.claim.direction in ("higher", "not lower", "equal") else -1
+        kept = self.claim.direction.startswith("not")
+        return sign * self.difference.estimate + (self.margin or 0.0) * kept
+
+    @property
+    def p(self) -> float:
+        """Two-sided, of no advantage; NaN without a test."""
+        d = self.difference
+        if d is None or d.p != d.p:
+            return float("nan")
+        return float(2 * sp.t.sf(abs(self.advantage) / d.se, d.df))
 
 
 def evaluate(results: Results, claims: Iterable[Claim] | None = None) -> list[Finding]:
@@ -199,9 +223,8 @@ def evaluate(results: Results, claims: Iterable[Claim] | None = None) -> list[Fi
     """
     rows = [row for claim in (load_claims() if claims is None else claims)
             for row in _rows(results, claim)]  # fmt: skip
-    tested = [row.difference for row in rows]
-    p = stats.holm([d.p if d else np.nan for d in tested])
-    q = stats.holm([d.p_equivalent if d else np.nan for d in tested])
+    p = stats.holm([row.p for row in rows])
+    q = stats.holm([row.difference.p_equivalent if row.difference else np.nan for row in rows])
     return [_finding(row, float(a), float(b)) for row, a, b in zip(rows, p, q, strict=True)]
 
 
@@ -237,7 +260,8 @@ def claims_table(findings: Sequence[Finding]) -> Table:
         f"Effects are the method minus what it is held against, with 95 % intervals over seeds;"
         f" Holm over the {tests} claims that these runs can test. Supported: significant in the"
         " claimed direction. Contradicted: significant in the other, or shown to be within the"
-        " margin. What is said here holds for these runs, at this scale.",
+        " margin. A claim that something is kept is held against a loss of the margin. What is said"
+        " here holds for these runs, at this scale.",
     )
     return Table("claims", "Claims of the papers, held against these runs", frame, columns, notes)
 
@@ -265,7 +289,7 @@ def _rows(results: Results, claim: Claim) -> list[_Row]:
     if missing:
         return [_Row(claim, status="not tested", why=missing)]
     if not claim.against:
-        return _against_zero(results, claim, method)
+        return _against_value(results, claim, method)
     rows = []
     for name in claim.against:
         baseline = _label(counted, name)
@@ -285,7 +309,7 @@ def missing_metric(results: Results, claim: Claim) -> str:
         return f"the split {claim.split} was not evaluated"
     if name == "gap" and not _splits(results, what):
         return f"no split {what} was evaluated"
-    if name in ("last", "fall") and what not in results.steps:
+    if name in ("first", "last", "fall") and what not in results.steps:
         return f"the runs log no {what}"
     if name.startswith(("pass@", "maj@")):
         drawn = results.evals[results.evals["decoding"] == "sampled"]
@@ -296,28 +320,37 @@ def missing_metric(results: Results, claim: Claim) -> str:
 
 
 def _label(counted: pd.DataFrame, selector: str) -> str | None:
-    """The label of the runs that a selector means: `grao`, or `grao[beta=0.0,stats=samples]`, the
-    first label of that objective whose fields are so."""
+    """The label of the runs that a selector means. `grao`: the label, or else the objective with
+    every field at its default, so that no ablation stands for it; `grao[beta=0.0,stats=samples]`:
+    the objective with these fields, the others at their defaults."""
     name, _, inside = selector.rstrip("]").partition("[")
-    wanted = dict(part.split("=", 1) for part in inside.split(",") if part)
-    if not wanted and name in set(counted["method"].astype(str)):
+    given = dict(part.split("=", 1) for part in inside.split(",") if part)
+    if not given and name in set(counted["method"].astype(str)):
         return name
+    try:
+        defaults = _shown(methods.get(name).model_dump())
+    except KeyError:  # a plug-in that is not installed here
+        defaults = {}
     for row in counted.drop_duplicates("method").itertuples():
-        fields = {k: v if isinstance(v, str) else json.dumps(v) for k, v in row.fields.items()}
-        if row.objective == name and wanted.items() <= fields.items():
+        fields = _shown(row.fields)
+        rest = all(fields.get(k, v) == v for k, v in defaults.items() if k not in given)
+        if row.objective == name and given.items() <= fields.items() and rest:
             return str(row.method)
     return None
+
+
+def _shown(fields: Mapping[str, object]) -> dict[str, str]:
+    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in fields.items()}
 
 
 def _against(results: Results, claim: Claim, method: str, baseline: str) -> list[_Row]:
     name = claim.metric.partition(":")[0]
     if name.startswith(("avg", "greedy", "pass@", "maj@")) and claim.factor == 1:
         metric = claim.metric.replace("@K", f"@{_most_samples(results)}")
-        made = compare.family(
-            results, [(method, baseline)], metric, claim.split, delta=claim.margin
-        )
+        margin = _margin(results, claim, 1.0)
+        made = compare.family(results, [(method, baseline)], metric, claim.split, delta=margin)
         return [
-            _Row(claim, baseline, c.task, c.difference, "points", why=c.note)
+            _Row(claim, baseline, c.task, c.difference, "points", why=c.note, margin=margin)
             if c.difference.estimate == c.difference.estimate
             else _Row(claim, baseline, c.task, status="not tested", why=c.note)
             for c in made
@@ -333,18 +366,19 @@ def _against(results: Results, claim: Claim, method: str, baseline: str) -> list
             rows.append(_Row(claim, baseline, str(task), status="not tested", why=why))
             continue
         a, b = by_seed[method].dropna(), claim.factor * by_seed[baseline].dropna()
-        difference, note = _difference(a, b, _margin(results, claim, float(b.mean())))
-        own = here[here["method"] == method]
+        margin = _margin(results, claim, float(b.mean()))
+        difference, note = _difference(a, b, margin)
+        late = here.groupby("method", observed=True)["censored"].sum()
         rows.append(
             _Row(
-                claim, baseline, str(task), difference, _unit(claim), why=note,
-                censored=int(own["censored"].sum()),
+                claim, baseline, str(task), difference, _unit(claim), why=note, margin=margin,
+                censored=(int(late[method]), int(late[baseline])),
             )
         )  # fmt: skip
     return rows
 
 
-def _against_zero(results: Results, claim: Claim, method: str) -> list[_Row]:
+def _against_value(results: Results, claim: Claim, method: str) -> list[_Row]:
     rows = []
     values = per_run(results, claim)
     for task, here in values[values["method"] == method].groupby("task", observed=True):
@@ -353,11 +387,12 @@ def _against_zero(results: Results, claim: Claim, method: str) -> list[_Row]:
             why = f"no {claim.metric} of {method}"
             rows.append(_Row(claim, "", str(task), status="not tested", why=why))
             continue
-        delta = _margin(results, claim, 1.0)
-        difference = stats.paired_difference(x, delta=delta or 1.0)
-        difference = difference if delta else replace(difference, p_equivalent=np.nan)
+        margin = _margin(results, claim, 1.0)
+        difference = stats.paired_difference(x, claim.value, delta=margin or 1.0)
+        difference = difference if margin else replace(difference, p_equivalent=np.nan)
         note = "one seed: its error over seeds is unknown" if len(x) == 1 else ""
-        rows.append(_Row(claim, "0", str(task), difference, _unit(claim), why=note))
+        unit, held = _unit(claim), f"{claim.value:g}"
+        rows.append(_Row(claim, held, str(task), difference, unit, why=note, margin=margin))
     return rows
 
 
@@ -396,8 +431,10 @@ def per_run(results: Results, claim: Claim) -> pd.DataFrame:
         frame = tables.last_costs(results).rename(columns={what: "value"})
     elif name == "gap":
         frame = _gap(results, _splits(results, what), split)
+    elif name == "unsolved":
+        frame = _unsolved(results, split)
     else:
-        frame = _fifths(results, what, fall=name == "fall")
+        frame = _fifths(results, what, name)
     if "censored" not in frame:
         frame["censored"] = False
     return frame[["task", "method", "seed", "value", "censored"]]
@@ -421,16 +458,28 @@ def _gap(results: Results, others: list[str], split: str) -> pd.DataFrame:
     return both.assign(value=both["score"] - both["score_base"])
 
 
-def _fifths(results: Results, metric: str, fall: bool) -> pd.DataFrame:
-    """Mean of a logged metric over the last fifth of the updates, or its fall since the first."""
+def _unsolved(results: Results, split: str) -> pd.DataFrame:
+    """Last accuracy on the questions that no run answered rightly, not once, at step 0: the same
+    for all methods, chosen before any of them was trained."""
+    decoding = scores.decoding_of(scores.headline_metric(results))
+    start = scores.common_rows(results, split, decoding)
+    start = start[start["step"] == 0]
+    solved = start.groupby(["task", "question_id"], observed=True)["correct"].any()
+    hard = solved[~solved].reset_index()[["task", "question_id"]].astype("str")
+    last = scores.question_scores(results, split, decoding)
+    last = last.astype({"task": "str", "question_id": "str"}).merge(hard)
+    return scores.seed_scores(last).rename(columns={"score": "value"})
+
+
+def _fifths(results: Results, metric: str, which: str) -> pd.DataFrame:
+    """Mean of a logged metric over the first or last fifth of the updates, or its fall between."""
     steps = results.steps[[*scores.GROUP, "step", metric]].dropna(subset=[metric])
     steps = steps[steps["run"].isin(scores.counted(results)["run"])]
     part = steps["step"] / steps.groupby("run", observed=True)["step"].transform("max")
-    late = steps[part > 0.8].groupby(scores.GROUP, observed=True)[metric].mean()
-    if not fall:
-        return late.rename("value").reset_index()
+    late: Any = steps[part > 0.8].groupby(scores.GROUP, observed=True)[metric].mean()
     early: Any = steps[part <= 0.2].groupby(scores.GROUP, observed=True)[metric].mean()
-    return (early - late).rename("value").reset_index()
+    value = {"first": early, "last": late, "fall": early - late}[which]
+    return value.rename("value").reset_index()
 
 
 def _splits(results: Results, name: str) -> list[str]:
@@ -448,7 +497,7 @@ def _unit(claim: Claim) -> str:
     name, _, what = claim.metric.partition(":")
     if name in COSTS:
         return {"flops": "FLOPs"}.get(what, what)
-    return what if name in ("last", "fall") else "points"
+    return what if name in ("first", "last", "fall") else "points"
 
 
 def _margin(results: Results, claim: Claim, baseline: float) -> float | None:
@@ -464,29 +513,44 @@ def _finding(row: _Row, p: float, q: float) -> Finding:
     if d is None:
         return Finding(claim, row.against, row.task, row.status or "not tested", nan, nan, nan, nan,
                        nan, nan, 0, "", row.why)  # fmt: skip
-    status, why = _judge(claim, d.estimate, d.p, p, q)
-    if status == "supported" and row.censored:
+    status, why = _judge(claim, row.advantage, row.p, p, q)
+    if late := _late(row, status):
         status = "undetermined"
-        why = f"{row.censored} of its runs never got there, so its cost is a lower bound"
+        why = f"{late} never got there, so its cost is more than was counted"
     if status == "undetermined" and p != p:
         why = ""
     return Finding(
-        claim, row.against, row.task, status, d.estimate, d.low, d.high, d.mde, d.p, p,
+        claim, row.against, row.task, status, d.estimate, d.low, d.high, d.mde, row.p, p,
         min(d.seeds), row.unit, "; ".join(w for w in (why, row.why) if w),
     )  # fmt: skip
 
 
-def _judge(claim: Claim, effect: float, raw: float, p: float, q: float) -> tuple[Status, str]:
-    """p: of no difference; q: of a difference beyond the margin; both after Holm."""
+def _late(row: _Row, status: Status) -> str:
+    """Whose runs never reached a threshold, where that could turn the verdict: they count with the
+    whole budget, which is less than their cost."""
+    method, baseline = row.censored
+    direction = row.claim.direction
+    below = (status == "supported") == (direction in ("lower", "not higher"))
+    if status not in ("supported", "contradicted") or not (method or baseline):
+        return ""
+    if method and (below or direction == "equal"):
+        return f"{method} runs of {row.claim.method}"
+    return f"{baseline} runs of {row.against}" if baseline and not below else ""
+
+
+def _judge(claim: Claim, advantage: float, raw: float, p: float, q: float) -> tuple[Status, str]:
+    """p: of no advantage; q: of a difference beyond the margin; both after Holm."""
+    kept = claim.direction.startswith("not")
     if claim.direction == "equal":
         if q < ALPHA:
             return "supported", "shown to be within the margin"
         return ("contradicted", "they differ") if p < ALPHA else ("undetermined", "")
+    if p < ALPHA and advantage > 0:
+        return "supported", "what is lost is shown to be less than the margin" if kept else ""
     if p < ALPHA:
-        if (effect > 0) == (claim.direction == "higher"):
-            return "supported", ""
-        return "contradicted", "significant in the other direction"
-    if q < ALPHA:
+        loss = "more than the margin is lost" if kept else "significant in the other direction"
+        return "contradicted", loss
+    if q < ALPHA and not kept:
         return "contradicted", "any difference is shown to be within the margin"
     if raw < ALPHA:
         return "undetermined", "not significant after Holm"

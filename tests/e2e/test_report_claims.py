@@ -10,9 +10,10 @@ import ast
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from reports.claims import Claim, ClaimError, claims_table, evaluate, load_claims
+from reports.claims import Claim, ClaimError, claims_table, evaluate, load_claims, per_run
 from results import Results, load, stats
 from tests.synthetic import write_suite
 
@@ -115,7 +116,8 @@ def test_a_method_may_be_chosen_by_its_fields(shared):
         ("auc:samples", "higher", "supported"),
         ("at:tokens", "higher", "supported"),
         ("cost_50:updates", "lower", "supported"),
-        ("cost_50:updates", "higher", "contradicted"),
+        ("cost_50:updates", "higher", "contradicted"),  # gift below grpo, whose cost is even more
+        ("unsolved", "higher", "supported"),
         ("total:seconds", "lower", "undetermined"),
         ("pass@K", "higher", "supported"),
         ("gap:ood", "higher", "undetermined"),
@@ -129,20 +131,24 @@ def test_metrics(shared, metric, direction, status):
 
 
 def test_half_the_cost(shared):
-    """gift gets half-way at 0.21 of the budget; grpo never does, so that it counts as 1."""
+    """gift gets half-way at 0.21 of the budget; grpo never does, so that it counts as 1: enough to
+    show that gift needs less than half of that, but not that it needs more than a tenth."""
     quick = claim(metric="cost_50:updates", direction="lower", factor=0.5)
     quicker = claim(id="y", metric="cost_50:updates", direction="lower", factor=0.1)
     half, tenth = evaluate(shared, [quick, quicker])
     assert half.status == "supported"
     assert half.effect == pytest.approx(0.21 * 20 - 0.5 * 20, abs=1.5)
-    assert tenth.status == "contradicted"
+    assert tenth.effect > 0
+    assert tenth.p_holm < 0.05
+    assert tenth.status == "undetermined"
+    assert "5 runs of grpo never got there" in tenth.why
 
 
 def test_a_cost_that_was_never_reached_supports_nothing(tmp_path):
     results = suite(tmp_path, gift=0.3, grpo=0.9)
     (found,) = evaluate(results, [claim(metric="cost_50:updates", direction="lower", factor=9.0)])
     assert found.status == "undetermined"
-    assert "5 of its runs never got there" in found.why
+    assert "5 runs of gift never got there" in found.why
 
 
 def test_against_nothing(tmp_path):
@@ -216,3 +222,86 @@ def test_a_broken_file_of_claims_is_named(tmp_path, text, message):
     file.write_text(text)
     with pytest.raises(ClaimError, match=message.replace("[", r"\[")):
         load_claims(file)
+
+
+def test_what_is_kept_need_not_be_more(tmp_path):
+    """Equal accuracies contradict a claim of more, and support one of no less."""
+    results = suite(tmp_path, gift=0.5, grpo=0.5)
+    more, kept, tight = evaluate(results, [
+        claim(margin=0.5), claim(id="y", margin=0.5, direction="not lower"),
+        claim(id="z", margin=0.0001, direction="not lower"),
+    ])  # fmt: skip
+    assert (more.status, kept.status, tight.status) == ("contradicted", "supported", "undetermined")
+    assert "less than the margin" in kept.why
+
+
+def test_what_is_lost_beyond_the_margin_is_not_kept(shared):
+    """gift is 0.5 above grpo."""
+    lost = claim(method="grpo", against=("gift",), direction="not lower", margin=0.02)
+    risen = claim(id="y", direction="not higher", margin=0.02)
+    little = claim(id="z", direction="not higher", margin=0.9)
+    found = evaluate(shared, [lost, risen, little])
+    assert [f.status for f in found] == ["contradicted", "contradicted", "supported"]
+
+
+def test_against_a_value(tmp_path):
+    """A gain of about 0.6, against 0.3 and 0.9."""
+    results = suite(tmp_path, gift=0.8, grpo=0.05)
+    gain = {"metric": "gain", "against": ()}
+    small, large = evaluate(results, [claim(value=0.3, **gain), claim(id="y", value=0.9, **gain)])
+    assert (small.status, large.status) == ("supported", "contradicted")
+    assert small.effect == pytest.approx(0.3, abs=0.1)
+    assert (small.against, large.against) == ("0.3", "0.9")
+
+
+def test_an_ablation_does_not_stand_for_the_objective(tmp_path):
+    """Of two labels of one objective the bare name means the one with the defaults; a label that is
+    the name itself is what the user calls so."""
+    folder = write_suite(tmp_path / "s", methods=("blind", "full", "grpo"), seeds=2, **SMALL)
+    for file in folder.glob("*/run.json"):
+        record = json.loads(file.read_text())
+        if record["method"] != "grpo":
+            record["objective"] = "grao"
+            record["fields"] = {"beta": 0.0 if record["method"] == "blind" else 0.5, "lam": 0.6}
+            file.write_text(json.dumps(record))
+    results = load(folder)
+    both, alone, missing = evaluate(results, [
+        claim(method="grao", against=("grao[beta=0.0]",)), claim(id="y", method="grao"),
+        claim(id="z", method="grao[beta=0.0,lam=0.0]"),
+    ])  # fmt: skip
+    assert both.effect == pytest.approx(results.compare("full", "blind").difference.estimate)
+    assert alone.effect == pytest.approx(results.compare("full", "grpo").difference.estimate)
+    assert missing.status == "not tested"
+    (gone,) = evaluate(results.query("method != 'full'"), [claim(method="grao")])
+    assert gone.why == "no finished run of grao"
+
+
+def test_unsolved_questions_are_those_that_nothing_solved_at_the_start(tmp_path):
+    """Question 0 is solved once at step 0 by one run, question 1 by none; at the end gift solves
+    all of question 0's samples and half of question 1's."""
+    folder = write_suite(
+        tmp_path / "s", methods=("gift", "grpo"), seeds=1, questions={"test": 2}, samples=2,
+        evaluations=2, steps=6,
+    )  # fmt: skip
+    right = {("gift", 0): [1, 0, 0, 0], ("gift", 6): [1, 1, 1, 0]}
+    for file in folder.glob("*/evals.parquet"):
+        frame = pd.read_parquet(file)
+        for step in (0, 6):
+            rows = (frame["step"] == step) & (frame["decoding"] == "sampled")
+            answers = right.get((file.parent.name.split("-")[0], step), [0] * 4)
+            frame.loc[rows, "correct"] = [bool(x) for x in answers]
+        frame.to_parquet(file, index=False)
+    values = per_run(load(folder), claim(metric="unsolved"))
+    by_method = dict(zip(values["method"].astype(str), values["value"], strict=True))
+    assert by_method == {"gift": 0.5, "grpo": 0.0}
+
+
+def test_the_first_fifth_of_a_metric(tmp_path):
+    """0.8 in the first two of ten updates, 0.1 after."""
+    folder = write_suite(tmp_path / "s", methods=("grao",), seeds=2, questions=4, steps=10)
+    for file in folder.glob("*/steps.jsonl"):
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        shares = [{**r, "share_imitation": 0.8 if r["step"] <= 2 else 0.1} for r in rows]
+        file.write_text("".join(json.dumps(r) + "\n" for r in shares))
+    values = per_run(load(folder), claim(metric="first:share_imitation"))["value"]
+    assert values.tolist() == pytest.approx([0.8, 0.8])
