@@ -52,7 +52,10 @@ def ensure(model: Model, task: Task, progress: Progress | None = None) -> Path |
         if not (folder / "base.json").is_file():
             partial = folder.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)  # the weights' last bits depend on it, and so would the runs
             policy, cost = build(model, task, progress)
+            torch.set_num_threads(threads)
             save(policy, partial)
             (partial / "base.json").write_text(json.dumps(cost, indent=1))
             shutil.rmtree(folder, ignore_errors=True)

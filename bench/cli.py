@@ -84,14 +84,15 @@ def _suite(
     if data_dir:
         os.environ["EVENBENCH_DATA"] = data_dir
     try:
-        content = override(read_recipe(recipe), overrides or [])
+        content = read_recipe(recipe)
+        if task:
+            _change_task(content, task)
+        content = override(content, overrides or [])
         if methods:
             content["methods"] = [m.strip() for m in methods.split(",") if m.strip()]
         content["methods"] = [*content.get("methods", []), *(extra or [])]
         if seeds:
             content["seeds"] = int(seeds) if seeds.isdigit() else [int(s) for s in seeds.split(",")]
-        if task:
-            _change_task(content, task)
         for label in content["methods"] if source else []:
             content.setdefault("method", {}).setdefault(label, {})["source"] = source
         return build_suite(content, origin=recipe)
@@ -355,6 +356,170 @@ def report(
     console.print(
         f"{folder}/figures, {folder}/tables: {len(written.paths) - 2} files", soft_wrap=True
     )
+
+
+Runs = Annotated[list[Path], typer.Argument(help="folders of suites, e.g. runs/quick")]
+Query = Annotated[
+    str | None,
+    typer.Option("--query", help="keep these runs, e.g. \"method != 'ppo' and seed < 3\""),
+]
+
+
+def _load(runs: list[Path], query: str | None = None) -> Any:
+    import results
+
+    for path in runs:
+        if not path.is_dir():
+            fail(f"{path}: no such folder")
+    loaded = results.load(runs)
+    try:
+        return loaded.query(query) if query else loaded
+    except Exception as error:  # pandas raises many kinds for a wrong expression
+        fail(f"--query {query!r}: {error}")
+
+
+@app.command()
+def claims(
+    runs: Runs,
+    file: Annotated[
+        list[Path] | None, typer.Option(help="TOML files of claims; default: the papers'")
+    ] = None,
+    query: Query = None,
+) -> None:
+    """Hold the papers' claims against runs: supported, contradicted, undetermined, not tested."""
+    from rich.console import Console
+
+    from reports.claims import claims_table, evaluate, load_claims
+    from results.tables import grao_audit_table
+
+    console = Console()
+    console.print(claims_table(evaluate(_load(runs, query), load_claims(*file) if file else None)))
+    if not file:
+        console.print(grao_audit_table())
+
+
+@app.command("compare-published")
+def compare_published(
+    runs: Runs,
+    csv: Annotated[
+        list[Path] | None, typer.Option(help="own CSV files beside the packaged ones")
+    ] = None,
+    query: Query = None,
+) -> None:
+    """Set the papers' printed numbers beside what the runs measured."""
+    from rich.console import Console
+
+    from results.tables import published_table
+
+    Console().print(published_table(_load(runs, query), *(csv or ())))
+
+
+@app.command()
+def table(
+    name: Annotated[str, typer.Argument(help="main, comparisons, passk, costs, ...")],
+    runs: Runs,
+    query: Query = None,
+    form: Annotated[
+        str, typer.Option("--format", help="terminal | markdown | latex | csv | html")
+    ] = "terminal",
+) -> None:
+    """Print one table of the report."""
+    from rich.console import Console
+
+    from results.tables import TABLES
+
+    if name not in TABLES:
+        fail(f"no table {name!r}; there are {', '.join(TABLES)}")
+    made = TABLES[name](_load(runs, query))
+    forms = {"markdown": made.markdown, "latex": made.latex, "csv": made.csv, "html": made.html}
+    if form == "terminal":
+        Console().print(made)
+    elif form in forms:
+        typer.echo(forms[form]())
+    else:
+        fail(f"--format {form!r}: terminal, {', '.join(forms)}")
+
+
+@app.command()
+def plot(
+    name: Annotated[str, typer.Argument(help="forest, convergence-flops, cost-seconds, ...")],
+    runs: Runs,
+    query: Query = None,
+    out: Annotated[Path, typer.Option("--out", help="folder of the files")] = Path("."),
+) -> None:
+    """Draw one figure of the report as SVG, PDF and PNG, with the CSV behind it."""
+    from reports.figures import draw
+
+    try:
+        made = draw(_load(runs, query), name)
+    except KeyError as error:
+        fail(error.args[0])
+    if not made:
+        fail(f"{name}: these runs do not give this figure")
+    for figure in made:
+        for path in figure.save(out):
+            typer.echo(str(path))
+
+
+@app.command("audit-checker")
+def audit_checker(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="JSONL files of cases; default: the packaged ones")
+    ] = None,
+    against: Annotated[str | None, typer.Option(help="a second opinion: math-verify")] = None,
+    examples: Annotated[int, typer.Option(help="misses shown")] = 20,
+) -> None:
+    """Measure the answer checker: accuracy, false positives and negatives, speed, disagreements."""
+    from rich.console import Console
+
+    from tasks.answers import audit
+
+    try:
+        found = audit.audit(files or audit.default_files(), against=against)
+    except (OSError, ValueError, ImportError) as error:
+        fail(str(error))
+    for table in audit.tables(found, examples):
+        Console().print(table)
+
+
+@app.command()
+def check(
+    method: Annotated[str, typer.Argument(help="a name, or my_file.py:MyMethod")],
+) -> None:
+    """Hold a method against the contract and print which laws hold."""
+    from pydantic import ValidationError
+    from rich.console import Console
+
+    import methods
+    from methods.contract import check_method
+
+    from .plugin import check_table
+
+    try:
+        built = methods.get(method)
+    except KeyError as error:
+        fail(error.args[0])
+    except ValidationError as error:
+        fail(str(error))
+    findings = check_method(built)
+    Console().print(check_table(findings))
+    if not all(found.holds for found in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="e.g. my-method")],
+    out: Annotated[Path, typer.Option("--out", help="folder of the two files")] = Path("."),
+) -> None:
+    """Write a method to start from, and its law test."""
+    from .plugin import new as write
+
+    try:
+        for path in write(name, out):
+            typer.echo(str(path))
+    except (ValueError, FileExistsError) as error:
+        fail(str(error))
 
 
 @app.command()

@@ -33,7 +33,7 @@ class Section(BaseModel):
 
 
 class Pretrain(Section):
-    steps: int = Field(default=1500, ge=0)
+    steps: int = Field(default=1900, ge=0)
     batch: int = Field(default=64, ge=1)
     lr: float = Field(default=3e-3, gt=0)
     length: int = Field(default=128, ge=8)  # prompts and responses are cut to that many tokens
@@ -123,6 +123,13 @@ class Evaluation(Section):
     samples: int = Field(default=4, ge=0)  # K
     temperature: float = Field(default=1.0, gt=0)
     greedy: bool = True
+
+    def asked(self, splits: Sequence[str], final: bool) -> dict[str, int]:
+        """Questions by split (0: all) at a point of the curve, or at the end."""
+        if not final:
+            return dict(self.curve)
+        rest = {s: 0 for s in splits if s != "train"} if self.final is None else dict(self.final)
+        return {**rest, "train": self.train_questions} if self.train_questions else rest
 
     @model_validator(mode="after")
     def _something(self) -> Evaluation:

@@ -78,14 +78,20 @@ class LlamaBackbone:
 
     def select(self, cache: FastCache, rows: Tensor) -> FastCache:
         """The cache of the given rows; rows may be repeated."""
-        L = cache.used
-        layers = [
-            KV(kv.key[:, :, :L].index_select(0, rows), kv.value[:, :, :L].index_select(0, rows))
-            for kv in cache.layers
-        ]
-        return FastCache(
-            layers, cache.weights, cache.bias_NL[rows, :L], L, cache.position_N[rows], cache.padded
-        )
+        L, P = cache.used, len(cache.position_N)
+        group, rest = divmod(len(rows), P)
+        regular = torch.arange(P, device=rows.device).repeat_interleave(group)
+        whole = group > 1 and rest == 0 and torch.equal(rows, regular)
+
+        def pick(part: Tensor) -> Tensor:
+            if not whole:
+                return part[:, :, :L].index_select(0, rows)
+            # every prompt equally often, in order: the backward pass is a sum, not a scatter
+            return part[:, None, :, :L].expand(-1, group, -1, -1, -1).flatten(0, 1)
+
+        layers = [KV(pick(kv.key), pick(kv.value)) for kv in cache.layers]
+        bias_NL, position_N = cache.bias_NL[rows, :L], cache.position_N[rows]
+        return FastCache(layers, cache.weights, bias_NL, L, position_N, cache.padded)
 
     def extend(self, ids_NS: Tensor, mask_NS: Tensor, cache: FastCache) -> Tensor:
         """Hidden states (N, S, D) of further tokens, zero where masked; the cache grows by them."""

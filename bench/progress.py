@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,13 @@ def show_plan(
     labels = list(dict.fromkeys(r.method for r in suite.runs))
     seeds = sorted({r.seed for r in suite.runs})
     first = suite.runs[0]
+    shapes = Counter((r.rollout.prompts, r.rollout.group) for r in suite.runs)
+    prompts, group = shapes.most_common(1)[0][0]
     console.print(f"[bold]{suite.name}[/]  {suite.about}")
     console.print(
         f"{len(labels)} methods x {len(seeds)} seeds on {first.task['name']}: {', '.join(labels)}\n"
         f"budget a run: {first.budget.amount:g} {first.budget.axis}; "
-        f"{first.rollout.prompts} prompts x {first.rollout.group} samples; "
+        f"{prompts} prompts x {group} samples; "
         f"{workers} worker(s) on {device}"
     )
     table = Table(title="Expected cost of the suite", title_justify="left", show_header=False)

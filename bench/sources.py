@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from methods import GOLD, MISMATCHED, SAMPLE, Needs, Rollout
+from methods import GOLD, MISMATCHED, SAMPLE, Needs, Rollout, Signal
 from tasks import Example, Grade, Task, content_id
 from tasks.registry import load_plugin
 
@@ -329,3 +329,35 @@ def assemble(
         sampler_logp_NT=sampler_logp_NT.to(device),
     )
     return Batch(rows, rollout, groups)
+
+
+def batch_metrics(rollout: Rollout, signal: Signal) -> dict[str, float]:
+    """Means over the sampled rows of a rollout batch, or over its gold rows where it has no others,
+    and the signal's own metrics."""
+    sampled_N = rollout.kind_N == SAMPLE
+    if not sampled_N.any():
+        sampled_N = rollout.kind_N == GOLD
+    columns = {
+        "reward_mean": rollout.reward_N,
+        "accuracy": rollout.correct_N,
+        "finished": rollout.finished_N,
+        "format_ok": rollout.format_ok_N,
+        "response_tokens": rollout.mask_NT.sum(-1),
+    }
+    means = {name: float(x[sampled_N].double().mean()) for name, x in columns.items()}
+    return {**means, **{name: float(value) for name, value in signal.metrics.items()}}
+
+
+def rollout_frame(batch: Batch) -> pd.DataFrame:
+    """ROLLOUT_COLUMNS of results.schema, a row a sample."""
+    rewards = iter(batch.rollout.reward_N[batch.rollout.kind_N == SAMPLE].tolist())
+    return pd.DataFrame(
+        {
+            "question_id": g.example.id, "sample": k, "prompt": g.example.prompt,
+            "response": r.text, "gold": g.example.gold, "reward": next(rewards),
+            "correct": r.grade.correct, "strict": r.grade.strict, "finished": r.finished,
+            "kind": SAMPLE, "tokens": r.ids, "logp": r.logp,
+        }
+        for g in batch.groups
+        for k, r in enumerate(g.responses)
+    )  # fmt: skip

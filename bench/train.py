@@ -10,50 +10,34 @@ from __future__ import annotations
 
 import copy
 import math
-import os
-import platform
-import subprocess
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
-from methods import GOLD, MISMATCHED, SAMPLE, Method, Needs, Rollout, Signal
-from results.schema import SCHEMA_VERSION
+from methods import Method, Rollout, Signal
 
 from . import base, rng
-from .backward import Backward, backward, score, values
+from .backward import Backward, backward
 from .config import Run
 from .evaluate import evaluate
 from .ledger import Flops, Ledger
 from .policy import Critic, Policy
+from .provenance import describe
 from .rows import Rows
+from .scoring import Scorer
 from .sources import (
-    Batch,
     DemonstrationSource,
     PolicySource,
     ReplaySource,
     assemble,
+    batch_metrics,
     reward_function,
+    rollout_frame,
 )
 from .store import RunFolder
-
-PACKAGES = (
-    "evenbench",
-    "torch",
-    "transformers",
-    "tokenizers",
-    "numpy",
-    "pandas",
-    "sympy",
-    "trl",
-    "vllm",
-)
 
 
 class Trainer:
@@ -79,6 +63,7 @@ class Trainer:
             self.critic_optimizer = self._adamw(
                 self.critic.parameters(), run.optimizer.critic_lr or run.optimizer.lr
             )
+        self.scorer = Scorer(run, self.policy, self.start, self.critic, self.flops)
         self.reward = reward_function(run.reward)
         self.feeds: dict[str, Any] = {}
         self.ledger = Ledger()
@@ -116,7 +101,9 @@ class Trainer:
         started = time.perf_counter()
         state = self.folder.restore(self.policy, self.optimizer, self.critic, self.critic_optimizer)
         if state is None:
-            self.folder.write_json("run.json", self.describe())
+            what = (self.run, self.suite, self.task, self.methods, self.where)
+            facts = describe(*what, self.policy.device, self.warnings)
+            self.folder.write_json("run.json", facts)
             self.folder.keep_steps(0)
             self._evaluate()
         else:
@@ -162,10 +149,12 @@ class Trainer:
             source == "demonstrations",
         )
         with self.ledger.phase("score"):
-            rollout, signal = self._judge(batch.rows, batch.rollout, method, source)
+            rollout, signal = self.scorer.judge(
+                batch.rows, batch.rollout, method, source, self.ledger
+            )
         if run.keep_rollouts:
             with self.ledger.phase("store"):
-                self.folder.write_rollout(self.rollout, _rollout_frame(batch, self.rollout))
+                self.folder.write_rollout(self.rollout, rollout_frame(batch))
         rows_done: list[dict[str, Any]] = []
         reason = None
         for epoch in range(run.rollout.epochs):
@@ -179,7 +168,7 @@ class Trainer:
                     rows_done.append(
                         {
                             **row,
-                            **_describe_batch(rollout, signal),
+                            **batch_metrics(rollout, signal),
                             **self.ledger.row(),
                             "rollout": self.rollout,
                         }
@@ -201,56 +190,6 @@ class Trainer:
             else:
                 self.feeds[source] = DemonstrationSource(self.run, self.task)
         return self.feeds[source]
-
-    def _judge(
-        self, rows: Rows, rollout: Rollout, method: Method, source: str
-    ) -> tuple[Rollout, Signal]:
-        """Scores that do not depend on theta, and the signal on all rows."""
-        needs, micro = method.needs(), self.run.micro_tokens
-        every_N = torch.ones(len(rows), dtype=torch.bool, device=rows.mask_NT.device)
-        if needs.critic:
-            assert self.critic is not None
-            rollout = replace(
-                rollout, old_value_NT=values(self.critic, rows, rollout.mask_NT.shape[1], micro)
-            )
-            self.ledger.tokens_critic += int(rows.mask_NT.sum())
-            self.ledger.flops_critic += self.flops.forward(rows, head=False)
-        if needs.old == "signal":  # KL in the reward: everything is scored before the signal
-            rollout = self._score(rollout, rows, every_N, source, needs)
-        signal = method.signal(rollout)
-        if needs.old == "loss" and (self.run.rollout.updates > 1 or source != "policy"):
-            rollout = self._score(
-                rollout, rows, signal.trained_N, source, replace(needs, reference=False)
-            )
-        if needs.reference and rollout.ref_logp_NT is None:
-            which_N = signal.trained_N | (rollout.kind_N == MISMATCHED)
-            rollout = replace(rollout, ref_logp_NT=self._reference(rows, which_N, rollout))
-        return rollout, signal
-
-    def _score(
-        self, rollout: Rollout, rows: Rows, which_N: torch.Tensor, source: str, needs: Needs
-    ) -> Rollout:
-        """old_logp_NT: of the policy that sampled the rows, for a replay set the start."""
-        if source == "replay":
-            rollout = replace(rollout, old_logp_NT=self._reference(rows, which_N, rollout))
-        else:
-            old = score(self.policy, rows, which_N, rollout.mask_NT.shape[1], self.run.micro_tokens)
-            self.ledger.tokens_scored += int(rows.mask_NT[which_N].sum())
-            if which_N.any():
-                self.ledger.flops_score += self.flops.forward(rows.select(which_N.nonzero()[:, 0]))
-            rollout = replace(rollout, old_logp_NT=old)
-        return (
-            replace(rollout, ref_logp_NT=self._reference(rows, which_N, rollout))
-            if needs.reference
-            else rollout
-        )
-
-    def _reference(self, rows: Rows, which_N: torch.Tensor, rollout: Rollout) -> torch.Tensor:
-        assert self.start is not None
-        self.ledger.tokens_reference += int(rows.mask_NT[which_N].sum())
-        if which_N.any():
-            self.ledger.flops_reference += self.flops.forward(rows.select(which_N.nonzero()[:, 0]))
-        return score(self.start, rows, which_N, rollout.mask_NT.shape[1], self.run.micro_tokens)
 
     def _minibatches(self, rollout: Rollout, epoch: int) -> list[torch.Tensor]:
         """Row indices of each minibatch: whole prompts, in seeded order."""
@@ -325,72 +264,21 @@ class Trainer:
 
     def _evaluate(self) -> None:
         """Evaluate, store, and leave a checkpoint from which the run can go on."""
-        plan, final = self.run.eval, self.progress >= 1
-        splits = dict(plan.curve)
-        if final:
-            splits = (
-                dict(plan.final)
-                if plan.final is not None
-                else {s: 0 for s in self.task.splits if s != "train"}
-            )
-            if plan.train_questions:
-                splits["train"] = plan.train_questions
-        frame = evaluate(
-            self.policy,
-            self.task,
-            splits,
-            plan,
-            self.run.seed,
-            self.ledger.updates,
-            self.run.max_tokens,
-            self.ledger,
-            final,
-        )
+        run, final = self.run, self.progress >= 1
+        asked = run.eval.asked(self.task.splits, final)
+        frame = evaluate(self.policy, self.task, asked, run, self.ledger, keep_text=final)
         with self.ledger.phase("store"):
             self.folder.write_evals(frame)
-            self.points = math.floor(self.progress * plan.points + 1e-9) + 1
+            self.points = math.floor(self.progress * run.eval.points + 1e-9) + 1
             state = {
                 "ledger": self.ledger.row(),
                 "rollout": self.rollout,
                 "cursor": self.cursor,
                 "points": self.points,
             }
-            drop = {"tokens", "flops", "seconds"}
-            state["ledger"] = {k: v for k, v in state["ledger"].items() if k not in drop}
             self.folder.save_checkpoint(
                 self.policy, self.optimizer, self.critic, self.critic_optimizer, state
             )
-
-    def describe(self) -> dict[str, Any]:
-        """run.json: everything that determines the result, and where it was computed."""
-        run, phase = self.run, self.run.phases[0]
-        single = len(run.phases) == 1
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "id": run.name,
-            "suite": self.suite,
-            "method": run.method,
-            "objective": phase.method if single else " then ".join(p.method for p in run.phases),
-            "fields": self.methods[0].model_dump()
-            if single
-            else {p.method: m.model_dump() for p, m in zip(run.phases, self.methods, strict=True)},
-            "task": run.task["name"],
-            "seed": run.seed,
-            "source": self.sources[0] if single else " then ".join(self.sources),
-            "config": run.model_dump(mode="json"),
-            "budget": {run.budget.axis: run.budget.amount},
-            "packages": _packages(),
-            "hardware": _hardware(self.policy.device),
-            "git": _git(),
-            "data": self.task.fingerprint(),
-            "grader": {
-                "version": self.task.grader_version,
-                "options": self.task.model_dump(mode="json"),
-            },
-            "base": {"id": base.base_digest(self.where), "cost": base.cost(run.model, self.task)},
-            "warnings": self.warnings,
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
 
 
 def train(run: Run, suite_folder: Path, suite: str, device: str = "cpu") -> dict[str, Any] | None:
@@ -400,83 +288,3 @@ def train(run: Run, suite_folder: Path, suite: str, device: str = "cpu") -> dict
         if not mine:
             return None
         return folder.done or Trainer(run, folder, suite, device).fit()
-
-
-def _describe_batch(rollout: Rollout, signal: Signal) -> dict[str, Any]:
-    """Metrics of the whole rollout batch, over its sampled rows where it has any."""
-    sampled_N = rollout.kind_N == SAMPLE
-    if not sampled_N.any():
-        sampled_N = rollout.kind_N == GOLD
-
-    def mean(x: torch.Tensor) -> float:
-        return float(x[sampled_N].double().mean())
-
-    return {
-        "reward_mean": mean(rollout.reward_N),
-        "accuracy": mean(rollout.correct_N),
-        "finished": mean(rollout.finished_N),
-        "format_ok": mean(rollout.format_ok_N),
-        "response_tokens": mean(rollout.mask_NT.sum(-1)),
-        **{k: float(v) for k, v in signal.metrics.items()},
-    }
-
-
-def _rollout_frame(batch: Batch, rollout: int) -> pd.DataFrame:
-    rows = []
-    for group in batch.groups:
-        for k, r in enumerate(group.responses):
-            rows.append(
-                {
-                    "question_id": group.example.id,
-                    "sample": k,
-                    "prompt": group.example.prompt,
-                    "response": r.text,
-                    "gold": group.example.gold,
-                    "reward": float(r.grade.correct),
-                    "correct": r.grade.correct,
-                    "strict": r.grade.strict,
-                    "finished": r.finished,
-                    "kind": SAMPLE,
-                    "tokens": r.ids,
-                    "logp": r.logp,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _packages() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {"python": platform.python_version(), **found}
-
-
-def _hardware(device: torch.device) -> dict[str, Any]:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return {
-        "cpu": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "memory_gb": round(memory, 1),
-        "gpu": gpu,
-    }
-
-
-def _git() -> dict[str, Any] | None:
-    def call(*words: str) -> str:
-        here = Path(__file__).parent
-        return subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return {
-            "commit": call("rev-parse", "HEAD"),
-            "dirty": bool(call("status", "--porcelain", "--untracked-files=no")),
-        }
-    except (OSError, subprocess.CalledProcessError):
-        return None

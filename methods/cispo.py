@@ -28,6 +28,15 @@ class CISPO(GroupAdvantage):
     absolute_cap: bool = False
     aggregation: reduce.Aggregation = "token_mean"
 
+    def warnings(self, updates_per_rollout: int) -> list[str]:
+        if updates_per_rollout > 1:
+            return []
+        return [
+            "CISPO with one update per rollout batch: every ratio is 1 at that update, the cap "
+            "never acts, and the gradient is GRPO's with a token mean. Use several minibatches per "
+            "rollout to compare them."
+        ]
+
     def terms(
         self,
         logp_NT: torch.Tensor,

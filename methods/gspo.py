@@ -26,6 +26,15 @@ class GSPO(GRPO):
     clip: float = Field(3e-4, gt=0, lt=1)
     clip_high: float | None = Field(4e-4, gt=0)
 
+    def warnings(self, updates_per_rollout: int) -> list[str]:
+        if updates_per_rollout > 1:
+            return []
+        return [
+            "GSPO with one update per rollout batch: every ratio is 1 at that update, the clip "
+            "never acts, and the gradient is GRPO's. Use several minibatches per rollout to "
+            "compare them."
+        ]
+
     def ratio(self, log_ratio_NT: torch.Tensor, mask_NT: torch.Tensor) -> torch.Tensor:
         mean_N = reduce.token_mean(log_ratio_NT, mask_NT)
         return mean_N.exp()[:, None].expand(mask_NT.shape)

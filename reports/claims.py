@@ -21,7 +21,7 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -429,7 +429,7 @@ def _fifths(results: Results, metric: str, fall: bool) -> pd.DataFrame:
     late = steps[part > 0.8].groupby(scores.GROUP, observed=True)[metric].mean()
     if not fall:
         return late.rename("value").reset_index()
-    early = steps[part <= 0.2].groupby(scores.GROUP, observed=True)[metric].mean()
+    early: Any = steps[part <= 0.2].groupby(scores.GROUP, observed=True)[metric].mean()
     return (early - late).rename("value").reset_index()
 
 
@@ -441,7 +441,7 @@ def _splits(results: Results, name: str) -> list[str]:
 
 def _most_samples(results: Results) -> int:
     drawn = results.evals[results.evals["decoding"] == "sampled"]
-    return int(drawn["sample"].max()) + 1
+    return int(drawn["sample"].max()) + 1 if len(drawn) else 0
 
 
 def _unit(claim: Claim) -> str:

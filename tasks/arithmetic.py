@@ -4,12 +4,12 @@
 
 What makes it worth comparing methods on is the base model, and the base is made by `corpus`: a
 noisy "web" in which 27 % of the answers are worked out correctly, 13 % hold one slip that is
-carried on to the end, and 60 % are a direct guess, 95 % of these off by 1 to 3: so nothing is won by
-guessing better, and the base learns to reason first. A model of that text mostly guesses, yet it
-can reason: sampled once it is right in about a fifth of the cases, and
-one of four samples in more than half. Alignment has to find what is there. (A base that is merely
-undertrained does not lift, and one of easier text is at 90 % after 20 updates and separates
-nothing.)
+carried on to the end, and 60 % are a direct guess, 95 % of these off by 1 to 9. So guessing is
+hopeless, and what alignment can gain is reasoning. (With errors of 1 to 3, a model that blurs its
+guess is right in a fifth of them.) A model of that text mostly guesses, yet it can reason: sampled
+once it is right in about a fifth of the cases, and one of four samples in more than half. Alignment
+has to find what is there. (A base that is merely undertrained does not lift, and one of easier text
+is at 90 % after 20 updates and separates nothing.)
 """
 
 from __future__ import annotations
@@ -150,14 +150,15 @@ def web_answer(draw: random.Random, chain: Chain) -> str:
     if style < 0.40:
         at = below(draw, len(chain.changes))
         rest = [chain.start + sum(chain.changes[: i + 1]) for i in range(at, len(chain.changes))]
-        slip = _off(draw, least=min(rest))
+        slip = _off(draw, least=min(rest), most=3)
         return f"{work(chain, at, slip)}####{chain.answer + slip}"
-    return f"####{chain.answer + (_off(draw, least=chain.answer) if draw.random() < 0.95 else 0)}"
+    error = _off(draw, least=chain.answer, most=9) if draw.random() < 0.95 else 0
+    return f"####{chain.answer + error}"
 
 
-def _off(draw: random.Random, least: int) -> int:
-    """An error of 1 to 3 up or down; only up where it would take a value below zero."""
-    size = 1 + below(draw, 3)
+def _off(draw: random.Random, least: int, most: int) -> int:
+    """An error of 1 to `most` up or down; only up where it would take a value below zero."""
+    size = 1 + below(draw, most)
     return -size if draw.random() < 0.5 and size <= least else size
 
 

@@ -1,8 +1,9 @@
 """The answer checker: does a response's final answer mean the same as the gold answer?"""
 
-from tasks.answers.check import check, grade, grade_many
+from tasks.answers.check import check, grade
 from tasks.answers.extract import STYLES, extract
 from tasks.answers.options import GRADER_VERSION, Options, Verdict
+from tasks.answers.pool import grade_many
 from tasks.answers.protocols import gsm8k_strict, math_strict
 
 __all__ = [

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tasks.answers import pool
 from tasks.answers.compare import Comparison
 from tasks.answers.extract import (
     Style,
@@ -186,6 +181,9 @@ def _compare(answer: str, left: Reading, gold: str, right: Reading, options: Opt
                     continue
                 except AnswerError:
                     continue
+                except Exception:  # a defect of the checker must not end a training run
+                    status, how = "limit", "error"
+                    continue
                 if comparison.stopped:
                     status = comparison.stopped
                 how = comparison.used
@@ -205,44 +203,3 @@ def grade(
     if answer is None:
         return Verdict(False, "unparsable_answer", "no answer found", None)
     return check(answer, gold, chosen)
-
-
-def grade_many(
-    pairs: Iterable[Sequence[str]],
-    workers: int = 1,
-    style: Style = "auto",
-    options: Options | None = None,
-    progress: bool | None = None,
-    **named: Any,
-) -> list[Verdict]:
-    """Grades (response, gold) pairs; the verdicts stand in the order of the pairs.
-
-    workers: processes that share the work (1: this process; 0: one for each core). A worker that
-    is killed is replaced and its pairs graded again; a pair that kills its worker twice gets the
-    status `limit`. progress: a bar on stderr; None shows it where stderr is a terminal.
-    """
-    chosen = resolve(options, named)
-    listed = [(str(response), str(gold)) for response, gold in pairs]
-    workers = workers or os.cpu_count() or 1
-    with _progress(len(listed), progress) as advance:
-        if workers > 1 and len(listed) >= pool.SMALLEST:
-            return pool.shared(workers).run(listed, style, chosen, advance)
-        verdicts = []
-        for response, gold in listed:
-            verdicts.append(grade(response, gold, style, chosen))
-            advance(1)
-        return verdicts
-
-
-@contextlib.contextmanager
-def _progress(total: int, wanted: bool | None) -> Iterator[Callable[[int], None]]:
-    """A function that advances a bar on stderr, or does nothing."""
-    if not (sys.stderr.isatty() and total >= 2_000 if wanted is None else wanted):
-        yield lambda count: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("grading", total=total)
-        yield lambda count: bar.advance(task, count)

@@ -140,7 +140,7 @@ class Comparison:
             return False
         if algebra.has_names(other):
             return False
-        measured = numeric.evaluate(other, {})
+        measured = numeric.evaluate(other)
         if measured is None or abs(measured[0].imag) > measured[1]:
             return False
         return abs(float(value) - measured[0].real) <= float(half) + measured[1] + 1e-16 * abs(
@@ -151,7 +151,7 @@ class Comparison:
         one, two = algebra.rational(left), algebra.rational(right)
         if one is not None and two is not None:
             return abs(one - two) <= Fraction(self.options.rel_tol) * max(abs(one), abs(two))
-        a, b = numeric.evaluate(left, {}), numeric.evaluate(right, {})
+        a, b = numeric.evaluate(left), numeric.evaluate(right)
         if a is None or b is None:
             return False
         return abs(a[0] - b[0]) <= self.options.rel_tol * max(abs(a[0]), abs(b[0]))
@@ -374,7 +374,7 @@ class Comparison:
         ratio = _proportion(f, g, self.budget)
         if ratio is None:
             return False
-        scale = numeric.evaluate(algebra.quotient(ratio[0], ratio[1], self.budget), {})
+        scale = numeric.evaluate(algebra.quotient(ratio[0], ratio[1], self.budget))
         if scale is None or abs(scale[0].imag) > scale[1] or abs(scale[0].real) <= scale[1]:
             return False
         if (sign2 if scale[0].real > 0 else ORDER_SIGNS[sign2]) != sign1:

@@ -235,7 +235,8 @@ def last_value(text: str) -> str | None:
         return bare[0]
     if formula is None:
         return last_number(text)
-    return last_number(rest) or formula.strip()
+    number = _last(_LAST_NUMBER, rest)
+    return number.group().strip() if number else formula.strip()
 
 
 def _sentence(text: str) -> str:

@@ -278,7 +278,7 @@ def absolute(value: Value, budget: Budget) -> Value:
         square = add(mul(real, real, budget), mul(imaginary, imaginary, budget), budget)
         return power(square, constant(HALF), budget)
     if not has_names(value):
-        approximate = evaluate(value, {})
+        approximate = evaluate(value)
         if approximate is not None and abs(approximate[0].imag) <= approximate[1] < abs(
             approximate[0].real
         ):
@@ -292,7 +292,7 @@ def _step(name: str, value: Value, budget: Budget) -> Value:
     number = rational(value)
     if number is not None:
         return constant(math.floor(number) if name == "floor" else math.ceil(number))
-    if not has_names(value) and (approximate := evaluate(value, {})) is not None:
+    if not has_names(value) and (approximate := evaluate(value)) is not None:
         real, error = approximate[0].real, approximate[1]
         low, high = math.floor(real - error), math.floor(real + error)
         if low == high and abs(real) < 2**50 and low != real:
@@ -312,7 +312,7 @@ def _extreme(name: str, values: list[Value], budget: Budget) -> Value:
     if len(keep) == 1:
         return keep[0]
     if not any(has_names(value) for value in keep):
-        measured = [evaluate(value, {}) for value in keep]
+        measured = [evaluate(value) for value in keep]
         if all(m is not None and abs(m[0].imag) <= m[1] for m in measured):
             spans = sorted(
                 ((m[0].real, m[1], n) for n, m in enumerate(measured) if m), reverse=name == "max"

@@ -29,12 +29,14 @@ from tasks.answers.vocabulary import (
     BINOMIALS,
     FILLERS,
     FRACTIONS,
+    INVERTED,
     MAGNITUDES,
     MONEY_WORDS,
     NAMED,
     NUMBER_SETS,
     NUMBER_WORDS,
     PARTS,
+    SEVERAL,
     UNIT_LETTERS,
     UNWRAPPED,
 )
@@ -851,16 +853,8 @@ class Parser:
         self.deeper()
         argument = self.function_argument(name)
         self.depth -= 1
-        arguments: tuple[Node, ...] = (argument,)
-        if argument.op in ("list", "seq") and name in (
-            "max",
-            "min",
-            "gcd",
-            "lcm",
-            "binom",
-            "modf",
-            "log",
-        ):
+        arguments: tuple[Any, ...] = (argument,)
+        if argument.op in ("list", "seq") and name in SEVERAL:
             arguments = argument.args[-1]
         elif argument.op == "set" and name in ("max", "min", "gcd", "lcm"):
             arguments = argument.args
@@ -874,17 +868,7 @@ class Parser:
             node = Node("fn", ("logb", base or arguments[1], arguments[0]))
         elif base is not None:
             node = Node("fn", (f"{name}_", base, *arguments))
-        elif power == Node("neg", (ONE,)) and name in (
-            "sin",
-            "cos",
-            "tan",
-            "cot",
-            "sec",
-            "csc",
-            "sinh",
-            "cosh",
-            "tanh",
-        ):
+        elif power == Node("neg", (ONE,)) and name in INVERTED:
             return Node("fn", (f"a{name}", *arguments))
         else:
             node = Node("fn", (name, *arguments))

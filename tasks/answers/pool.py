@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tasks.answers import pipes
-from tasks.answers.options import Options, Verdict
+from tasks.answers.check import grade
+from tasks.answers.extract import Style
+from tasks.answers.options import Options, Verdict, resolve
 
 SMALLEST = 64  # fewer pairs are graded faster than a worker starts
 CHUNK = 200
@@ -32,8 +35,6 @@ class Job(NamedTuple):
 
 def serve() -> None:
     """A worker: grades the chunks that come in until the input closes."""
-    from tasks.answers.check import grade
-
     requests, replies = pipes.standard_streams()
     with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
         while True:
@@ -162,3 +163,45 @@ def close() -> None:
 os.register_at_fork(after_in_child=_pools.clear)
 
 __all__ = ["Pool", "close", "shared"]
+
+
+def grade_many(
+    pairs: Iterable[Sequence[str]],
+    workers: int = 1,
+    style: Style = "auto",
+    options: Options | None = None,
+    progress: bool | None = None,
+    **named: Any,
+) -> list[Verdict]:
+    """Grades (response, gold) pairs; the verdicts stand in the order of the pairs.
+
+    workers: processes that share the work (1: this process; 0: one for each core). A worker that
+    is killed is replaced and its pairs graded again; a pair that kills its worker twice gets the
+    status `limit`. progress: a bar on stderr; None shows it where stderr is a terminal.
+    """
+    chosen = resolve(options, named)
+    listed = [(str(response), str(gold)) for response, gold in pairs]
+    workers = workers or os.cpu_count() or 1
+    with _progress(len(listed), progress) as advance:
+        if workers > 1 and len(listed) >= SMALLEST:
+            return shared(workers).run(listed, style, chosen, advance)
+        verdicts = []
+        for response, gold in listed:
+            verdicts.append(grade(response, gold, style, chosen))
+            advance(1)
+        return verdicts
+
+
+@contextlib.contextmanager
+def _progress(total: int, wanted: bool | None) -> Iterator[Callable[[int], None]]:
+    """A function that advances a bar on stderr, or does nothing."""
+    if not (sys.stderr.isatty() and total >= 2_000 if wanted is None else wanted):
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=console.is_terminal) as bar:
+        task = bar.add_task("grading", total=total)
+        yield lambda count: bar.advance(task, count)

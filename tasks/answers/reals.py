@@ -85,7 +85,7 @@ class RealSets:
                 return place, None
         if algebra.has_names(value):
             raise AnswerError("an end with a name in it")
-        measured = numeric.evaluate(value, {})
+        measured = numeric.evaluate(value)
         if measured is None or abs(measured[0].imag) > 1e-12 + measured[1]:
             raise AnswerError("an end that is no real number")
         return measured[0].real, value
@@ -115,7 +115,7 @@ class RealSets:
     def place(self, value: Value | None, infinite: float) -> float:
         if value is None:
             return infinite
-        measured = numeric.evaluate(value, {})
+        measured = numeric.evaluate(value)
         if measured is None:
             raise AnswerError("an end that is no number")
         return measured[0].real
@@ -218,7 +218,7 @@ class RealSets:
                 rest[monomial] = coefficient
         if set(algebra.names(Value(slope, rest or algebra.ONE_POLY))):
             raise AnswerError("no linear inequality")
-        factor = numeric.evaluate(Value(slope, algebra.ONE_POLY), {})
+        factor = numeric.evaluate(Value(slope, algebra.ONE_POLY))
         if factor is None or abs(factor[0].imag) > factor[1] or abs(factor[0].real) <= factor[1]:
             raise AnswerError("an inequality of no fixed direction")
         bound = algebra.quotient(
@@ -226,7 +226,7 @@ class RealSets:
             Value(slope, algebra.ONE_POLY),
             self.budget,
         )
-        measured = numeric.evaluate(bound, {})
+        measured = numeric.evaluate(bound)
         if measured is None or abs(measured[0].imag) > 1e-12 + measured[1]:
             raise AnswerError("a bound that is no real number")
         if factor[0].real < 0:

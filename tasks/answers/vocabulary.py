@@ -197,6 +197,8 @@ MAGNITUDES = {
     "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
     "dozen": 12,
 }  # fmt: skip
+SEVERAL = words("max min gcd lcm binom modf log")  # functions of several arguments
+INVERTED = words("sin cos tan cot sec csc sinh cosh tanh")  # sin^{-1} is the inverse function
 FRACTIONS = frozenset(("frac", "dfrac", "tfrac", "cfrac"))
 BINOMIALS = frozenset(("binom", "dbinom", "tbinom"))
 NAMED = words(

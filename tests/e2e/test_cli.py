@@ -213,6 +213,37 @@ def test_list_plan_doctor_and_help():
     assert said("--help")[0] == 0
 
 
+def test_report_table_plot_and_claims_of_runs(home):
+    if not (home / "runs" / "mine").is_dir():
+        command(home, "run", "mine.toml")
+    written = command(home, "report", "runs/mine")
+    assert written.returncode == 0, written.stderr
+    assert (home / "runs" / "mine" / "report" / "report.html").stat().st_size > 10_000
+    runs = str(home / "runs" / "mine")
+    code, output = said("table", "main", runs, "--format", "csv", "--query", "method == 'sft'")
+    assert code == 0 and "sft" in output and "grpo," not in output
+    code, output = said("plot", "forest", runs, "--out", str(home / "plots"))
+    assert code == 0 and (home / "plots" / "forest.svg").is_file()
+    code, output = said("claims", runs)
+    assert code == 0 and "not tested" in output
+    assert said("compare-published", runs)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["table", "nope"], "there are main"),
+        (["plot", "nope"], "there are forest"),
+        (["table", "main", "--query", "nonsense =="], "--query"),
+    ],
+)
+def test_wrong_names_and_queries_are_explained(home, words, expected):
+    if not (home / "runs" / "mine").is_dir():
+        command(home, "run", "mine.toml")
+    code, output = said(*words[:2], str(home / "runs" / "mine"), *words[2:])
+    assert code == 2 and expected in output
+
+
 def test_clean_empties_the_cache_alone(home, monkeypatch):
     monkeypatch.setenv("EVENBENCH_CACHE", str(home / "other"))
     (home / "other" / "base").mkdir(parents=True)

@@ -1,20 +1,17 @@
-"""Synthetic rollouts for the laws: small, float64, awkward in every way that a real batch is.
-
-Group ids are neither dense nor sorted, rows are shuffled, lengths differ (one-token answers
-included), padding holds garbage, some prompts have no reference answer.
-"""
+"""The cases of the laws, and rollouts that are stated by hand; the rest is methods/contract.py."""
 
 from __future__ import annotations
-
-from dataclasses import fields, replace
-from typing import Literal
 
 import torch
 
 import methods
-from methods import GOLD, MISMATCHED, SAMPLE, Leaves, Loss, Method, Rollout, Signal
+from methods import GOLD, SAMPLE, Leaves, Loss, Method, Rollout
+from methods.contract import gradients, leaves, rollout, scored, select_leaves
 
-Verdicts = Literal["mixed", "right", "wrong", "ties"]
+__all__ = [
+    "bandit", "cases", "gradients", "label", "leaves", "logp_gradient", "rollout", "scored",
+    "select_leaves",
+]  # fmt: skip
 
 # Fields whose values change an objective's form: the laws run on these as well as on the defaults.
 VARIANTS: dict[str, list[dict]] = {
@@ -81,107 +78,6 @@ def label(case: tuple[str, dict]) -> str:
     return case[0] + "".join(f" {key}={value}" for key, value in case[1].items())
 
 
-def rollout(
-    method: Method | None = None,
-    seed: int = 0,
-    prompts: int = 4,
-    group: int = 4,
-    tokens: int = 6,
-    verdicts: Verdicts = "mixed",
-    one_token: bool = False,
-    shuffle: bool = True,
-    real_rewards: bool = False,
-    dtype: torch.dtype = torch.float64,
-) -> Rollout:
-    """A rollout with `prompts` groups of `group` samples, plus the gold and mismatched rows that
-    `method` needs (the last prompt has no gold), and everything that any method reads.
-
-    Rewards are the verdict, 1 or 0, or with `real_rewards` any real, unrelated to it."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
-        return low + (high - low) * torch.rand(*shape, generator=generator, dtype=dtype)
-
-    needs = method.needs() if method else None
-    kinds = [(p, SAMPLE) for p in range(prompts) for _ in range(group)]
-    if needs and needs.source == "demonstrations":
-        kinds = []
-    if needs and needs.gold:
-        kinds += [(p, GOLD) for p in range(max(prompts - 1, 1))]
-    if needs and needs.mismatched:
-        kinds += [(p, MISMATCHED) for p in range(prompts)]
-    prompt_N, kind_N = torch.tensor(kinds).T
-    rows = len(kinds)
-
-    correct_N = torch.zeros(rows, dtype=torch.bool)
-    if verdicts == "mixed":  # in turn, so that nearly every group holds both
-        correct_N = (torch.arange(rows) + prompt_N) % 3 == 0
-    elif verdicts == "right":
-        correct_N = torch.ones(rows, dtype=torch.bool)
-    elif verdicts == "ties":  # whole groups right or wrong: no variance inside any
-        correct_N = prompt_N % 2 == 0
-    correct_N = (correct_N | (kind_N == GOLD)) & (kind_N != MISMATCHED)
-
-    length_N = torch.randint(1, tokens + 1, (rows,), generator=generator)
-    length_N[0] = tokens
-    if one_token:
-        length_N = torch.ones_like(length_N)
-    mask_NT = torch.arange(tokens)[None, :] < length_N[:, None]
-    old_NT = uniform(rows, tokens, low=-2.5, high=-0.05)
-    value_NT = uniform(rows, tokens, low=-0.5, high=1.0)
-    reward_N = uniform(rows, low=-1.0, high=1.5) if real_rewards else correct_N.to(dtype)
-    result = Rollout(
-        mask_NT=mask_NT,
-        reward_N=reward_N,
-        group_N=torch.tensor([70, 3, 41, 12, 9, 55, 28, 1])[prompt_N],
-        kind_N=kind_N,
-        correct_N=correct_N,
-        finished_N=length_N < tokens,
-        format_ok_N=torch.rand(rows, generator=generator) < 0.7,
-        max_tokens=tokens,
-        progress=0.3,
-        old_logp_NT=old_NT,
-        sampler_logp_NT=old_NT + uniform(rows, tokens, low=-0.02, high=0.02),
-        ref_logp_NT=old_NT + uniform(rows, tokens, low=-0.3, high=0.3),
-        old_value_NT=value_NT,
-    )
-    order_N = torch.randperm(rows, generator=generator) if shuffle else torch.arange(rows)
-    return result.select(order_N)
-
-
-def leaves(r: Rollout, signal: Signal | None, seed: int = 1, spread: float = 0.3) -> Leaves:
-    """Leaves near the sampling policy, as the harness hands them over: zeros on untrained rows
-    (without a signal, all rows have theirs)."""
-    generator = torch.Generator().manual_seed(seed)
-    live_NT = r.mask_NT if signal is None else r.mask_NT & signal.trained_N[:, None]
-
-    def noise() -> torch.Tensor:
-        unit = torch.rand(r.mask_NT.shape, generator=generator, dtype=torch.float64)
-        return ((2 * unit - 1) * spread).to(r.reward_N.dtype)
-
-    assert r.old_logp_NT is not None
-    assert r.old_value_NT is not None
-    logp_NT = torch.where(live_NT, (r.old_logp_NT + noise()).clamp(max=-1e-3), 0.0)
-    value_NT = torch.where(live_NT, r.old_value_NT + noise(), 0.0)
-    entropy_NT = torch.where(live_NT, noise() + 1.0, 0.0)
-    return Leaves(logp_NT, value_NT, entropy_NT)
-
-
-def scored(method: Method, r: Rollout, **options) -> tuple[Signal, Leaves]:
-    signal = method.signal(r)
-    return signal, leaves(r, signal, **options)
-
-
-def gradients(
-    method: Method, at: Leaves, r: Rollout, signal: Signal
-) -> tuple[Loss, list[torch.Tensor]]:
-    """The loss, and its gradient by each leaf (zeros for a leaf that it does not read)."""
-    inputs = [getattr(at, f.name).detach().clone().requires_grad_() for f in fields(at)]
-    result = method.loss(Leaves(*inputs), r, signal)
-    found = torch.autograd.grad(result.value, inputs, allow_unused=True, materialize_grads=True)
-    return result, list(found)
-
-
 def bandit(
     reward_PG: torch.Tensor,
     gold_P: torch.Tensor | None = None,
@@ -216,7 +112,3 @@ def logp_gradient(method: Method, logp_NT: torch.Tensor, r: Rollout) -> tuple[Lo
     zeros = torch.zeros_like(logp_NT)
     result, found = gradients(method, Leaves(logp_NT, zeros, zeros), r, signal)
     return result, found[0]
-
-
-def select_leaves(at: Leaves, rows: torch.Tensor) -> Leaves:
-    return replace(at, **{f.name: getattr(at, f.name)[rows] for f in fields(at)})

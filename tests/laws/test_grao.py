@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -141,7 +143,7 @@ def test_affine_rewards_change_nothing(seed, shift, scale):
     method = methods.get("grao")
     r = factory.rollout(method, seed=seed)
     signal = method.signal(r)
-    moved = method.signal(factory.replace(r, reward_N=scale * r.reward_N + shift))
+    moved = method.signal(replace(r, reward_N=scale * r.reward_N + shift))
     assert signal.advantage_NT is not None
     assert moved.advantage_NT is not None
     torch.testing.assert_close(signal.advantage_NT, moved.advantage_NT, rtol=1e-9, atol=1e-9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -97,6 +99,21 @@ def test_tangent_upper_bound_of_the_naive_loss(seed):
     assert loss(rift, r, certain).item() == pytest.approx(0.4, rel=1e-12)
 
 
+def test_what_collapses_in_the_naive_loss_is_not_the_gradient():
+    """One wrong answer whose logit falls: the naive loss falls without bound while its gradient in
+    logit space stays within |r| in each coordinate; RIFT's loss stays in [0, |r|]."""
+    r, _ = one_row(False, [0.0])
+    naive, rift = methods.get("naive", negative_reward=-0.2), methods.get("rift")
+    for depth in (1.0, 10.0, 100.0, 1000.0):
+        theta = torch.tensor([-depth, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
+        at = Leaves(theta.log_softmax(-1)[:1, None])
+        value = loss(naive, r, at)
+        (gradient,) = torch.autograd.grad(value, theta)
+        assert value < -0.2 * depth
+        assert gradient.abs().max() <= 0.2
+        assert 0 <= loss(rift, r, at) <= 0.2
+
+
 @pytest.mark.parametrize("reduction", ["token_mean", "sequence_mean"])
 def test_without_negatives_it_is_rft_up_to_one_factor(reduction):
     """negative_reward = 0: (n+/n) * mean NLL of the right answers, n in tokens or in rows."""
@@ -147,7 +164,7 @@ def test_with_importance_it_is_minus_a_lower_bound_of_the_expected_reward(seed):
     # each answer's term of the loss is minus its term of the bound, up to a constant of pi_0
     for k in range(5):
         r, _ = one_row(bool(reward[k] > 0), [0.0])
-        r = factory.replace(r, old_logp_NT=base[k].reshape(1, 1))
+        r = replace(r, old_logp_NT=base[k].reshape(1, 1))
         term = loss(methods.get("rift-is"), r, Leaves(policy[k].reshape(1, 1)))
         inside = reward[k] * (policy[k] if reward[k] > 0 else log_rho[k].exp())
         torch.testing.assert_close(term, -inside)
@@ -168,7 +185,7 @@ def test_importance_touches_wrong_answers_only():
 def test_reward_is_the_verdict_and_not_the_sign_of_the_tasks_reward():
     method = methods.get("rift")
     r = factory.rollout(method)
-    judged = factory.replace(r, reward_N=2 * r.reward_N - 1.5)
+    judged = replace(r, reward_N=2 * r.reward_N - 1.5)
     _, at = factory.scored(method, r)
     assert torch.equal(loss(method, r, at), loss(method, judged, at))
 

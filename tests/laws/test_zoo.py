@@ -182,6 +182,19 @@ def test_samples_are_all_that_others_see():
         torch.testing.assert_close(gradient[0][samples], part_gradient[0])
 
 
+@pytest.mark.parametrize(
+    ("name", "twin"),
+    [("gspo", {}), ("cispo", {"aggregation": "token_mean"})],
+)
+def test_what_the_warnings_say_of_the_first_update_is_true(name, twin):
+    method = methods.get(name)
+    assert method.warnings(updates_per_rollout=4) == []
+    assert "gradient is GRPO's" in method.warnings(updates_per_rollout=1)[0]
+    r = factory.rollout(seed=16)
+    a, b = evaluate(name, r, spread=0.0)[1], evaluate("grpo", r, spread=0.0, **twin)[1]
+    torch.testing.assert_close(a, b)
+
+
 # by hand
 
 

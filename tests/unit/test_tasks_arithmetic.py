@@ -113,7 +113,7 @@ def test_web_is_the_documented_mixture(web):
         truth = start + sum(changes)
         right = int(final) == truth
         kinds["work" if work else "guess", right] += 1
-        assert abs(int(final) - truth) <= 3
+        assert abs(int(final) - truth) <= (3 if work else 9)
         if work:
             slips, value = 0, start
             for line, change in zip(work.split(";"), changes, strict=True):
