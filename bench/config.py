@@ -11,6 +11,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -168,6 +169,7 @@ class Run(Section):
     replay_rollouts: int | None = Field(default=None, ge=1)  # None: as many as a policy run draws
     checkpoint: Literal["last", "none"] = "last"  # what a finished run keeps
     keep_rollouts: bool = False
+    track: Literal["tensorboard", "wandb", "trackio"] | None = None  # who else gets the numbers
     micro_tokens: int = Field(
         default=65536, ge=1
     )  # padded tokens of a micro-batch; changes no result
@@ -208,7 +210,7 @@ class Run(Section):
     def digest(self) -> str:
         """Eight hex digits of what determines the result."""
         content = self.model_dump(
-            mode="json", exclude={"micro_tokens", "checkpoint", "keep_rollouts", "method"}
+            mode="json", exclude={"micro_tokens", "checkpoint", "keep_rollouts", "track", "method"}
         )
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -236,6 +238,7 @@ RUN_SECTIONS = (
     "replay_rollouts",
     "checkpoint",
     "keep_rollouts",
+    "track",
     "micro_tokens",
 )
 SUITE_KEYS = (
@@ -425,6 +428,9 @@ def _check(run: Run, origin: str) -> None:
         raise ConfigError(
             f"{where}: reward = {run.reward!r}{_nearest(run.reward, known)}; or path.py:function"
         )
+    if run.track and find_spec(run.track) is None:
+        what = "'evenbench[track]'" if run.track == "tensorboard" else run.track
+        raise ConfigError(f"{where}: track = {run.track!r}: not installed; pip install {what}")
     for split in (*run.eval.curve, *(run.eval.final or ())):
         if split not in task.splits:
             raise ConfigError(

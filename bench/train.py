@@ -38,6 +38,7 @@ from .sources import (
     rollout_frame,
 )
 from .store import RunFolder
+from .track import Track
 
 
 class Trainer:
@@ -71,6 +72,10 @@ class Trainer:
             0  # rollout batches, prompts and evaluations so far
         )
         self.warnings = [w for m in self.methods for w in m.warnings(run.rollout.updates)]
+        self.track = None
+        if run.track:
+            config = run.model_dump(mode="json")
+            self.track = Track(run.track, suite, run.name, folder.path.parent, config)
 
     def _copy(self) -> Policy:
         frozen = Policy(copy.deepcopy(self.policy.model), self.policy.tokenizer)
@@ -127,6 +132,8 @@ class Trainer:
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         self.folder.finish(done, self.run.checkpoint)
+        if self.track:
+            self.track.close()
         return done
 
     def _rollout(self) -> str | None:
@@ -176,6 +183,8 @@ class Trainer:
         self.rollout += 1
         with self.ledger.phase("store"):
             self.folder.append_steps(rows_done)
+            if self.track:
+                self.track.steps(rows_done)
         return reason
 
     def _feed(self, source: str) -> Any:
@@ -269,6 +278,8 @@ class Trainer:
         frame = evaluate(self.policy, self.task, asked, run, self.ledger, keep_text=final)
         with self.ledger.phase("store"):
             self.folder.write_evals(frame)
+            if self.track:
+                self.track.evaluation(frame)
             self.points = math.floor(self.progress * run.eval.points + 1e-9) + 1
             state = {
                 "ledger": self.ledger.row(),

@@ -30,7 +30,7 @@ TEXTS = ("response", "prompt", "gold")
 NEEDED = ("step", "split", "question_id", "decoding", "sample", "correct")
 CATEGORIES = ("split", "question_id", "decoding", "status", "extracted")
 # what may differ between runs of one treatment
-INCIDENTAL = ("seed", "method", "micro_tokens", "checkpoint", "keep_rollouts")
+INCIDENTAL = ("seed", "method", "micro_tokens", "checkpoint", "keep_rollouts", "track")
 MARGIN = 0.02  # of equivalence, where suite.json names none
 
 
