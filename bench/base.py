@@ -32,7 +32,7 @@ from .policy import Policy
 from .rows import pad
 
 Progress = Callable[[int, int, str], None]  # done, total, what
-FORMAT = 4  # enters the cache key: raise it when building changes
+FORMAT = 5  # enters the cache key: raise it when building changes
 
 
 def base_id(model: Model, task: Task) -> str:

@@ -365,7 +365,7 @@ def _against(results: Results, claim: Claim, method: str, baseline: str) -> list
             why = f"no {claim.metric} of {method} and {baseline} (no method improved on the start?)"
             rows.append(_Row(claim, baseline, str(task), status="not tested", why=why))
             continue
-        a, b = by_seed[method].dropna(), claim.factor * by_seed[baseline].dropna()
+        a, b = by_seed.loc[:, method].dropna(), claim.factor * by_seed.loc[:, baseline].dropna()
         margin = _margin(results, claim, float(b.mean()))
         difference, note = _difference(a, b, margin)
         late = here.groupby("method", observed=True)["censored"].sum()
