@@ -358,14 +358,14 @@ def _against(results: Results, claim: Claim, method: str, baseline: str) -> list
     values = per_run(results, claim)
     rows = []
     for task, here in values.groupby("task", observed=True):
-        by_seed = here.pivot_table("value", "seed", "method", observed=True).dropna(
-            axis=1, how="all"
-        )
+        wide = here.pivot_table("value", "seed", "method", observed=True)
+        by_seed = {str(name): column.dropna() for name, column in wide.items()}
+        by_seed = {name: column for name, column in by_seed.items() if len(column)}
         if not {method, baseline} <= set(by_seed):
             why = f"no {claim.metric} of {method} and {baseline} (no method improved on the start?)"
             rows.append(_Row(claim, baseline, str(task), status="not tested", why=why))
             continue
-        a, b = by_seed.loc[:, method].dropna(), claim.factor * by_seed.loc[:, baseline].dropna()
+        a, b = by_seed[method], claim.factor * by_seed[baseline]
         margin = _margin(results, claim, float(b.mean()))
         difference, note = _difference(a, b, margin)
         late = here.groupby("method", observed=True)["censored"].sum()
