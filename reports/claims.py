@@ -368,11 +368,11 @@ def _against(results: Results, claim: Claim, method: str, baseline: str) -> list
         a, b = by_seed[method], claim.factor * by_seed[baseline]
         margin = _margin(results, claim, float(b.mean()))
         difference, note = _difference(a, b, margin)
-        late = here.groupby("method", observed=True)["censored"].sum()
+        late = {m: int(each["censored"].sum()) for m, each in here.groupby("method", observed=True)}
         rows.append(
             _Row(
                 claim, baseline, str(task), difference, _unit(claim), why=note, margin=margin,
-                censored=(int(late[method]), int(late[baseline])),
+                censored=(late[method], late[baseline]),
             )
         )  # fmt: skip
     return rows
