@@ -315,6 +315,23 @@ def tune(
     console.print(f"\nall trials: {folder / 'trials.jsonl'}", soft_wrap=True)
 
 
+def _torch_later() -> None:
+    """Leave torch out until somebody uses it: the methods name it at their top, and to list them
+    needs none of its two seconds."""
+    from importlib import import_module
+    from types import ModuleType
+
+    class Later(ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            if sys.modules.get("torch") is self:
+                del sys.modules["torch"]
+            return getattr(import_module("torch"), name)
+
+    sys.modules.setdefault("torch", Later("torch"))
+
+
 @app.command("list")
 def list_(
     methods: Annotated[bool, typer.Option("--methods", help="only the methods")] = False,
@@ -322,6 +339,7 @@ def list_(
     recipes: Annotated[bool, typer.Option("--recipes", help="only the recipes")] = False,
 ) -> None:
     """Print the known methods, tasks and recipes."""
+    _torch_later()
     from rich.console import Console
 
     from .listing import method_table, recipe_table, task_table
