@@ -137,12 +137,16 @@ def run(
     out: Out = Path("runs"),
     workers: Workers = None,
     device: Device = None,
+    track: Annotated[
+        str | None, typer.Option("--track", help="tensorboard | wandb | trackio, to watch it live")
+    ] = None,
 ) -> None:
     """Train and evaluate every method and seed of a recipe, then print the table.
 
     Runs that are done are skipped, interrupted ones resumed: the same command goes on where it
     stopped.
     """
+    override = [*(override or []), f"track={track}"] if track else override
     suite = _suite(recipe, methods, method, seeds, task, data_dir, source, override)
     _execute(suite, out / suite.name if out.name != suite.name else out, workers, device)
 
