@@ -142,7 +142,9 @@ def test_the_command_takes_the_checkers_options_by_their_names(tmp_path, monkeyp
     assert "5 cm" in output and "units" in output and "100.0 % 50.0 % 0 1" in output
     assert str(folder / "evals-regraded.parquet") in output.replace(" ", "")
     for option, answer in (
-        ("units=maybe", "allowed are 'lenient'"), ("unit=strict", "unknown key"), ("units", "key=value"),
+        ("units=maybe", "allowed are 'lenient'"),
+        ("unit=strict", "unknown key"),
+        ("units", "key=value"),
     ):  # fmt: skip
         code, output = said("regrade", str(folder.parent), "--option", option)
         assert code == 2 and answer in output
