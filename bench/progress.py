@@ -9,10 +9,12 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from .config import Suite
+from .sources import broken_rows
 from .suite import State, expected_end, run_suite
 
 UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -133,7 +135,7 @@ def watch_suite(
             f"{first.task['name']}: accuracy near zero is expected; set model.path to a real model"
         )
     for warning in _warnings(suite):
-        console.print(f"[yellow]note[/] {warning}")
+        console.print(f"[yellow]note[/] {escape(warning)}", soft_wrap=True)
     started = time.time()
     with Progress(*columns, console=console, transient=True, refresh_per_second=2) as bar:
         total = bar.add_task("[bold]suite", total=len(suite.runs), note="")
@@ -188,6 +190,7 @@ def _warnings(suite: Suite) -> list[str]:
         for method in run.build_methods():
             for text in method.warnings(run.rollout.updates):
                 found[f"{run.method}: {text}"] = None
+        found |= dict.fromkeys(broken_rows(run, run.build_task()))
     return list(found)
 
 

@@ -159,7 +159,8 @@ def _work(pipe: Connection, threads: int) -> None:
     torch.set_num_threads(threads)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    logging.getLogger("accelerate").setLevel(logging.ERROR)
+    for name in ("accelerate", "evenbench.tasks"):  # rows left out are the parent's to tell
+        logging.getLogger(name).setLevel(logging.ERROR)
     from .train import train
 
     while True:

@@ -34,6 +34,7 @@ from .sources import (
     ReplaySource,
     assemble,
     batch_metrics,
+    broken_rows,
     reward_function,
     rollout_frame,
 )
@@ -72,6 +73,7 @@ class Trainer:
             0  # rollout batches, prompts and evaluations so far
         )
         self.warnings = [w for m in self.methods for w in m.warnings(run.rollout.updates)]
+        self.warnings += broken_rows(run, self.task)
         self.track = None
         if run.track:
             config = run.model_dump(mode="json")
