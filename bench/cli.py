@@ -486,7 +486,7 @@ def audit_checker(
 def check(
     method: Annotated[str, typer.Argument(help="a name, or my_file.py:MyMethod")],
 ) -> None:
-    """Hold a method against the contract and print which laws hold."""
+    """Hold a method against the contract: each law holds, fails, or does not apply, and why."""
     from pydantic import ValidationError
     from rich.console import Console
 
@@ -503,7 +503,7 @@ def check(
         fail(str(error))
     findings = check_method(built)
     Console().print(check_table(findings))
-    if not all(found.holds for found in findings):
+    if any(found.verdict == "fails" for found in findings):
         raise typer.Exit(1)
 
 
