@@ -168,7 +168,7 @@ class Run(Section):
     reward: str = "correct"  # correct | format | random | path.py:function
     replay_rollouts: int | None = Field(default=None, ge=1)  # None: as many as a policy run draws
     checkpoint: Literal["last", "none"] = "last"  # what a finished run keeps
-    keep_rollouts: bool = False
+    keep_rollouts: bool = False  # for `evenbench anatomy`; costs a copy of the start and two scores
     track: Literal["tensorboard", "wandb", "trackio"] | None = None  # who else gets the numbers
     micro_tokens: int = Field(
         default=65536, ge=1
