@@ -143,24 +143,32 @@ def trace(
     """Policies [S, K] along the flow's path until it rests, in steps of `length` (midpoint rule).
 
     For drawing: speed, which differs by orders of magnitude, is left out. No step takes more than
-    half of an answer's probability. Near its end the path turns back on itself; then steps are
-    halved, so that it also ends where an objective never slows down. At rest: 1e-5 of the highest
-    speed so far, or steps of length / 128.
+    half of an answer's probability. Steps are halved where the path turns back on itself, as it
+    does about its end, also of an objective that never slows down, and where the last ones lead
+    nowhere (on a crease). At rest: 1e-5 of the highest speed so far, or steps of length / 128.
     """
-    policies, before_K, top, step = [start_K], torch.zeros_like(start_K), 0.0, length
+    policies, before_K, top, step, since = [start_K], torch.zeros_like(start_K), 0.0, length, 0
     while len(policies) <= most and step > length / 128:
         policy_K = policies[-1]
         first_K = velocity(method, problem, policy_K, group)
         top = max(top, float(first_K.norm()))
-        if float(first_K.norm()) <= 1e-5 * top:
+        if float(first_K.norm()) <= max(1e-5 * top, 1e-12):
             break
         second_K = velocity(method, problem, _moved(policy_K, first_K, step / 2), group)
-        if float((second_K * before_K).sum()) < 0:
-            step, before_K = step / 2, torch.zeros_like(start_K)
-            continue
-        policies.append(_moved(policy_K, second_K, step))
-        before_K = second_K
+        turns = float((second_K * before_K).sum()) < 0 or not second_K.any()
+        before_K = torch.zeros_like(start_K) if turns else second_K
+        if not turns:
+            policies.append(_moved(policy_K, second_K, step))
+        if turns or (len(policies) - since > 6 and _lost(policies[-7:])):
+            step, since = step / 2, len(policies)
     return torch.stack(policies)
+
+
+def _lost(policies: list[torch.Tensor]) -> bool:
+    """Whether the steps together led less than 0.6 of their length away."""
+    policy_SK = torch.stack(policies)
+    walked = (policy_SK[1:] - policy_SK[:-1]).norm(dim=-1).sum()
+    return bool((policy_SK[-1] - policy_SK[0]).norm() < 0.6 * walked)
 
 
 def _moved(policy_K: torch.Tensor, velocity_K: torch.Tensor, step: float) -> torch.Tensor:

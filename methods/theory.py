@@ -85,6 +85,8 @@ def destination(method: Method, problem: Problem, group: int) -> Destination | N
         case REINFORCE():
             return _rewarded(problem, method.kl)
         case GIFT(anchor="reference"):
+            if group < 3:  # two answers are always in line: any policy in the right order
+                return None
             betas = torch.logspace(1.5, -1.5, 61, dtype=ref_K.dtype)
             curve_MK = torch.stack([tilted(problem, reward_K, float(b)) for b in betas])
             return Destination(torch.cat([ref_K[None], curve_MK]), "on the curve ref · exp(r / β)")

@@ -8,7 +8,6 @@ Everything is computed (methods/flow.py, methods/theory.py); nothing is sampled.
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,17 +87,8 @@ class Flows:
             narrow = width < 5
             across = 2 if narrow else 3
             down = math.ceil(len(self.panels) / across)
-            said = textwrap.wrap(TITLE, int(width * 11))
-            more = textwrap.wrap(self._setting, int(width * 15.5))
-            tall = down * (0.87 * width / across + 0.48) + 0.15 * (len(said) + len(more)) + 0.35
-            figure = Figure(figsize=(width, tall), layout="constrained")
-            figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, hspace=0, wspace=0)  # type: ignore[union-attr]
-            blank = "\n" * len(more)
-            figure.suptitle("\n".join(said) + blank, x=0.01, ha="left", fontweight="bold")
-            figure.text(
-                0.01, 1 - (0.05 + 0.15 * len(said)) / tall, "\n".join(more), va="top", fontsize=7.5,
-                color=plots.FAINT,
-            )  # fmt: skip
+            tall = down * (0.87 * width / across + 0.48) + 0.3
+            figure = plots.headed(width, tall, TITLE, self._setting)
             axes = np.atleast_1d(figure.subplots(down, across)).ravel()
             for ax, one in zip(axes, self.panels, strict=False):
                 _draw(ax, one, self.of, look[one.label].colour, 6.0 if narrow else 7.2)
@@ -134,7 +124,7 @@ class Flows:
             Column("theory", "theory"),
             Column("distance", "distance", "plain"),
         )
-        return Table("flows", TITLE, frame, columns, (self._setting,))
+        return Table("flow-ends", TITLE, frame, columns, (self._setting,))
 
     @property
     def _setting(self) -> str:
