@@ -590,7 +590,7 @@ def headed(width: float, height: float, title: str, more: str) -> Figure:
     tall = height + 0.15 * (len(said) + len(told)) + 0.1
     figure = Figure(figsize=(width, tall), layout="constrained")
     figure.get_layout_engine().set(  # type: ignore[union-attr]
-        w_pad=0.02, h_pad=0.03, hspace=0, wspace=0, rect=(0, 0.04 / tall, 1, 1 - 0.04 / tall)
+        w_pad=0.02, h_pad=0.03, hspace=0, wspace=0, rect=(0, 0.08 / tall, 1, 1 - 0.08 / tall)
     )
     room = "\n" * len(told)  # which the layout keeps free
     figure.suptitle("\n".join(said) + room, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
