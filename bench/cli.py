@@ -161,7 +161,7 @@ def resume(
     """Finish an interrupted suite exactly as it was started."""
     from pydantic import ValidationError
 
-    from .config import Suite
+    from .config import ConfigError, Suite
 
     if data_dir:
         os.environ["EVENBENCH_DATA"] = data_dir
@@ -170,7 +170,9 @@ def resume(
         fail(f"{file}: no such file; give the folder of a suite")
     try:
         suite = Suite.model_validate_json(file.read_text())
-    except ValidationError as error:
+        for run in suite.runs:
+            run.check_plugins()
+    except (ValidationError, ConfigError) as error:
         fail(f"{file}: {error}")
     _execute(suite, folder, workers, device)
 

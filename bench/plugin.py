@@ -89,12 +89,14 @@ def new(name: str, folder: Path) -> list[Path]:
 
 
 def check_table(findings: list[Finding]) -> Table:
-    colours = {"holds": "green", "does not apply": "yellow", "fails": "red"}
+    """A row a law: its verdict, its name, and below it what there is to say."""
+    colours = {"holds": "green", "does not apply": "yellow", "fails": "bold red"}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("law", overflow="fold")
     table.add_column("verdict", no_wrap=True)
-    table.add_column("", overflow="fold")
+    table.add_column("law", overflow="fold")
     for found in findings:
-        said = Text(found.verdict, colours[found.verdict])
-        table.add_row(found.law, said, Text(found.why))
+        said = Text(found.law)
+        if found.why:
+            said.append(f"\n  {found.why}", "red" if found.verdict == "fails" else "dim")
+        table.add_row(Text(found.verdict, colours[found.verdict]), said)
     return table

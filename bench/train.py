@@ -50,6 +50,7 @@ class Trainer:
 
     def __init__(self, run: Run, folder: RunFolder, suite: str, device: str = "cpu"):
         self.run, self.folder, self.suite = run, folder, suite
+        run.check_plugins()
         self.task = run.build_task()
         self.methods = run.build_methods()
         self.sources = [run.source(i) for i in range(len(self.methods))]

@@ -480,7 +480,8 @@ def wins(frame: pd.DataFrame, *, name: str = "wins") -> Plot:
     def draw(width: float) -> Figure:
         narrow = width < 5
         side = len(methods) * (0.3 if narrow else 0.42)
-        figure, ax = _figure(width, side + 0.75)
+        slanted = 0.05 * max(map(len, methods)) if narrow else 0  # inches, of the longest name
+        figure, ax = _figure(width, side + 0.75 + slanted)
         ax.pcolormesh(chance, cmap=DIVERGING, vmin=0, vmax=1, edgecolors="white", lw=0.8)
         ax.invert_yaxis()
         for i, j in zip(*np.nonzero(np.isfinite(chance)), strict=True):
