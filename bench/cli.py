@@ -164,7 +164,7 @@ def resume(
     """Finish an interrupted suite exactly as it was started."""
     from pydantic import ValidationError
 
-    from .config import Suite
+    from .config import ConfigError, Suite
 
     if data_dir:
         os.environ["EVENBENCH_DATA"] = data_dir
@@ -173,7 +173,9 @@ def resume(
         fail(f"{file}: no such file; give the folder of a suite")
     try:
         suite = Suite.model_validate_json(file.read_text())
-    except ValidationError as error:
+        for run in suite.runs:
+            run.check_plugins()
+    except (ValidationError, ConfigError) as error:
         fail(f"{file}: {error}")
     _execute(suite, folder, workers, device)
 
@@ -528,6 +530,80 @@ def regrade(
         console.print(_escape(str(path)), soft_wrap=True)
     if not len(found.responses):
         raise typer.Exit(1)
+
+
+@app.command()
+def anatomy(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="folders of suites or runs made with -o keep_rollouts=true"),
+    ] = None,
+    methods: Methods = None,
+    override: Override = None,
+    rewards: Annotated[
+        str, typer.Option(help="of the three answers; the best are right, the first of them gold")
+    ] = "1,1,0",
+    start: Annotated[
+        str, typer.Option(help="the reference's probabilities of the three answers")
+    ] = "0.15,0.35,0.5",
+    group: Annotated[int, typer.Option(min=1, max=6, help="samples of the prompt")] = 4,
+    batches: Annotated[int, typer.Option(min=1, help="stored rollout batches at most")] = 24,
+    out: Annotated[Path, typer.Option("--out", help="folder of the files")] = Path("anatomy"),
+) -> None:
+    """Draw what objectives do: where each leads on three answers; with runs, what each makes of
+    the same stored rollouts.
+
+    Without runs: expected gradient flows of the recipe quick's methods, or of --methods, and where
+    theory says that they end. With runs: token weights -dL/dlogp of every method on their stored
+    rollouts, as cosines, against probability and reward, and as shares.
+    """
+    from rich.console import Console
+
+    chosen = [m.strip() for m in methods.split(",") if m.strip()] if methods else None
+    if runs:
+        if override:
+            fail("-o is for flows; on stored rollouts a run's own methods keep the run's fields")
+        table, plots = _weights(runs, chosen, batches)
+    else:
+        table, plots = _flows(methods, override, rewards, start, group)
+    paths = [path for plot in plots for path in plot.save(out)] + table.save(out)
+    for path in paths:
+        typer.echo(str(path))
+    Console().print(table)
+
+
+def _flows(
+    methods: str | None, override: list[str] | None, rewards: str, start: str, group: int
+) -> Any:
+    """The table and figure of flows of the recipe quick's methods, or of others."""
+    from reports.simplex import flows, problem
+
+    suite = _suite("quick", methods, None, "1", None, None, None, override)
+    several = [run.method for run in suite.runs if len(run.phases) > 1]
+    if several:
+        fail(f"{', '.join(several)}: phases have no flow of their own; name their methods")
+    try:
+        of = problem(*([float(x) for x in text.split(",")] for text in (rewards, start)))
+    except ValueError as error:
+        fail(f"--rewards {rewards!r}, --start {start!r}: {error}")
+    found = flows({run.method: run.build_methods()[0] for run in suite.runs}, of, group)
+    return found.table(), [found.plot()]
+
+
+def _weights(runs: list[Path], names: list[str] | None, batches: int) -> Any:
+    """The table and figures of token weights on stored rollouts."""
+    from pydantic import ValidationError
+
+    from reports.anatomy import anatomy, objectives
+
+    loaded = _load(runs)
+    try:
+        found = anatomy(loaded, objectives(loaded, names), batches)
+    except KeyError as error:
+        fail(error.args[0])
+    except (FileNotFoundError, ValidationError, ValueError) as error:
+        fail(str(error))
+    return found.table(), found.plots()
 
 
 @app.command("audit-checker")

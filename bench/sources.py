@@ -397,16 +397,29 @@ def batch_metrics(rollout: Rollout, signal: Signal) -> dict[str, float]:
     return {**means, **{name: float(value) for name, value in signal.metrics.items()}}
 
 
-def rollout_frame(batch: Batch) -> pd.DataFrame:
-    """ROLLOUT_COLUMNS of results.schema, a row a sample."""
-    rewards = iter(batch.rollout.reward_N[batch.rollout.kind_N == SAMPLE].tolist())
-    return pd.DataFrame(
-        {
-            "question_id": g.example.id, "sample": k, "prompt": g.example.prompt,
-            "response": r.text, "gold": g.example.gold, "reward": next(rewards),
-            "correct": r.grade.correct, "strict": r.grade.strict, "finished": r.finished,
-            "kind": SAMPLE, "tokens": r.ids, "logp": r.logp,
-        }
-        for g in batch.groups
-        for k, r in enumerate(g.responses)
-    )  # fmt: skip
+def rollout_frame(
+    batch: Batch, source: str, policy_NT: torch.Tensor, ref_NT: torch.Tensor
+) -> pd.DataFrame:
+    """ROLLOUT_COLUMNS of results.schema, a row a sample or reference answer; mismatched rows, which
+    stand elsewhere as samples, are left out. The log-probs are [N, T]."""
+    r = batch.rollout
+    drawn = iter((k, x) for g in batch.groups for k, x in enumerate(g.responses))
+    rows = []
+    for n, (p, kind) in enumerate(zip(r.group_N.tolist(), r.kind_N.tolist(), strict=True)):
+        if kind == MISMATCHED:
+            continue
+        example, length = batch.groups[p].example, int(r.mask_NT[n].sum())
+        ids = batch.rows.response_NT[n, :length].tolist()
+        reference = (-1, Response(ids, example.solution or "", GOLD_GRADE, True))
+        k, answer = next(drawn) if kind == SAMPLE else reference
+        values = None if r.old_value_NT is None else r.old_value_NT[n, :length].tolist()
+        rows.append({
+            "question_id": example.id, "group": p, "sample": k, "kind": kind, "source": source,
+            "prompt": example.prompt, "response": answer.text, "gold": example.gold,
+            "reward": float(r.reward_N[n]), "correct": answer.grade.correct,
+            "strict": answer.grade.strict, "finished": answer.finished,
+            "format_ok": answer.grade.format_ok, "max_tokens": r.max_tokens, "tokens": ids,
+            "logp": answer.logp, "policy_logp": policy_NT[n, :length].tolist(),
+            "ref_logp": ref_NT[n, :length].tolist(), "value": values,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
