@@ -41,11 +41,31 @@ class Pretrain(Section):
     seed: int = 0
 
 
+class Lora(Section):
+    """Low-rank adapters (peft) instead of all weights; the reference policy is the model with them
+    switched off."""
+
+    r: int = Field(default=32, ge=1)
+    alpha: float = Field(default=64.0, gt=0)
+    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"  # names of modules
+    dropout: float = Field(default=0.0, ge=0, le=0)  # the exact gradient needs one function
+    seed: int = Field(default=0, ge=0)  # of the adapters' start: the same for all runs
+
+
 class Model(Section):
     """A folder or hub id (`path`), or a Llama built on the spot, pretrained on its corpus."""
 
     path: str | None = None
     revision: str | None = None
+    chat: Literal["none", "template", "plain"] = "none"  # template: the model's own
+    chat_options: dict[str, Any] = {}  # variables of the template, e.g. enable_thinking = false
+    system: str | None = None
+    stop: tuple[str, ...] = ()  # strings that end a response, besides the task's
+    attention: (
+        Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] | None
+    ) = None  # None: bench.fast where the architecture allows it, else transformers' choice
+    checkpointing: bool = False  # recompute activations in the backward pass; changes no result
+    lora: Lora | None = None
     hidden: int = Field(default=96, ge=8)
     layers: int = Field(default=3, ge=1)
     heads: int = Field(default=3, ge=1)
@@ -64,6 +84,17 @@ class Model(Section):
                 f"hidden = {self.hidden} must be a multiple of 2 * heads = {2 * self.heads}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _chat_is_used(self) -> Model:
+        if self.chat == "none" and (self.system or self.chat_options):
+            raise ValueError("system and chat_options need chat = 'template' or 'plain'")
+        return self
+
+    def starting_point(self) -> str:
+        """JSON of the fields that a model built on the spot depends on."""
+        use = {"chat", "chat_options", "system", "stop", "attention", "checkpointing", "lora"}
+        return self.model_dump_json(exclude=use)
 
 
 class RolloutShape(Section):
@@ -167,7 +198,8 @@ class Run(Section):
     eval: Evaluation = Evaluation()
     reward: str = "correct"  # correct | format | random | path.py:function
     replay_rollouts: int | None = Field(default=None, ge=1)  # None: as many as a policy run draws
-    checkpoint: Literal["last", "none"] = "last"  # what a finished run keeps
+    # what a run keeps: its end, also its best (on validation questions) or every evaluated point
+    checkpoint: Literal["last", "none", "best", "all"] = "last"
     keep_rollouts: bool = False
     track: Literal["tensorboard", "wandb", "trackio"] | None = None  # who else gets the numbers
     micro_tokens: int = Field(
@@ -209,8 +241,9 @@ class Run(Section):
 
     def digest(self) -> str:
         """Eight hex digits of what determines the result."""
+        incidental = ("micro_tokens", "checkpoint", "keep_rollouts", "track", "method")
         content = self.model_dump(
-            mode="json", exclude={"micro_tokens", "checkpoint", "keep_rollouts", "track", "method"}
+            mode="json", exclude={**dict.fromkeys(incidental, True), "model": {"checkpointing"}}
         )
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -431,6 +464,12 @@ def _check(run: Run, origin: str) -> None:
     if run.track and find_spec(run.track) is None:
         what = "'evenbench[track]'" if run.track == "tensorboard" else run.track
         raise ConfigError(f"{where}: track = {run.track!r}: not installed; pip install {what}")
+    if run.model.lora and find_spec("peft") is None:
+        raise ConfigError(
+            f"{where}: model.lora: peft is not installed; pip install evenbench[lora]"
+        )
+    if run.checkpoint == "best" and "validation" not in run.eval.curve:
+        raise ConfigError(f"{where}: checkpoint = 'best': eval.curve has no validation questions")
     for split in (*run.eval.curve, *(run.eval.final or ())):
         if split not in task.splits:
             raise ConfigError(

@@ -44,10 +44,13 @@ def sample(
 
     `keys_N` are 64-bit keys (bench.rng), one a row; None decodes greedily. Rows that have ended are
     dropped from the batch once fewer than the share `compact` of its rows is still running. A row
-    ends with the end token or as soon as its text holds one of the `stop` strings.
+    ends with one of the policy's end tokens, or as soon as its text holds one of the `stop` strings
+    (the policy's own included).
     """
     P, N = len(prompts), len(prompts) * group
     device = policy.device
+    stop = (*stop, *policy.stop)
+    ends_E = torch.tensor(policy.stop_ids, device=device)
     longest = max(map(len, prompts), default=0)
     if longest + max_tokens > policy.positions:
         raise ValueError(
@@ -77,7 +80,7 @@ def sample(
         uniform_A = None if uniform_TA is None else uniform_TA[t]
         token_A, chance_A = _choose(policy.logits(hidden_AD), temperature, uniform_A)
         recent.append((token_A, chance_A))
-        running_A = running_A & (token_A != policy.eos_id)
+        running_A = running_A & (token_A[:, None] != ends_E).all(-1)
         if stop:
             _write(recent, drawn_TN, chance_TN, row_A, t + 1)
             tails = drawn_TN[max(0, t + 1 - STOP_TAIL) : t + 1, row_A].t().tolist()
@@ -99,7 +102,7 @@ def sample(
     _write(recent, drawn_TN, chance_TN, row_A, t + 1)
 
     # a row's first end token ends it, whatever was drawn for it until it left the batch
-    ended_TN = drawn_TN == policy.eos_id
+    ended_TN = torch.isin(drawn_TN, ends_E)
     ended_N = ended_TN.any(0)
     length_N = torch.where(ended_N, (ended_TN.int().argmax(0) + 1).minimum(length_N), length_N)
     T = max(int(length_N.max()), 1) if N else 0

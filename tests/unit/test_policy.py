@@ -92,7 +92,7 @@ def test_greedy_equals_transformers_generate():
             torch.tensor([prompt]),
             max_new_tokens=20,
             do_sample=False,
-            eos_token_id=policy.eos_id,
+            eos_token_id=policy.end_id,
             pad_token_id=policy.pad_id,
         )
         assert ours == theirs[0, len(prompt) :].tolist()
