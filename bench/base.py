@@ -22,7 +22,7 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from tasks import Task, content_id
 
@@ -82,6 +82,8 @@ def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
             dtype=getattr(torch, model.dtype),
             attn_implementation=model.attention,
         )
+        if model.dtype == "float64" and network.config._attn_implementation == "eager":
+            raise ValueError("eager attention has a float32 softmax, which float64 masks overflow")
         if model.lora:
             lora.add(network, model.lora)
         if model.checkpointing:

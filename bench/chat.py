@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from jinja2 import TemplateError
@@ -36,6 +37,18 @@ class Chat:
     def prompt(self, question: str) -> list[int]:
         """Token ids up to where the answer begins."""
         return self._ids(self._text(question, add_generation_prompt=True))
+
+    def answer(self, text: str) -> list[int]:
+        """Token ids of an answer as a continuation: some tokenizers (Llama's) write a space before
+        a text that stands alone."""
+        before, ids = self._before
+        both = self._ids(before + text)
+        return both[len(ids) :] if both[: len(ids)] == ids else self._ids(text)
+
+    @cached_property
+    def _before(self) -> tuple[str, list[int]]:
+        text = self._text(QUESTION, add_generation_prompt=True)
+        return text, self._ids(text)
 
     def end_id(self) -> int | None:
         """The special token that closes an assistant's turn; None where the template has none."""

@@ -17,7 +17,7 @@ def adapted(model: Any) -> bool:
 
 
 def add(model: Any, section: Lora) -> None:
-    """Inject adapters, which alone will train. Raises ValueError where no module has such a name."""
+    """Inject adapters, which alone will train. Raises ValueError where no module is so called."""
     from peft import LoraConfig
 
     targets = section.targets if isinstance(section.targets, str) else list(section.targets)

@@ -215,8 +215,9 @@ class Policy:
 
     def encode_response(self, text: str) -> list[int]:
         """Token ids of a whole response, closed by the end token."""
-        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        return [*ids, self.end_id]
+        if self.chat:
+            return [*self.chat.answer(text), self.end_id]
+        return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.end_id]
 
     def decode(self, ids: list[int]) -> str:
         return self.decode_many([ids])[0]

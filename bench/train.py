@@ -301,7 +301,7 @@ class Trainer:
     def _validation(self, frame: pd.DataFrame) -> float:
         """Accuracy on the curve's validation questions, of samples where there are any."""
         count = self.run.eval.curve["validation"] or None
-        asked = {e.id for e in self.task.examples("validation")[:count]}
+        asked = [e.id for e in self.task.examples("validation")[:count]]
         of_split = (frame["split"] == "validation") & frame["question_id"].isin(asked)
         decoding = "sampled" if self.run.eval.samples else "greedy"
         return float(frame.loc[of_split & (frame["decoding"] == decoding), "correct"].mean())
