@@ -315,6 +315,29 @@ def tune(
     console.print(f"\nall trials: {folder / 'trials.jsonl'}", soft_wrap=True)
 
 
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="the folder of one run, e.g. runs/quick/gift-...")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="default: export/ in the run's folder")
+    ] = None,
+    which: Annotated[
+        str, typer.Option(help="checkpoint: last, best, or a step, as far as they were kept")
+    ] = "last",
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="the adapter alone, not merged into the weights")
+    ] = False,
+) -> None:
+    """Write a run's model for from_pretrained and vLLM, with a model card."""
+    from .config import ConfigError
+    from .export import export as write
+
+    try:
+        typer.echo(str(write(run, out, which, adapter)))
+    except ConfigError as error:
+        fail(str(error))
+
+
 @app.command("list")
 def list_(
     methods: Annotated[bool, typer.Option("--methods", help="only the methods")] = False,
