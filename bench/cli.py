@@ -75,8 +75,10 @@ def _suite(
     data_dir: str | None,
     source: str | None,
     overrides: list[str] | None,
+    data: bool = True,
 ) -> Any:
-    """The recipe with the command line's changes, checked."""
+    """The recipe with the command line's changes, checked, without `data` as far as is possible
+    without the task's questions."""
     from tasks import TaskError
 
     from .config import ConfigError, build_suite, override, read_recipe
@@ -95,7 +97,7 @@ def _suite(
             content["seeds"] = int(seeds) if seeds.isdigit() else [int(s) for s in seeds.split(",")]
         for label in content["methods"] if source else []:
             content.setdefault("method", {}).setdefault(label, {})["source"] = source
-        return build_suite(content, origin=recipe)
+        return build_suite(content, recipe, data)
     except (ConfigError, TaskError) as error:
         fail(str(error))
     except ValueError:
@@ -249,14 +251,25 @@ def plan(
         float | None, typer.Option(help="matrix rate of one worker, to plan for another machine")
     ] = None,
 ) -> None:
-    """Print what a recipe will cost in tokens, FLOPs, memory, disk and time. Nothing is spent."""
+    """Print what a recipe will cost in tokens, FLOPs, memory, disk and time. Nothing is spent, and
+    the hub is not asked: on the hardware that the recipe names, unless an option says otherwise."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
     from rich.console import Console
 
+    from .config import ConfigError
     from .progress import show_plan
 
-    suite = _suite(recipe, methods, method, seeds, task, data_dir, source, override)
-    device, workers = _resources(device, workers, len(suite.runs))
-    show_plan(Console(), suite, workers, device, teraflops, every_run=True)
+    suite = _suite(recipe, methods, method, seeds, task, data_dir, source, override, data=False)
+    meant = None if device or teraflops else suite.hardware
+    if meant:
+        most = meant.gpus // meant.gpus_per_run
+        device, workers = "cuda", max(1, min(workers or most, most, len(suite.runs)))
+    else:
+        device, workers = _resources(device, workers, len(suite.runs))
+    try:
+        show_plan(Console(), suite, workers, device, teraflops, every_run=True, hardware=meant)
+    except ConfigError as error:
+        fail(str(error))
 
 
 @app.command()

@@ -252,6 +252,17 @@ class Run(Section):
         return f"{_slug(self.method)}-{_slug(self.task['name'])}-s{self.seed}-{self.digest()}"
 
 
+class Hardware(Section):
+    """What a recipe is meant for, and what `evenbench plan` reckons with."""
+
+    name: str  # e.g. "H100 80 GB"
+    gpus: int = Field(default=1, ge=1)
+    gpus_per_run: int = Field(default=1, ge=1)
+    memory_gb: float = Field(gt=0)  # of one GPU
+    teraflops: float = Field(gt=0)  # of one GPU, dense bfloat16
+    bandwidth: float = Field(gt=0)  # TB/s of one GPU's memory
+
+
 class Suite(Section):
     name: str
     runs: tuple[Run, ...]
@@ -259,6 +270,7 @@ class Suite(Section):
     margin: float = Field(default=0.02, gt=0)  # equivalence margin, in accuracy
     about: str = ""
     expected: str = ""  # cost as the recipe states it
+    hardware: Hardware | None = None
 
 
 RUN_SECTIONS = (
@@ -282,6 +294,7 @@ SUITE_KEYS = (
     "margin",
     "about",
     "expected",
+    "hardware",
     "task",
     "method",
 )
@@ -339,8 +352,9 @@ def _merge(node: dict[str, Any], change: Mapping[str, Any], assignment: str) -> 
         node[key] = value
 
 
-def build_suite(recipe: Mapping[str, Any], origin: str = "recipe") -> Suite:
-    """Check a recipe and resolve it to runs. Raises ConfigError, with the key's path."""
+def build_suite(recipe: Mapping[str, Any], origin: str = "recipe", data: bool = True) -> Suite:
+    """Check a recipe and resolve it to runs; without `data`, questions are not looked at. Raises
+    ConfigError, with the key's path."""
     for key in recipe:
         if key not in RUN_SECTIONS + SUITE_KEYS:
             raise ConfigError(
@@ -361,11 +375,11 @@ def build_suite(recipe: Mapping[str, Any], origin: str = "recipe") -> Suite:
     task = _task(recipe, origin)
     runs = [_run(recipe, label, seed, task, origin) for seed in seeds for label in labels]
     for run in runs[: len(labels)]:
-        _check(run, origin)
+        _check(run, origin, data)
     control = recipe.get("control")
     if control is not None and control not in labels:
         control = None  # the control is not among the chosen methods
-    values = {k: recipe[k] for k in ("about", "expected", "margin") if k in recipe}
+    values = {k: recipe[k] for k in ("about", "expected", "margin", "hardware") if k in recipe}
     return _validated(
         Suite,
         {"name": recipe.get("name", "suite"), "runs": runs, "control": control, **values},
@@ -417,7 +431,7 @@ def _run(
     return _validated(Run, values, f"{origin}: method.{label}")
 
 
-def _check(run: Run, origin: str) -> None:
+def _check(run: Run, origin: str, data: bool) -> None:
     """Refuse what cannot be run as it stands."""
     where = f"{origin}: method.{run.method}"
     try:
@@ -449,9 +463,8 @@ def _check(run: Run, origin: str) -> None:
                 f"{where}: budget.axis = {run.budget.axis!r} does not tell the size of the "
                 "replay set; set replay_rollouts"
             )
-        if (needs.gold or source == "demonstrations") and not any(
-            e.solution for e in task.examples("train")
-        ):
+        gold = data and (needs.gold or source == "demonstrations")
+        if gold and not any(e.solution for e in task.examples("train")):
             raise ConfigError(
                 f"{where}: {phase.method} needs reference answers; "
                 f"task {run.task['name']!r} has none"

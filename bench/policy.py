@@ -201,6 +201,14 @@ class Policy:
             getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 2**31
         )
 
+    def cached_rows(self, size: int, tokens: int) -> int:
+        """Rows of so many tokens whose keys and values take at most `size` bytes."""
+        c = self.model.config.get_text_config()
+        heads = getattr(c, "num_key_value_heads", None) or c.num_attention_heads
+        width = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
+        each = 2 * c.num_hidden_layers * heads * width * self.model.dtype.itemsize
+        return size // (each * max(1, tokens))
+
     def parameters(self) -> list[nn.Parameter]:
         return [p for p in self.model.parameters() if p.requires_grad]
 

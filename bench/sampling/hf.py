@@ -13,6 +13,7 @@ from bench import rng
 from bench.policy import Policy
 from bench.rows import Rows, pad
 
+CACHE_BYTES = 16 << 30  # of keys and values held at once; more rows wait for their turn
 STOP_TAIL = 32  # tokens of a response's end in which a stop string is looked for
 
 
@@ -61,6 +62,16 @@ def sample(
     head = pad(
         prompts, prompt_N.tolist(), [[] for _ in range(N)], [temperature] * N, policy.pad_id, device
     )
+    most = policy.cached_rows(CACHE_BYTES, longest + max_tokens) // group
+    if (most := max(1, most)) < P:
+        at = range(0, P, most)
+        keys = [None if keys_N is None else keys_N[i * group : (i + most) * group] for i in at]
+        rest = (max_tokens, temperature, stop, compact)
+        parts = [
+            sample(policy, prompts[i : i + most], group, k, *rest)
+            for i, k in zip(at, keys, strict=True)
+        ]
+        return _joined(policy, prompts, head, parts)
     drawn_TN = torch.full((max_tokens, N), policy.pad_id, device=device)
     chance_TN = torch.ones(max_tokens, N, dtype=torch.float64, device=device)
     length_N = torch.full((N,), max_tokens, device=device)
@@ -121,6 +132,24 @@ def sample(
         finished_N | ended_N,
         sum(map(len, prompts)),
         int(length_N.sum()),
+    )
+
+
+def _joined(
+    policy: Policy, prompts: Sequence[list[int]], head: Rows, parts: Sequence[Samples]
+) -> Samples:
+    """Parts of a batch, one after another, as one."""
+    texts = [ids for part in parts for ids in part.response_ids()]
+    prompt_N, temperature_N = head.prompt_N.tolist(), head.temperature_N.tolist()
+    rows = pad(prompts, prompt_N, texts, temperature_N, policy.pad_id, policy.device)
+    logp_M = torch.cat([part.logp_NT[part.rows.mask_NT] for part in parts])
+    logp_NT = torch.zeros(rows.mask_NT.shape, device=policy.device)
+    return Samples(
+        rows,
+        logp_NT.masked_scatter(rows.mask_NT, logp_M),
+        torch.cat([part.finished_N for part in parts]),
+        sum(part.prompt_tokens for part in parts),
+        sum(part.sampled_tokens for part in parts),
     )
 
 
