@@ -259,7 +259,7 @@ def plan(
     from .config import ConfigError
     from .progress import show_plan
 
-    suite = _suite(recipe, methods, method, seeds, task, data_dir, source, override, data=False)
+    suite = _suite(recipe, methods, method, seeds, task, data_dir, source, override, bool(data_dir))
     meant = None if device or teraflops else suite.hardware
     if meant:
         most = meant.gpus // meant.gpus_per_run

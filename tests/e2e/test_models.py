@@ -53,7 +53,7 @@ def steps(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", list(architectures.SHAPES))
-@pytest.mark.parametrize("method", ["grpo", "sft"])
+@pytest.mark.parametrize("method", ["grpo", pytest.param("sft", marks=pytest.mark.slow)])
 def test_every_shape_trains(folder, tmp_path, name, method):
     one = run(method, folder(name))
     done = train(one, tmp_path, "s")

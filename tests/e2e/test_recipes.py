@@ -94,7 +94,12 @@ def coin(monkeypatch):
         monkeypatch.setattr(kind, "grade", grade)
 
 
-@pytest.mark.parametrize("name", REAL)
+QUICK = ("gsm8k-qwen2.5-0.5b", "gift-dapo-32b")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in REAL]
+)
 def test_a_recipe_runs(name, few, model, coin, tmp_path, monkeypatch):
     monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "cache"))
     suite = build_suite(shrunk(name, few, model), name)
