@@ -139,12 +139,16 @@ def run(
     out: Out = Path("runs"),
     workers: Workers = None,
     device: Device = None,
+    track: Annotated[
+        str | None, typer.Option("--track", help="tensorboard | wandb | trackio, to watch it live")
+    ] = None,
 ) -> None:
     """Train and evaluate every method and seed of a recipe, then print the table.
 
     Runs that are done are skipped, interrupted ones resumed: the same command goes on where it
     stopped.
     """
+    override = [*(override or []), f"track={track}"] if track else override
     suite = _suite(recipe, methods, method, seeds, task, data_dir, source, override)
     _execute(suite, out / suite.name if out.name != suite.name else out, workers, device)
 
@@ -351,6 +355,23 @@ def export(
         fail(str(error))
 
 
+def _torch_later() -> None:
+    """Leave torch out until somebody uses it: the methods name it at their top, and to list them
+    needs none of its two seconds."""
+    from importlib import import_module
+    from types import ModuleType
+
+    class Later(ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            if sys.modules.get("torch") is self:
+                del sys.modules["torch"]
+            return getattr(import_module("torch"), name)
+
+    sys.modules.setdefault("torch", Later("torch"))
+
+
 @app.command("list")
 def list_(
     methods: Annotated[bool, typer.Option("--methods", help="only the methods")] = False,
@@ -358,6 +379,7 @@ def list_(
     recipes: Annotated[bool, typer.Option("--recipes", help="only the recipes")] = False,
 ) -> None:
     """Print the known methods, tasks and recipes."""
+    _torch_later()
     from rich.console import Console
 
     from .listing import method_table, recipe_table, task_table

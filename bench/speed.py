@@ -162,7 +162,7 @@ def conditions(work: dict[str, Any], steps: int, shape: str | None) -> dict[str,
     }
 
 
-def timed(step: Callable[[], None]) -> float:
+def timed(step: Callable[[], Any]) -> float:
     start = time.perf_counter()
     step()
     return time.perf_counter() - start
@@ -236,10 +236,12 @@ def alternate(trainer: Any, ours: dict[str, Callable[[], None]]) -> dict[str, li
 
 def peer(kind: str, work: Work, steps: int, scratch: str, groups: Sequence[Group] = ()) -> Any:
     """TRL's trainer for the same work, with nothing on that costs time and is not the work."""
+    from importlib import import_module
+
     import datasets
     import huggingface_hub.constants
-    import trl
 
+    trl: Any = import_module("trl")  # its classes are exported lazily
     huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
     datasets.disable_progress_bars()
     task = tasks.get("arithmetic")
@@ -305,8 +307,8 @@ class Row:
     ratio: float  # TRL's seconds / ours, of neighbours
     ratio_low: float
     ratio_high: float
-    floor: float | None  # seconds that the counted FLOPs take at the matrix rate
-    over_floor: float | None
+    floor: float  # seconds that the counted FLOPs take at the matrix rate
+    over_floor: float
     steps: int
 
 
@@ -441,7 +443,7 @@ def build(shape: dict[str, Any], folder: Path, dtype: torch.dtype = torch.float3
     """A folder with a Llama of random weights and the embedded task's tokenizer."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = base.build_tokenizer(Model(), tasks.get("arithmetic"))
+    tokenizer: Any = base.build_tokenizer(Model(), tasks.get("arithmetic"))
     config = LlamaConfig(
         num_key_value_heads=shape.get("num_key_value_heads", shape["num_attention_heads"]),
         max_position_embeddings=2048, tie_word_embeddings=True,
@@ -450,7 +452,8 @@ def build(shape: dict[str, Any], folder: Path, dtype: torch.dtype = torch.float3
         **{k: v for k, v in shape.items() if k != "num_key_value_heads"},
     )  # fmt: skip
     torch.manual_seed(0)
-    LlamaForCausalLM(config).to(dtype).save_pretrained(folder)
+    model: Any = LlamaForCausalLM(config)
+    model.to(dtype).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -502,7 +505,8 @@ def exponents(frame: pd.DataFrame) -> pd.DataFrame:
     import numpy as np
 
     rows = []
-    for (axis, who), series in frame.groupby(["axis", "who"], sort=False):
+    parts: Any = frame.groupby(["axis", "who"], sort=False)
+    for (axis, who), series in parts:
         ends = series.sort_values("value").iloc[[0, -1]]
         span = float(np.log(ends["value"].iloc[1] / ends["value"].iloc[0]))
 

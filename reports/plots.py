@@ -139,6 +139,13 @@ class Plot:
         self.data.to_csv(f"{stem}.csv", index=False)
         return [Path(f"{stem}.{kind}") for kind in ("svg", "pdf", "png", "csv")]
 
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        buffer = io.BytesIO()
+        with matplotlib.rc_context(RC):
+            self._laid_out(WIDE).savefig(buffer, format="png")
+        return buffer.getvalue()
+
     def svg(self, width: float = WIDE) -> str:
         """An <svg> element to stand inside a page.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from typer.testing import CliRunner
 
@@ -49,7 +51,7 @@ def test_a_folders_shape_is_its_configs(tmp_path, name):
     from transformers import AutoModelForCausalLM
 
     folder = architectures.save(name, tmp_path)
-    model = AutoModelForCausalLM.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
     tables = {id(m.weight) for m in model.modules() if type(m).__name__ == "Embedding"}
     tables.add(id(model.get_output_embeddings().weight))
     matrices = [p for p in model.parameters() if p.dim() == 2 and id(p) not in tables]
@@ -97,7 +99,7 @@ def test_costs_follow_what_they_depend_on(alone):
     hardware = Hardware(name="G", memory_gb=80, teraflops=1000, bandwidth=3)
     base = {"path": "Qwen/Qwen2.5-0.5B", "dtype": "bfloat16"}
 
-    def cost(teraflops=None, on=hardware, **changes):
+    def cost(teraflops=None, on: Hardware | None = hardware, **changes):
         content = tiny.recipe(task={"name": "gsm8k"}, **{"model": base, **changes})
         content["eval"] = {"curve": {"test": 4}, "final": {"test": 8}}
         return plan(build_suite(content, data=False), 1, "cuda", teraflops, on)
