@@ -78,8 +78,10 @@ def _suite(
     data_dir: str | None,
     source: str | None,
     overrides: list[str] | None,
+    data: bool = True,
 ) -> Any:
-    """The recipe with the command line's changes, checked."""
+    """The recipe with the command line's changes, checked, without `data` as far as is possible
+    without the task's questions."""
     from tasks import TaskError
 
     from .config import ConfigError, build_suite, override, read_recipe
@@ -98,7 +100,7 @@ def _suite(
             content["seeds"] = int(seeds) if seeds.isdigit() else [int(s) for s in seeds.split(",")]
         for label in content["methods"] if source else []:
             content.setdefault("method", {}).setdefault(label, {})["source"] = source
-        return build_suite(content, origin=recipe)
+        return build_suite(content, recipe, data)
     except (ConfigError, TaskError) as error:
         fail(str(error))
     except ValueError:
@@ -258,14 +260,25 @@ def plan(
         float | None, typer.Option(help="matrix rate of one worker, to plan for another machine")
     ] = None,
 ) -> None:
-    """Print what a recipe will cost in tokens, FLOPs, memory, disk and time. Nothing is spent."""
+    """Print what a recipe will cost in tokens, FLOPs, memory, disk and time. Nothing is spent, and
+    the hub is not asked: on the hardware that the recipe names, unless an option says otherwise."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
     from rich.console import Console
 
+    from .config import ConfigError
     from .progress import show_plan
 
-    suite = _suite(recipe, methods, method, seeds, task, data_dir, source, override)
-    device, workers = _resources(device, workers, len(suite.runs))
-    show_plan(Console(), suite, workers, device, teraflops, every_run=True)
+    suite = _suite(recipe, methods, method, seeds, task, data_dir, source, override, bool(data_dir))
+    meant = None if device or teraflops else suite.hardware
+    if meant:
+        most = meant.gpus // meant.gpus_per_run
+        device, workers = "cuda", max(1, min(workers or most, most, len(suite.runs)))
+    else:
+        device, workers = _resources(device, workers, len(suite.runs))
+    try:
+        show_plan(Console(), suite, workers, device, teraflops, every_run=True, hardware=meant)
+    except ConfigError as error:
+        fail(str(error))
 
 
 @app.command()
@@ -322,6 +335,29 @@ def tune(
             f"[method.{row['method']}.optimizer]\nlr = {row['lr']:g}", markup=False, highlight=False
         )
     console.print(f"\nall trials: {folder / 'trials.jsonl'}", soft_wrap=True)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="the folder of one run, e.g. runs/quick/gift-...")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="default: export/ in the run's folder")
+    ] = None,
+    which: Annotated[
+        str, typer.Option(help="checkpoint: last, best, or a step, as far as they were kept")
+    ] = "last",
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="the adapter alone, not merged into the weights")
+    ] = False,
+) -> None:
+    """Write a run's model for from_pretrained and vLLM, with a model card."""
+    from .config import ConfigError
+    from .export import export as write
+
+    try:
+        typer.echo(str(write(run, out, which, adapter)))
+    except ConfigError as error:
+        fail(str(error))
 
 
 def _torch_later() -> None:

@@ -44,11 +44,31 @@ class Pretrain(Section):
     seed: int = 0
 
 
+class Lora(Section):
+    """Low-rank adapters (peft) instead of all weights; the reference policy is the model with them
+    switched off."""
+
+    r: int = Field(default=32, ge=1)
+    alpha: float = Field(default=64.0, gt=0)
+    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"  # names of modules
+    dropout: float = Field(default=0.0, ge=0, le=0)  # the exact gradient needs one function
+    seed: int = Field(default=0, ge=0)  # of the adapters' start: the same for all runs
+
+
 class Model(Section):
     """A folder or hub id (`path`), or a Llama built on the spot, pretrained on its corpus."""
 
     path: str | None = None
     revision: str | None = None
+    chat: Literal["none", "template", "plain"] = "none"  # template: the model's own
+    chat_options: dict[str, Any] = {}  # variables of the template, e.g. enable_thinking = false
+    system: str | None = None
+    stop: tuple[str, ...] = ()  # strings that end a response, besides the task's
+    attention: (
+        Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] | None
+    ) = None  # None: bench.fast where the architecture allows it, else transformers' choice
+    checkpointing: bool = False  # recompute activations in the backward pass; changes no result
+    lora: Lora | None = None
     hidden: int = Field(default=96, ge=8)
     layers: int = Field(default=3, ge=1)
     heads: int = Field(default=3, ge=1)
@@ -67,6 +87,17 @@ class Model(Section):
                 f"hidden = {self.hidden} must be a multiple of 2 * heads = {2 * self.heads}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _chat_is_used(self) -> Model:
+        if self.chat == "none" and (self.system or self.chat_options):
+            raise ValueError("system and chat_options need chat = 'template' or 'plain'")
+        return self
+
+    def starting_point(self) -> str:
+        """JSON of the fields that a model built on the spot depends on."""
+        use = {"chat", "chat_options", "system", "stop", "attention", "checkpointing", "lora"}
+        return self.model_dump_json(exclude=use)
 
 
 class RolloutShape(Section):
@@ -171,7 +202,8 @@ class Run(Section):
     plugins: dict[str, str] = {}  # code from outside that the run uses: name and hash of its file
     reward: str = "correct"  # correct | format | random | path.py:function | an installed one
     replay_rollouts: int | None = Field(default=None, ge=1)  # None: as many as a policy run draws
-    checkpoint: Literal["last", "none"] = "last"  # what a finished run keeps
+    # what a run keeps: its end, also its best (on validation questions) or every evaluated point
+    checkpoint: Literal["last", "none", "best", "all"] = "last"
     keep_rollouts: bool = False  # for `evenbench anatomy`; costs a copy of the start and two scores
     track: Literal["tensorboard", "wandb", "trackio"] | None = None  # who else gets the numbers
     micro_tokens: int = Field(
@@ -224,14 +256,29 @@ class Run(Section):
 
     def digest(self) -> str:
         """Eight hex digits of what determines the result."""
-        unused = {"micro_tokens", "checkpoint", "keep_rollouts", "track", "method"}
-        unused |= set() if self.plugins else {"plugins"}
+        unused: dict[str, Any] = dict.fromkeys(
+            ("micro_tokens", "checkpoint", "keep_rollouts", "track", "method"), True
+        )
+        unused["model"] = {"checkpointing"}
+        if not self.plugins:
+            unused["plugins"] = True
         content = self.model_dump(mode="json", exclude=unused)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
     def name(self) -> str:
         return f"{_slug(self.method)}-{_slug(self.task['name'])}-s{self.seed}-{self.digest()}"
+
+
+class Hardware(Section):
+    """What a recipe is meant for, and what `evenbench plan` reckons with."""
+
+    name: str  # e.g. "H100 80 GB"
+    gpus: int = Field(default=1, ge=1)
+    gpus_per_run: int = Field(default=1, ge=1)
+    memory_gb: float = Field(gt=0)  # of one GPU
+    teraflops: float = Field(gt=0)  # of one GPU, dense bfloat16
+    bandwidth: float = Field(gt=0)  # TB/s of one GPU's memory
 
 
 class Suite(Section):
@@ -241,6 +288,7 @@ class Suite(Section):
     margin: float = Field(default=0.02, gt=0)  # equivalence margin, in accuracy
     about: str = ""
     expected: str = ""  # cost as the recipe states it
+    hardware: Hardware | None = None
 
 
 RUN_SECTIONS = (
@@ -264,6 +312,7 @@ SUITE_KEYS = (
     "margin",
     "about",
     "expected",
+    "hardware",
     "task",
     "method",
 )
@@ -321,8 +370,9 @@ def _merge(node: dict[str, Any], change: Mapping[str, Any], assignment: str) -> 
         node[key] = value
 
 
-def build_suite(recipe: Mapping[str, Any], origin: str = "recipe") -> Suite:
-    """Check a recipe and resolve it to runs. Raises ConfigError, with the key's path."""
+def build_suite(recipe: Mapping[str, Any], origin: str = "recipe", data: bool = True) -> Suite:
+    """Check a recipe and resolve it to runs; without `data`, questions are not looked at. Raises
+    ConfigError, with the key's path."""
     for key in recipe:
         if key not in RUN_SECTIONS + SUITE_KEYS:
             raise ConfigError(
@@ -343,11 +393,11 @@ def build_suite(recipe: Mapping[str, Any], origin: str = "recipe") -> Suite:
     task = _task(recipe, origin)
     runs = [_run(recipe, label, seed, task, origin) for seed in seeds for label in labels]
     for run in runs[: len(labels)]:
-        _check(run, origin)
+        _check(run, origin, data)
     control = recipe.get("control")
     if control is not None and control not in labels:
         control = None  # the control is not among the chosen methods
-    values = {k: recipe[k] for k in ("about", "expected", "margin") if k in recipe}
+    values = {k: recipe[k] for k in ("about", "expected", "margin", "hardware") if k in recipe}
     return _validated(
         Suite,
         {"name": recipe.get("name", "suite"), "runs": runs, "control": control, **values},
@@ -430,7 +480,7 @@ def installed_rewards() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group="evenbench.rewards")}
 
 
-def _check(run: Run, origin: str) -> None:
+def _check(run: Run, origin: str, data: bool) -> None:
     """Refuse what cannot be run as it stands."""
     where = f"{origin}: method.{run.method}"
     try:
@@ -462,9 +512,8 @@ def _check(run: Run, origin: str) -> None:
                 f"{where}: budget.axis = {run.budget.axis!r} does not tell the size of the "
                 "replay set; set replay_rollouts"
             )
-        if (needs.gold or source == "demonstrations") and not any(
-            e.solution for e in task.examples("train")
-        ):
+        gold = data and (needs.gold or source == "demonstrations")
+        if gold and not any(e.solution for e in task.examples("train")):
             raise ConfigError(
                 f"{where}: {phase.method} needs reference answers; "
                 f"task {run.task['name']!r} has none"
@@ -477,6 +526,12 @@ def _check(run: Run, origin: str) -> None:
     if run.track and find_spec(run.track) is None:
         what = "'evenbench[track]'" if run.track == "tensorboard" else run.track
         raise ConfigError(f"{where}: track = {run.track!r}: not installed; pip install {what}")
+    if run.model.lora and find_spec("peft") is None:
+        raise ConfigError(
+            f"{where}: model.lora: peft is not installed; pip install evenbench[lora]"
+        )
+    if run.checkpoint == "best" and "validation" not in run.eval.curve:
+        raise ConfigError(f"{where}: checkpoint = 'best': eval.curve has no validation questions")
     for split in (*run.eval.curve, *(run.eval.final or ())):
         if split not in task.splits:
             raise ConfigError(

@@ -8,7 +8,8 @@
 | steps.jsonl | append-only, a JSON object a step: STEP_COLUMNS, LEDGER_COLUMNS, method's metrics |
 | evals.parquet | a row per question and sample of each evaluation: EVAL_COLUMNS |
 | rollouts/ | optional: step-NNNNNN.parquet with ROLLOUT_COLUMNS, a rollout batch each |
-| checkpoint/ | model, optimiser, data cursor; absent once it is not kept |
+| checkpoint/ | model (or adapter), optimiser, data cursor; absent once it is not kept |
+| best/, checkpoints/ | optional: the best model on validation questions; every evaluation's |
 | DONE | JSON, DONE_FIELDS; its presence means that the run is finished (also when it diverged) |
 
 Beside the runs, `runs/<suite>/suite.json` holds the resolved recipe.
