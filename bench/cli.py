@@ -272,11 +272,11 @@ def plan(
     meant = None if device or teraflops else suite.hardware
     if meant:
         most = meant.gpus // meant.gpus_per_run
-        device, workers = "cuda", max(1, min(workers or most, most, len(suite.runs)))
+        device, count = "cuda", max(1, min(workers or most, most, len(suite.runs)))
     else:
-        device, workers = _resources(device, workers, len(suite.runs))
+        device, count = _resources(device, workers, len(suite.runs))
     try:
-        show_plan(Console(), suite, workers, device, teraflops, every_run=True, hardware=meant)
+        show_plan(Console(), suite, count, device, teraflops, every_run=True, hardware=meant)
     except ConfigError as error:
         fail(str(error))
 

@@ -410,7 +410,7 @@ def plugin_code(objectives: Sequence[str], task: str, reward: str) -> dict[str, 
     project's own. Raises ConfigError: no such file or name."""
     found = {}
     try:
-        classes = [(name, methods.entry(name).cls) for name in objectives]
+        classes: list[tuple[str, type]] = [(n, methods.entry(n).cls) for n in objectives]
         classes.append((task, tasks.entry(task).cls))
         for name, cls in classes:
             if cls.__module__.partition(".")[0] not in ("methods", "tasks"):

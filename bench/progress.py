@@ -191,7 +191,7 @@ def _where_time_went(console: Console, states: list[State], folder: Path, wall: 
             inside += done["seconds"]
     if rows:
         phases = ("sample", "grade", "score", "train", "evaluate", "store")
-        spent = {p: sum(r.get(f"seconds_{p}", 0.0) for r in rows) for p in phases}
+        spent = {p: float(sum(r.get(f"seconds_{p}", 0.0) for r in rows)) for p in phases}
         spent["else"] = max(0.0, inside - sum(spent.values()))
         parts = ", ".join(f"{p} {clock(v)}" for p, v in spent.items() if v >= 0.5)
         console.print(f"where the time went, over {len(rows)} runs: {parts}; wall {clock(wall)}")

@@ -59,7 +59,8 @@ def test_a_stored_batch_gives_the_loss_that_training_had(suite):
     """Everything that the objective reads was stored: the losses of steps.jsonl come out again."""
     loaded = results.load(suite)
     chosen = anatomy.objectives(loaded)
-    for run in loaded.runs.itertuples():
+    runs: Any = loaded.runs.itertuples()
+    for run in runs:
         folder = Path(str(run.path))
         logged = [json.loads(x)["loss"] for x in (folder / "steps.jsonl").read_text().splitlines()]
         files = sorted((folder / "rollouts").glob("*.parquet"))
@@ -177,7 +178,7 @@ def test_every_reward_falls_into_one_class(rewards):
 @pytest.mark.parametrize("width", [plots.WIDE, plots.COLUMN])
 def test_the_figures_show_every_method_inside_the_page(found, width):
     for plot in found.plots():
-        with mpl.rc_context(plots.RC):
+        with mpl.rc_context(dict(plots.RC)):
             figure = plot._laid_out(width)
             canvas = FigureCanvasAgg(figure)
             canvas.draw()
