@@ -177,8 +177,9 @@ def test_every_reward_falls_into_one_class(rewards):
 
 @pytest.mark.parametrize("width", [plots.WIDE, plots.COLUMN])
 def test_the_figures_show_every_method_inside_the_page(found, width):
+    rc: Any = plots.RC
     for plot in found.plots():
-        with mpl.rc_context(dict(plots.RC)):
+        with mpl.rc_context(rc):
             figure = plot._laid_out(width)
             canvas = FigureCanvasAgg(figure)
             canvas.draw()
