@@ -97,7 +97,8 @@ def test_an_export_is_the_runs_model(trained, name, model):
 def test_generate_answers_as_the_runs_sampler(trained):
     one, folder = trained("qwen2", chat="template")
     out = export(folder)
-    model, words = AutoModelForCausalLM.from_pretrained(out), AutoTokenizer.from_pretrained(out)
+    model: Any = AutoModelForCausalLM.from_pretrained(out)
+    words = AutoTokenizer.from_pretrained(out)
     policy = base.load(out, one.model.model_copy(update={"path": str(out)}))
     prompt = policy.encode_prompt("Tom has 3 coins. now?")
     ours = sample(policy, [prompt], 1, None, 20).response_ids()[0]
