@@ -9,8 +9,10 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 import methods
 import tasks
+from tasks.registry import load_plugin
 
 RECIPES = Path(__file__).parent / "recipes"
 Axis = Literal["updates", "samples", "tokens", "flops", "seconds"]
@@ -196,11 +199,12 @@ class Run(Section):
     optimizer: Optimizer = Optimizer()
     budget: Budget = Budget()
     eval: Evaluation = Evaluation()
-    reward: str = "correct"  # correct | format | random | path.py:function
+    plugins: dict[str, str] = {}  # code from outside that the run uses: name and hash of its file
+    reward: str = "correct"  # correct | format | random | path.py:function | an installed one
     replay_rollouts: int | None = Field(default=None, ge=1)  # None: as many as a policy run draws
     # what a run keeps: its end, also its best (on validation questions) or every evaluated point
     checkpoint: Literal["last", "none", "best", "all"] = "last"
-    keep_rollouts: bool = False
+    keep_rollouts: bool = False  # for `evenbench anatomy`; costs a copy of the start and two scores
     track: Literal["tensorboard", "wandb", "trackio"] | None = None  # who else gets the numbers
     micro_tokens: int = Field(
         default=65536, ge=1
@@ -239,12 +243,26 @@ class Run(Section):
             return -(-int(self.budget.amount) // (shape.prompts * shape.group))
         return None
 
+    def check_plugins(self) -> None:
+        """Raises ConfigError where code from outside is gone, or is not what it was when the recipe
+        was read: a result must not carry the name of other code."""
+        for name, code in self.plugins.items():
+            now = plugin_code([p.method for p in self.phases], self.task["name"], self.reward)
+            if now.get(name) != code:
+                raise ConfigError(
+                    f"{name}: the file has changed since the suite was started; "
+                    "`evenbench run` starts what it concerns anew"
+                )
+
     def digest(self) -> str:
         """Eight hex digits of what determines the result."""
-        incidental = ("micro_tokens", "checkpoint", "keep_rollouts", "track", "method")
-        content = self.model_dump(
-            mode="json", exclude={**dict.fromkeys(incidental, True), "model": {"checkpointing"}}
+        unused: dict[str, Any] = dict.fromkeys(
+            ("micro_tokens", "checkpoint", "keep_rollouts", "track", "method"), True
         )
+        unused["model"] = {"checkpointing"}
+        if not self.plugins:
+            unused["plugins"] = True
+        content = self.model_dump(mode="json", exclude=unused)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
@@ -387,6 +405,27 @@ def build_suite(recipe: Mapping[str, Any], origin: str = "recipe", data: bool = 
     )
 
 
+def plugin_code(objectives: Sequence[str], task: str, reward: str) -> dict[str, str]:
+    """Name and hash of the file of each objective, task and reward function that is not the
+    project's own. Raises ConfigError: no such file or name."""
+    found = {}
+    try:
+        classes = [(name, methods.entry(name).cls) for name in objectives]
+        classes.append((task, tasks.entry(task).cls))
+        for name, cls in classes:
+            if cls.__module__.partition(".")[0] not in ("methods", "tasks"):
+                found[name] = Path(str(sys.modules[cls.__module__].__file__))
+        if ".py:" in reward:
+            module, function, found[reward] = load_plugin(reward)
+            if not callable(getattr(module, function, None)):
+                raise ConfigError(f"reward = {reward!r}: the file has no function {function!r}")
+        return {k: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for k, path in found.items()}
+    except KeyError as error:
+        raise ConfigError(error.args[0]) from None
+    except FileNotFoundError as error:  # it was loaded before
+        raise ConfigError(f"no file {error.filename}") from None
+
+
 def _methods(recipe: Mapping[str, Any], origin: str) -> list[str]:
     labels = recipe.get("methods")
     if isinstance(labels, str):
@@ -428,7 +467,17 @@ def _run(
         {"method": own.pop("objective", label), "fields": own, "source": source}
     ]
     values = {"method": label, "phases": phases, "task": task, "seed": seed, **sections}
-    return _validated(Run, values, f"{origin}: method.{label}")
+    run = _validated(Run, values, f"{origin}: method.{label}")
+    try:
+        plugins = plugin_code([p.method for p in run.phases], run.task["name"], run.reward)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: method.{label}: {error}") from None
+    return run.model_copy(update={"plugins": plugins})
+
+
+def installed_rewards() -> dict[str, EntryPoint]:
+    """Reward functions of other packages, by name."""
+    return {point.name: point for point in entry_points(group="evenbench.rewards")}
 
 
 def _check(run: Run, origin: str, data: bool) -> None:
@@ -469,7 +518,7 @@ def _check(run: Run, origin: str, data: bool) -> None:
                 f"{where}: {phase.method} needs reference answers; "
                 f"task {run.task['name']!r} has none"
             )
-    known = ("correct", "format", "random")
+    known = ("correct", "format", "random", *installed_rewards())
     if run.reward not in known and ".py:" not in run.reward:
         raise ConfigError(
             f"{where}: reward = {run.reward!r}{_nearest(run.reward, known)}; or path.py:function"

@@ -7,6 +7,7 @@ All three walk through the prompts in the one seeded order, so methods of a seed
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from tasks.registry import load_plugin
 
 from . import rng
 from .cache import cache_root, locked
-from .config import ConfigError, Run
+from .config import ConfigError, Run, installed_rewards
 from .ledger import Flops, Ledger
 from .policy import Policy
 from .rows import Rows, pad
@@ -48,24 +49,64 @@ class Group:
 
 
 def reward_function(name: str) -> Reward:
-    """`correct`, `format`, `random` (a control: a fair coin), or `path.py:function`, called with
-    (example, response, grade)."""
+    """`correct`, `format`, `random` (a control: a fair coin), a name of the entry-point group
+    `evenbench.rewards`, or `path.py:function`, called with (example, response, grade).
+
+    Raises:
+        ConfigError: no such function.
+        ValueError: by the reward itself, where it is not a finite number.
+    """
+    function = _reward(name)
+
+    def reward(example: Example, text: str, grade: Grade, key: int) -> float:
+        value = function(example, text, grade, key)
+        try:
+            number = math.nan if isinstance(value, str) else float(value)
+        except Exception:  # of any kind: the value is a plug-in's
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError(
+                f"reward {name!r} is {value!r} for question {example.id} "
+                f"(response {text[:80]!r}): it must be a finite number"
+            )
+        return number
+
+    return reward
+
+
+def _reward(name: str) -> Callable[[Example, str, Grade, int], Any]:
     if name == "correct":
         return lambda example, text, grade, key: (
-            float(grade.correct) if grade.reward is None else grade.reward
+            grade.correct if grade.reward is None else grade.reward
         )
     if name == "format":
-        return lambda example, text, grade, key: float(grade.format_ok)
+        return lambda example, text, grade, key: grade.format_ok
     if name == "random":
-        return lambda example, text, grade, key: float(key & 1)
-    try:
-        module, attribute, path = load_plugin(name)
-    except KeyError as error:
-        raise ConfigError(f"reward: {error.args[0]}") from None
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        raise ConfigError(f"reward = {name!r}: {path} has no function {attribute!r}")
-    return lambda example, text, grade, key: float(function(example, text, grade))  # pyright: ignore[reportArgumentType]
+        return lambda example, text, grade, key: key & 1
+    if name in installed_rewards():
+        function = installed_rewards()[name].load()
+    else:
+        try:
+            module, attribute, path = load_plugin(name)
+        except KeyError as error:
+            raise ConfigError(f"reward: {error.args[0]}") from None
+        function = getattr(module, attribute, None)
+        if not callable(function):
+            raise ConfigError(f"reward = {name!r}: {path} has no function {attribute!r}")
+    return lambda example, text, grade, key: function(example, text, grade)
+
+
+def broken_rows(run: Run, task: Task, listed: int = 10) -> list[str]:
+    """A warning where rows of the data that the run uses are left out: how many, which, and why."""
+    asked = [run.eval.asked(task.splits, final) for final in (False, True)]
+    splits = dict.fromkeys(["train", *asked[0], *asked[1]])
+    # train and validation are parts of the same rows
+    lines = list(dict.fromkeys(line for split in splits for line in task.broken(split)))
+    if not lines:
+        return []
+    more = f"; and {len(lines) - listed} more" if len(lines) > listed else ""
+    shown = "; ".join(lines[:listed])
+    return [f"{len(lines)} row(s) of the data are left out and never score: {shown}{more}"]
 
 
 def draw_samples(
@@ -82,20 +123,12 @@ def draw_samples(
     with ledger.phase("sample"):
         prompts = [policy.encode_prompt(e.prompt) for e in examples]
         keys = [rng.key(run.seed, "sample", rollout, e.id, g) for e in examples for g in range(G)]
-        # prompts at once, so that the sampler's cache stays as small as a micro-batch
-        longest = max(map(len, prompts), default=0) + max_tokens
-        per = max(1, run.micro_tokens // (G * longest))
-        ids_N: list[list[int]] = []
-        logp_N: list[list[float]] = []
-        finished_N: list[bool] = []
-        for i in range(0, len(prompts), per):
-            drawn = sample(
-                policy, prompts[i : i + per], G, keys[i * G : (i + per) * G], max_tokens,
-                run.rollout.temperature, stop=task.stop,
-            )  # fmt: skip
-            ids_N += drawn.response_ids()
-            logp_N += drawn.logp_NT.tolist()
-            finished_N += drawn.finished_N.tolist()
+        drawn = sample(
+            policy, prompts, G, keys, max_tokens, run.rollout.temperature, stop=task.stop
+        )
+        ids_N = drawn.response_ids()
+        logp_N = drawn.logp_NT.tolist()
+        finished_N = drawn.finished_N.tolist()
         texts_N = policy.decode_many(ids_N)
     with ledger.phase("grade"):
         groups = []
@@ -356,16 +389,29 @@ def batch_metrics(rollout: Rollout, signal: Signal) -> dict[str, float]:
     return {**means, **{name: float(value) for name, value in signal.metrics.items()}}
 
 
-def rollout_frame(batch: Batch) -> pd.DataFrame:
-    """ROLLOUT_COLUMNS of results.schema, a row a sample."""
-    rewards = iter(batch.rollout.reward_N[batch.rollout.kind_N == SAMPLE].tolist())
-    return pd.DataFrame(
-        {
-            "question_id": g.example.id, "sample": k, "prompt": g.example.prompt,
-            "response": r.text, "gold": g.example.gold, "reward": next(rewards),
-            "correct": r.grade.correct, "strict": r.grade.strict, "finished": r.finished,
-            "kind": SAMPLE, "tokens": r.ids, "logp": r.logp,
-        }
-        for g in batch.groups
-        for k, r in enumerate(g.responses)
-    )  # fmt: skip
+def rollout_frame(
+    batch: Batch, source: str, policy_NT: torch.Tensor, ref_NT: torch.Tensor
+) -> pd.DataFrame:
+    """ROLLOUT_COLUMNS of results.schema, a row a sample or reference answer; mismatched rows, which
+    stand elsewhere as samples, are left out. The log-probs are [N, T]."""
+    r = batch.rollout
+    drawn = iter((k, x) for g in batch.groups for k, x in enumerate(g.responses))
+    rows = []
+    for n, (p, kind) in enumerate(zip(r.group_N.tolist(), r.kind_N.tolist(), strict=True)):
+        if kind == MISMATCHED:
+            continue
+        example, length = batch.groups[p].example, int(r.mask_NT[n].sum())
+        ids = batch.rows.response_NT[n, :length].tolist()
+        reference = (-1, Response(ids, example.solution or "", GOLD_GRADE, True))
+        k, answer = next(drawn) if kind == SAMPLE else reference
+        values = None if r.old_value_NT is None else r.old_value_NT[n, :length].tolist()
+        rows.append({
+            "question_id": example.id, "group": p, "sample": k, "kind": kind, "source": source,
+            "prompt": example.prompt, "response": answer.text, "gold": example.gold,
+            "reward": float(r.reward_N[n]), "correct": answer.grade.correct,
+            "strict": answer.grade.strict, "finished": answer.finished,
+            "format_ok": answer.grade.format_ok, "max_tokens": r.max_tokens, "tokens": ids,
+            "logp": answer.logp, "policy_logp": policy_NT[n, :length].tolist(),
+            "ref_logp": ref_NT[n, :length].tolist(), "value": values,
+        })  # fmt: skip
+    return pd.DataFrame(rows)

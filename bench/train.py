@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from typing import Any
 import pandas as pd
 import torch
 
-from methods import Method, Rollout, Signal
+from methods import Method, Needs, Rollout, Signal
 
 from . import base, rng
-from .backward import Backward, backward
+from .backward import Backward, backward, score
 from .config import Run
 from .evaluate import evaluate
 from .ledger import Flops, Ledger
@@ -31,11 +32,14 @@ from .provenance import describe
 from .rows import Rows
 from .scoring import Scorer
 from .sources import (
+    Batch,
     DemonstrationSource,
+    Group,
     PolicySource,
     ReplaySource,
     assemble,
     batch_metrics,
+    broken_rows,
     reward_function,
     rollout_frame,
 )
@@ -48,6 +52,7 @@ class Trainer:
 
     def __init__(self, run: Run, folder: RunFolder, suite: str, device: str = "cpu"):
         self.run, self.folder, self.suite = run, folder, suite
+        run.check_plugins()
         self.task = run.build_task()
         self.methods = run.build_methods()
         self.sources = [run.source(i) for i in range(len(self.methods))]
@@ -56,7 +61,8 @@ class Trainer:
         self.flops = Flops.of(self.policy.model)
         needs = [m.needs() for m in self.methods]
         replay = "replay" in self.sources
-        self.start = self.policy.reference() if replay or any(n.reference for n in needs) else None
+        wanted = replay or run.keep_rollouts or any(n.reference for n in needs)
+        self.start = self.policy.reference() if wanted else None
         self.critic = None
         if any(n.critic for n in needs):
             self.critic = Critic(copy.deepcopy(self.policy.model), self.policy.general)
@@ -75,6 +81,7 @@ class Trainer:
         )
         self.best = -1.0  # accuracy on validation questions, of the evaluations so far
         self.warnings = [w for m in self.methods for w in m.warnings(run.rollout.updates)]
+        self.warnings += broken_rows(run, self.task)
         self.track = None
         if run.track:
             config = run.model_dump(mode="json")
@@ -130,6 +137,7 @@ class Trainer:
             "step": self.ledger.updates,
             "seconds": time.perf_counter() - started,
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+            "spent": self.ledger.row(),
         }
         self.folder.finish(done, self.run.checkpoint)
         if self.track:
@@ -161,7 +169,7 @@ class Trainer:
             )
         if run.keep_rollouts:
             with self.ledger.phase("store"):
-                self.folder.write_rollout(self.rollout, rollout_frame(batch))
+                self._keep(replace(batch, rollout=rollout), needs, source)
         rows_done: list[dict[str, Any]] = []
         reason = None
         for epoch in range(run.rollout.epochs):
@@ -186,6 +194,24 @@ class Trainer:
             if self.track:
                 self.track.steps(rows_done)
         return reason
+
+    def _keep(self, batch: Batch, needs: Needs, source: str) -> None:
+        """Store a rollout batch as `evenbench anatomy` reads it: with the reference answers, and
+        all rows scored by the policy as it stands and by the start. Nothing of it is charged, since
+        no method asked for it, and nothing of it enters the training."""
+        assert self.start is not None
+        parts = [batch]
+        told = [Group(g.example, []) for g in batch.groups]
+        if not needs.gold and any(g.example.solution for g in told):
+            where = (self.run, self.task, self.policy, self.reward, self.rollout, self.progress)
+            parts.append(assemble(told, needs, *where, gold_only=True))
+        frames = []
+        for part in parts:
+            every_N = torch.ones(len(part.rows), dtype=torch.bool, device=part.rows.mask_NT.device)
+            how = (part.rows, every_N, part.rows.mask_NT.shape[1], self.run.micro_tokens)
+            scored = (score(model, *how) for model in (self.policy, self.start))
+            frames.append(rollout_frame(part, source, *scored))
+        self.folder.write_rollout(self.rollout, pd.concat(frames, ignore_index=True))
 
     def _feed(self, source: str) -> Any:
         if source not in self.feeds:
