@@ -185,12 +185,13 @@ def resume(
 def _execute(suite: Any, folder: Path, workers: int | None, device: str | None) -> None:
     from rich.console import Console
 
+    from .config import ConfigError
     from .progress import show_plan, watch_suite
 
     console = Console()
     device, workers = _resources(device, workers, len(suite.runs))
-    show_plan(console, suite, workers, device)
     try:
+        show_plan(console, suite, workers, device)
         states = watch_suite(console, suite, folder, workers, device)
     except KeyboardInterrupt:
         console.print(
@@ -198,6 +199,8 @@ def _execute(suite: Any, folder: Path, workers: int | None, device: str | None) 
             f"Go on with: evenbench resume {folder}"
         )
         raise typer.Exit(130) from None
+    except ConfigError as error:
+        fail(str(error))
     failed = [s for s in states if s.status in ("failed", "busy")]
     for state in failed:
         console.print(
@@ -272,11 +275,11 @@ def plan(
     meant = None if device or teraflops else suite.hardware
     if meant:
         most = meant.gpus // meant.gpus_per_run
-        device, count = "cuda", max(1, min(workers or most, most, len(suite.runs)))
+        where, count = "cuda", max(1, min(workers or most, most, len(suite.runs)))
     else:
-        device, count = _resources(device, workers, len(suite.runs))
+        where, count = _resources(device, workers, len(suite.runs))
     try:
-        show_plan(Console(), suite, count, device, teraflops, every_run=True, hardware=meant)
+        show_plan(Console(), suite, count, where, teraflops, every_run=True, hardware=meant)
     except ConfigError as error:
         fail(str(error))
 

@@ -51,7 +51,7 @@ def sample(
     P, N = len(prompts), len(prompts) * group
     device = policy.device
     stop = (*stop, *policy.stop)
-    ends_E = torch.tensor(policy.stop_ids, device=device)
+    ends_E = torch.tensor(policy.stop_ids, dtype=torch.int64, device=device)
     longest = max(map(len, prompts), default=0)
     if longest + max_tokens > policy.positions:
         raise ValueError(
