@@ -80,7 +80,7 @@ def test_from_nothing_to_a_row_in_the_report(tmp_path):
     ):
         done = command(tmp_path, *words)
         assert done.returncode == 0, (words, done.stdout + done.stderr)
-    assert "my_method.py:MyMethod" in (tmp_path / "runs/smoke/report/report.md").read_text()
+    assert "MyMethod |" in (tmp_path / "runs/smoke/report/report.md").read_text()
     assert "my_method.py:MyMethod" in (tmp_path / "anatomy/flows.csv").read_text()
     # other code is another run; and the old one is not gone on with
     file = tmp_path / "my_method.py"
