@@ -367,9 +367,8 @@ def plugin_code(objectives: Sequence[str], task: str, reward: str) -> dict[str, 
     project's own. Raises ConfigError: no such file or name."""
     found = {}
     try:
-        classes = [(name, methods.entry(name).cls) for name in objectives]
-        classes.append((task, tasks.entry(task).cls))
-        for name, cls in classes:
+        classes: dict[str, type] = {name: methods.entry(name).cls for name in objectives}
+        for name, cls in [*classes.items(), (task, tasks.entry(task).cls)]:
             if cls.__module__.partition(".")[0] not in ("methods", "tasks"):
                 found[name] = Path(str(sys.modules[cls.__module__].__file__))
         if ".py:" in reward:

@@ -225,6 +225,6 @@ def _rows(one: Panel) -> pd.DataFrame:
         for kind, points in parts.items()
     ]
     speed = pd.DataFrame(one.velocity_MK, columns=[f"d{a}" for a in ANSWERS])
-    rows = pd.concat([frames[0].join(speed), *frames[1:]])
+    rows: Any = pd.concat([frames[0].join(speed), *frames[1:]])
     rows.insert(0, "method", one.label)
     return rows[["method", "kind", "step", *ANSWERS, *speed.columns]]

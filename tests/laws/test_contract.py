@@ -92,7 +92,7 @@ class NeedsNoneOf(Plain):
     """Reads a reference that it does not ask for, and meets None."""
 
     def term(self, leaves, rollout):
-        return (leaves.logp_NT - rollout.ref_logp_NT).exp()
+        return (leaves.logp_NT - rollout.ref_logp_NT).exp()  # pyright: ignore[reportOperatorIssue]
 
 
 class Coupled(Plain):
