@@ -12,6 +12,7 @@ import json
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -169,7 +170,7 @@ class Run(Section):
     budget: Budget = Budget()
     eval: Evaluation = Evaluation()
     plugins: dict[str, str] = {}  # code from outside that the run uses: name and hash of its file
-    reward: str = "correct"  # correct | format | random | path.py:function
+    reward: str = "correct"  # correct | format | random | path.py:function | an installed one
     replay_rollouts: int | None = Field(default=None, ge=1)  # None: as many as a policy run draws
     checkpoint: Literal["last", "none"] = "last"  # what a finished run keeps
     keep_rollouts: bool = False  # for `evenbench anatomy`; costs a copy of the start and two scores
@@ -375,6 +376,10 @@ def plugin_code(objectives: Sequence[str], task: str, reward: str) -> dict[str, 
             module, function, found[reward] = load_plugin(reward)
             if not callable(getattr(module, function, None)):
                 raise ConfigError(f"reward = {reward!r}: the file has no function {function!r}")
+        elif reward in installed_rewards():
+            point = installed_rewards()[reward]
+            point.load()
+            found[reward] = Path(str(sys.modules[point.module].__file__))
         return {k: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for k, path in found.items()}
     except KeyError as error:
         raise ConfigError(error.args[0]) from None
@@ -437,6 +442,11 @@ def _run(
     return run.model_copy(update={"plugins": plugins})
 
 
+def installed_rewards() -> dict[str, EntryPoint]:
+    """Reward functions of other packages, by name."""
+    return {point.name: point for point in entry_points(group="evenbench.rewards")}
+
+
 def _check(run: Run, origin: str) -> None:
     """Refuse what cannot be run as it stands."""
     where = f"{origin}: method.{run.method}"
@@ -476,7 +486,7 @@ def _check(run: Run, origin: str) -> None:
                 f"{where}: {phase.method} needs reference answers; "
                 f"task {run.task['name']!r} has none"
             )
-    known = ("correct", "format", "random")
+    known = ("correct", "format", "random", *installed_rewards())
     if run.reward not in known and ".py:" not in run.reward:
         raise ConfigError(
             f"{where}: reward = {run.reward!r}{_nearest(run.reward, known)}; or path.py:function"

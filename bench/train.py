@@ -38,6 +38,7 @@ from .sources import (
     ReplaySource,
     assemble,
     batch_metrics,
+    broken_rows,
     reward_function,
     rollout_frame,
 )
@@ -78,6 +79,7 @@ class Trainer:
             0  # rollout batches, prompts and evaluations so far
         )
         self.warnings = [w for m in self.methods for w in m.warnings(run.rollout.updates)]
+        self.warnings += broken_rows(run, self.task)
         self.track = None
         if run.track:
             config = run.model_dump(mode="json")
@@ -136,6 +138,7 @@ class Trainer:
             "step": self.ledger.updates,
             "seconds": time.perf_counter() - started,
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+            "spent": self.ledger.row(),
         }
         self.folder.finish(done, self.run.checkpoint)
         if self.track:
