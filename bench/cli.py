@@ -528,50 +528,6 @@ def plot(
 
 
 @app.command()
-def regrade(
-    runs: Runs,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--option", help="of the checker or task, e.g. units=strict or style=hashes"),
-    ] = None,
-    examples: Annotated[int, typer.Option(help="answers shown whose verdict changed")] = 10,
-    write: Annotated[bool, typer.Option(help="the new verdicts, beside the old ones")] = True,
-) -> None:
-    """Grade stored responses again, under this version's grader or other options of it.
-
-    Nothing is sampled and nothing is written over. A run keeps the responses of its last
-    evaluation, and with keep_rollouts = true those that it was trained on.
-    """
-    from rich.console import Console
-
-    from tasks.answers import Options
-
-    from . import regrade as again
-    from .config import ConfigError, override
-
-    for path in runs:
-        if not path.is_dir():
-            fail(f"{path}: no such folder")
-    conventions = Options.__dataclass_fields__
-    changes = [
-        f"checker.{o}" if o.partition("=")[0].strip() in conventions else o for o in option or ()
-    ]
-    try:
-        found = again.regrade(runs, override({}, changes), write)
-    except ConfigError as error:
-        fail(str(error))
-    console = Console()
-    for table in again.tables(found, examples):
-        console.print(table)
-    for problem in found.problems:
-        console.print(f"[yellow]{_escape(problem)}[/]", soft_wrap=True)
-    for path in found.written:
-        console.print(_escape(str(path)), soft_wrap=True)
-    if not len(found.responses):
-        raise typer.Exit(1)
-
-
-@app.command()
 def anatomy(
     runs: Annotated[
         list[Path] | None,
@@ -643,6 +599,50 @@ def _weights(runs: list[Path], names: list[str] | None, batches: int) -> Any:
     except (FileNotFoundError, ValidationError, ValueError) as error:
         fail(str(error))
     return found.table(), found.plots()
+
+
+@app.command()
+def regrade(
+    runs: Runs,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="of the checker or task, e.g. units=strict or style=hashes"),
+    ] = None,
+    examples: Annotated[int, typer.Option(help="answers shown whose verdict changed")] = 10,
+    write: Annotated[bool, typer.Option(help="the new verdicts, beside the old ones")] = True,
+) -> None:
+    """Grade stored responses again, under this version's grader or other options of it.
+
+    Nothing is sampled and nothing is written over. A run keeps the responses of its last
+    evaluation, and with keep_rollouts = true those that it was trained on.
+    """
+    from rich.console import Console
+
+    from tasks.answers import Options
+
+    from . import regrade as again
+    from .config import ConfigError, override
+
+    for path in runs:
+        if not path.is_dir():
+            fail(f"{path}: no such folder")
+    conventions = Options.__dataclass_fields__
+    changes = [
+        f"checker.{o}" if o.partition("=")[0].strip() in conventions else o for o in option or ()
+    ]
+    try:
+        found = again.regrade(runs, override({}, changes), write)
+    except ConfigError as error:
+        fail(str(error))
+    console = Console()
+    for table in again.tables(found, examples):
+        console.print(table)
+    for problem in found.problems:
+        console.print(f"[yellow]{_escape(problem)}[/]", soft_wrap=True)
+    for path in found.written:
+        console.print(_escape(str(path)), soft_wrap=True)
+    if not len(found.responses):
+        raise typer.Exit(1)
 
 
 @app.command("audit-checker")
@@ -751,7 +751,7 @@ def check(
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Hold a method or a task against its contract and print what holds."""
+    """Hold a method or a task against its contract: what holds, what fails, and why."""
     from pydantic import ValidationError
     from rich.console import Console
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 import methods
 import tasks
+from methods.contract import learns_from
 from tasks.registry import load_plugin
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -379,6 +380,13 @@ def build_suite(recipe: Mapping[str, Any], origin: str = "recipe", data: bool = 
                 f"{origin}: unknown key {key!r}{_nearest(key, RUN_SECTIONS + SUITE_KEYS)}"
             )
     labels = _methods(recipe, origin)
+    for name, own in recipe.get("method", {}).items():  # others than the chosen ones may be there
+        named = isinstance(own, dict) and ("objective" in own or "phases" in own)
+        if name not in labels and name not in methods.names() and not named:
+            raise ConfigError(
+                f"{origin}: method.{name}: no such method"
+                + _nearest(name, [*dict.fromkeys([*labels, *methods.names()])])
+            )
     seeds = recipe.get("seeds", 5)
     seeds = list(range(seeds)) if isinstance(seeds, int) else seeds
     if (
@@ -410,15 +418,18 @@ def plugin_code(objectives: Sequence[str], task: str, reward: str) -> dict[str, 
     project's own. Raises ConfigError: no such file or name."""
     found = {}
     try:
-        classes: list[tuple[str, type]] = [(n, methods.entry(n).cls) for n in objectives]
-        classes.append((task, tasks.entry(task).cls))
-        for name, cls in classes:
+        classes: dict[str, type] = {name: methods.entry(name).cls for name in objectives}
+        for name, cls in [*classes.items(), (task, tasks.entry(task).cls)]:
             if cls.__module__.partition(".")[0] not in ("methods", "tasks"):
                 found[name] = Path(str(sys.modules[cls.__module__].__file__))
         if ".py:" in reward:
             module, function, found[reward] = load_plugin(reward)
             if not callable(getattr(module, function, None)):
                 raise ConfigError(f"reward = {reward!r}: the file has no function {function!r}")
+        elif reward in installed_rewards():
+            point = installed_rewards()[reward]
+            point.load()
+            found[reward] = Path(str(sys.modules[point.module].__file__))
         return {k: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for k, path in found.items()}
     except KeyError as error:
         raise ConfigError(error.args[0]) from None
@@ -463,9 +474,15 @@ def _run(
             value = own.pop(key)
             sections[key] = {**sections.get(key, {}), **value} if isinstance(value, dict) else value
     source = own.pop("source", None)
-    phases = own.pop("phases", None) or [
-        {"method": own.pop("objective", label), "fields": own, "source": source}
-    ]
+    phases = own.pop("phases", None)
+    beside = [*own, *(["source"] if source else [])]
+    if phases and beside:
+        raise ConfigError(
+            f"{origin}: method.{label}: {', '.join(beside)} beside phases would be ignored; a "
+            'phase holds its own, e.g. { method = "grpo", share = 0.5, fields = { clip = 0.1 } }'
+        )
+    if not phases:
+        phases = [{"method": own.pop("objective", label), "fields": own, "source": source}]
     values = {"method": label, "phases": phases, "task": task, "seed": seed, **sections}
     run = _validated(Run, values, f"{origin}: method.{label}")
     try:
@@ -523,6 +540,13 @@ def _check(run: Run, origin: str, data: bool) -> None:
         raise ConfigError(
             f"{where}: reward = {run.reward!r}{_nearest(run.reward, known)}; or path.py:function"
         )
+    for phase, method in zip(run.phases, built, strict=True):
+        if run.reward != "correct" and learns_from(method) == {"verdict"}:
+            pairs = " and has no rule for pairs by reward" if method.needs().pairs else ""
+            raise ConfigError(
+                f"{where}: reward = {run.reward!r}: {phase.method} learns from the checker's "
+                f"verdict{pairs}, so that this reward would change nothing"
+            )
     if run.track and find_spec(run.track) is None:
         what = "'evenbench[track]'" if run.track == "tensorboard" else run.track
         raise ConfigError(f"{where}: track = {run.track!r}: not installed; pip install {what}")

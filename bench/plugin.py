@@ -10,8 +10,6 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from methods.contract import Finding
-
 METHOD = '''"""{cls}: say here in words what it does."""
 
 from pydantic import Field
@@ -95,26 +93,20 @@ def _table(title: str | None, *columns: str) -> Table:
 
 
 def check_method(name: str) -> tuple[bool, list[Table]]:
-    """Whether every law holds, and the table of the laws. Raises KeyError or ValidationError."""
+    """Whether no law fails, and a table with each law's verdict, its name, and below it what there
+    is to say. Raises KeyError or ValidationError."""
     import methods
     from methods import contract
 
     findings = contract.check_method(methods.get(name))
-    return all(f.verdict != "fails" for f in findings), [check_table(findings)]
-
-
-def check_table(findings: list[Finding]) -> Table:
-    """A row a law: its verdict, its name, and below it what there is to say."""
     colours = {"holds": "green", "does not apply": "yellow", "fails": "bold red"}
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("law", overflow="fold")
+    table = _table(None, "verdict", "law")
     for found in findings:
         said = Text(found.law)
         if found.why:
             said.append(f"\n  {found.why}", "red" if found.verdict == "fails" else "dim")
         table.add_row(Text(found.verdict, colours[found.verdict]), said)
-    return table
+    return all(found.verdict != "fails" for found in findings), [table]
 
 
 def check_task(name: str, listed: int = 20) -> tuple[bool, list[Table]]:

@@ -163,12 +163,13 @@ class PolicySource:
         self.run, self.task, self.policy = run, task, policy
         self.examples = task.examples("train")
         self.flops = Flops.of(policy.model)
+        self.reward = reward_function(run.reward)
 
     def draw(
         self, rollout: int, cursor: int, ledger: Ledger, refill: bool
     ) -> tuple[list[Group], int]:
         """Q groups and the new position in the order of prompts. With `refill`, groups whose
-        samples are all equally right are dropped and further prompts drawn, up to `refill_cap`
+        samples all earn the same are dropped and further prompts drawn, up to `refill_cap`
         batches; what is then missing is made up from the dropped groups, which have no signal."""
         Q = self.run.rollout.prompts
         live: list[Group] = []
@@ -186,11 +187,22 @@ class PolicySource:
                 self.flops,
             )
             for group in drawn:
-                uniform = len({r.grade.correct for r in group.responses}) == 1
-                (dead if refill and uniform else live).append(group)
+                uniform = refill and len(set(self._rewards(group, rollout))) == 1
+                (dead if uniform else live).append(group)
             if len(live) >= Q:
                 break
         return (live + dead)[:Q], cursor
+
+    def _rewards(self, group: Group, rollout: int) -> list[float]:
+        return [
+            self.reward(group.example, r.text, r.grade, reward_key(self.run, rollout, group, k))
+            for k, r in enumerate(group.responses)
+        ]
+
+
+def reward_key(run: Run, rollout: int, group: Group, sample: int) -> int:
+    """What a random reward is made from."""
+    return rng.key(run.seed, "reward", rollout, group.example.id, sample)
 
 
 class ReplaySource:
@@ -330,12 +342,7 @@ def assemble(
     table: list[tuple[int, int, list[int], Grade, bool, list[float] | None, float]] = []
     for p, group in enumerate(groups):
         for k, r in enumerate(group.responses):
-            value = reward(
-                group.example,
-                r.text,
-                r.grade,
-                rng.key(run.seed, "reward", step, group.example.id, k),
-            )
+            value = reward(group.example, r.text, r.grade, reward_key(run, step, group, k))
             table.append((p, SAMPLE, r.ids, r.grade, r.finished, r.logp, value))
         if (needs.gold or gold_only) and group.example.solution:
             ids = policy.encode_response(group.example.solution)

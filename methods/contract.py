@@ -381,6 +381,24 @@ def wasted(method: Method) -> int:
     return int((signal.trained_N & ~moved_N & ~read_N).sum())
 
 
+def learns_from(method: Method) -> set[Literal["reward", "verdict"]]:
+    """Which of the task's reward and the checker's verdict the gradient depends on; neither where
+    reference answers alone are learned from."""
+    r = rollout(method, seed=15, real_rewards=True)
+    changed: dict[Literal["reward", "verdict"], Rollout] = {
+        "reward": replace(r, reward_N=r.reward_N.flip(0)),
+        "verdict": replace(r, correct_N=~r.correct_N),
+    }
+    _, before = gradients(method, scored(method, r)[1], r, method.signal(r))
+    found: set[Literal["reward", "verdict"]] = set()
+    for what, other in changed.items():
+        signal, at = scored(method, other)
+        _, after = gradients(method, at, other, signal)
+        if not all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
+            found.add(what)
+    return found
+
+
 def no_forward_pass_is_wasted(method: Method) -> str:
     rows = wasted(method)
     require(rows == 0, f"{rows} rows are in trained_N although the loss does not depend on them")

@@ -69,7 +69,10 @@ def stored(results: Results, batches: int = 24) -> list[Batch]:
         for file in sorted((Path(run.path) / "rollouts").glob("step-*.parquet"))
     ]
     if not files:
-        raise FileNotFoundError("no run has stored rollouts; run with -o keep_rollouts=true")
+        raise FileNotFoundError(
+            "no run has stored rollouts: run with -o keep_rollouts=true, and with another --out "
+            "where the runs are done already"
+        )
     spread = np.linspace(0, len(files) - 1, min(batches, len(files))).round().astype(int)
     return [read(file, str(run)) for run, file in (files[i] for i in spread)]
 

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
+import methods
 from bench.cli import app
 from bench.config import ConfigError, build_suite
-from methods.contract import LAWS
+from methods import registry
+from methods.contract import LAWS, check_method
 from tests import tiny
+from tests.laws.factory import bandit, logp_gradient
 
 ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/plugins.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """The tutorial's code in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
 def said(*words: str) -> tuple[int, str]:
@@ -66,32 +80,68 @@ def test_a_broken_method_is_caught_by_both(tmp_path):
     assert done.returncode == 1 and "FAILED test_my_method.py" in done.stdout
 
 
+def written(folder: Path) -> Path:
+    """The tutorial's objective, as its reader writes it."""
+    (code,) = blocks("python")
+    file = folder / "my_rwr.py"
+    file.write_text(code)
+    return file
+
+
+def test_the_tutorials_objective_keeps_the_laws_and_its_equation(tmp_path):
+    file = written(tmp_path)
+    method = methods.get(f"{file}:MyRwr")
+    assert {f.verdict for f in check_method(method)} == {"holds", "does not apply"}
+    with pytest.raises(ValueError, match="greater than 0"):
+        methods.get(f"{file}:MyRwr", tau=0)
+    # two answers of one prompt with rewards 0 and 1, and of 2 and 1 tokens
+    r = bandit(torch.tensor([[0.0, 1.0]]), length_PG=torch.tensor([[2, 1]]))
+    logp_NT = torch.tensor([[-1.0, -3.0], [-0.5, 0.0]]).double()
+    loss, gradient_NT = logp_gradient(method, logp_NT, r)
+    better = 1 / (1 + math.exp(-1 / 0.2))
+    assert float(loss.value.detach()) == pytest.approx((1 - better) * 2 + better * 0.5)
+    torch.testing.assert_close(
+        -gradient_NT, torch.tensor([[(1 - better) / 2] * 2, [better, 0]]).double()
+    )
+    # laws know nothing of the equation, says the tutorial
+    other = tmp_path / "other.py"
+    other.write_text(file.read_text().replace(" / self.tau)", ")"))
+    assert other.read_text() != file.read_text()
+    found = check_method(methods.get(f"{other}:MyRwr"))
+    assert {f.verdict for f in found} == {"holds", "does not apply"}
+
+
 @pytest.mark.slow
-def test_from_nothing_to_a_row_in_the_report(tmp_path):
-    """The tutorial, word for word but for the recipe: docs/plugins.md."""
-    bench = ["-m", "bench.cli"]
-    for words in (
-        [*bench, "new", "my-method"],
-        [*bench, "check", "my_method.py:MyMethod"],
-        ["-m", "pytest", "-q", "test_my_method.py"],
-        [*bench, "run", "smoke", "--methods", "my_method.py:MyMethod,grpo"],
-        [*bench, "report", "runs/smoke"],
-        [*bench, "anatomy", "-m", "my_method.py:MyMethod,grpo", "--group", "2"],
-    ):
-        done = command(tmp_path, *words)
-        assert done.returncode == 0, (words, done.stdout + done.stderr)
-    assert "my_method.py:MyMethod" in (tmp_path / "runs/smoke/report/report.md").read_text()
-    assert "my_method.py:MyMethod" in (tmp_path / "anatomy/flows.csv").read_text()
-    # other code is another run; and the old one is not gone on with
-    file = tmp_path / "my_method.py"
-    file.write_text(file.read_text().replace("-self.weight *", "-2 * self.weight *"))
-    runs = {p.name for p in (tmp_path / "runs/smoke").glob("MyMethod-*")}
-    done = command(tmp_path, *bench, "resume", "runs/smoke")
+def test_every_command_of_the_tutorial(tmp_path):
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    assert lines[0] == "evenbench new my-rwr" and len(lines) > 8
+    for line in lines:
+        program, *words = shlex.split(line)
+        module = {"evenbench": "bench.cli", "pytest": "pytest"}[program]
+        done = command(tmp_path, "-m", module, *words)
+        assert done.returncode == 0, (line, done.stdout + done.stderr)
+        file = written(tmp_path)
+    page = (tmp_path / "runs/smoke/report/report.md").read_text()
+    assert "MyRwr | " in page and "differ in more than the seed" not in page
+    assert "my_rwr.py:MyRwr" in (tmp_path / "anatomy/flows.csv").read_text()
+    assert "my_rwr.py:MyRwr" in (tmp_path / "anatomy/weight-shares.csv").read_text()
+    quick = command(
+        tmp_path, "-m", "bench.cli", "plan", "quick", "--method", "my_rwr.py:MyRwr", "--seeds", "1"
+    )
+    assert "10 methods" in quick.stdout, quick.stderr
+    # other code is another run; the old one is not gone on with
+    runs = {p.name for p in (tmp_path / "runs/smoke").glob("MyRwr-*")}
+    file.write_text(file.read_text().replace("Field(0.2", "Field(0.3"))
+    done = command(tmp_path, "-m", "bench.cli", "resume", "runs/smoke")
     assert done.returncode == 2 and "has changed since the suite was started" in done.stderr
-    done = command(tmp_path, *bench, "run", "smoke", "--methods", "my_method.py:MyMethod,grpo")
+    done = command(tmp_path, "-m", "bench.cli", *shlex.split(RUN)[1:])
     assert done.returncode == 0, done.stderr
-    now = {p.name for p in (tmp_path / "runs/smoke").glob("MyMethod-*")}
+    now = {p.name for p in (tmp_path / "runs/smoke").glob("MyRwr-*")}
     assert len(runs) == 2 and len(now - runs) == 2
+    assert "differ in more than the seed" in done.stdout
+
+
+RUN = "evenbench run smoke --methods my_rwr.py:MyRwr,grpo"
 
 
 def test_the_code_of_a_plug_in_is_part_of_a_runs_id(tmp_path):
@@ -130,16 +180,11 @@ def test_bad_names():
 
 
 def installed(folder: Path) -> Path:
-    """The folder that a package with one objective, `outside`, is installed into."""
+    """The folder that the tutorial's package is installed into."""
     source, target = folder / "source", folder / "target"
-    said("new", "outside", "--out", str(source))
-    (source / "test_outside.py").unlink()
-    (source / "pyproject.toml").write_text(
-        '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
-        '[project]\nname = "outside"\nversion = "1"\n'
-        '[project.entry-points."evenbench.methods"]\noutside = "outside:Outside"\n'
-        '[tool.setuptools]\npy-modules = ["outside"]\n'
-    )
+    source.mkdir()
+    written(source)
+    (source / "pyproject.toml").write_text(*blocks("toml"))
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--target", str(target), str(source)], check=True, timeout=120)
     return target
@@ -149,12 +194,27 @@ def test_an_installed_package_is_found(tmp_path):
     target = installed(tmp_path)
     code = (
         "import methods; from bench.config import build_suite, read_recipe\n"
-        "recipe = {**read_recipe('smoke'), 'methods': ['outside', 'grpo'], 'seeds': 1}\n"
+        "recipe = {**read_recipe('smoke'), 'methods': ['my-rwr', 'grpo'], 'seeds': 1}\n"
         "runs = build_suite(recipe).runs\n"
-        "print(methods.get('outside').weight, *(len(run.plugins) for run in runs))"
+        "print(methods.get('my-rwr').tau, *(len(run.plugins) for run in runs))"
     )
     done = command(tmp_path, "-c", code, path=str(target))
-    assert done.stdout.split() == ["1.0", "1", "0"], done.stderr  # a run has the hash of its code
+    assert done.stdout.split() == ["0.2", "1", "0"], done.stderr  # a run has the hash of its code
+
+
+def test_a_package_with_a_name_that_is_taken_is_refused(tmp_path, monkeypatch):
+    cls = methods.entry(f"{written(tmp_path)}:MyRwr").cls
+    other = methods.entry("grpo").cls
+    for loaded, refused in ((cls, True), (other, False)):  # `other` registered itself when loaded
+        point = SimpleNamespace(name="grpo", load=lambda loaded=loaded: loaded)
+        monkeypatch.setattr(registry, "entry_points", lambda group, point=point: [point])
+        load = registry._load_all.__wrapped__
+        if refused:
+            with pytest.raises(ValueError, match="'grpo' is registered already"):
+                load()
+        else:
+            load()
+    assert methods.entry("grpo").cls is other
 
 
 @pytest.mark.slow
@@ -162,10 +222,10 @@ def test_an_installed_package_runs_and_is_reported(tmp_path):
     target = installed(tmp_path)
     for words in (
         ["list", "--methods"],
-        ["check", "outside"],
-        ["run", "smoke", "--methods", "outside,grpo", "--seeds", "1"],
+        ["check", "my-rwr"],
+        ["run", "smoke", "--methods", "my-rwr,grpo", "--seeds", "1"],
         ["report", "runs/smoke"],
     ):
         done = command(tmp_path, "-m", "bench.cli", *words, path=str(target))
         assert done.returncode == 0, (words, done.stdout + done.stderr)
-    assert "| outside" in (tmp_path / "runs/smoke/report/report.md").read_text()
+    assert "| my-rwr" in (tmp_path / "runs/smoke/report/report.md").read_text()

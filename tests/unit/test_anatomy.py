@@ -24,6 +24,7 @@ from reports import anatomy, plots, simplex
 from tests import tiny
 
 TASK = {"name": "arithmetic", "gold_answers": 4096}
+RC: Any = plots.RC
 LABELS = ("gift", "rift", "grao")
 
 
@@ -59,15 +60,14 @@ def test_a_stored_batch_gives_the_loss_that_training_had(suite):
     """Everything that the objective reads was stored: the losses of steps.jsonl come out again."""
     loaded = results.load(suite)
     chosen = anatomy.objectives(loaded)
-    runs: Any = loaded.runs.itertuples()
-    for run in runs:
-        folder = Path(str(run.path))
+    for run in loaded.runs.to_dict("records"):
+        folder = Path(run["path"])
         logged = [json.loads(x)["loss"] for x in (folder / "steps.jsonl").read_text().splitlines()]
         files = sorted((folder / "rollouts").glob("*.parquet"))
         assert len(files) == len(logged) == 4
         for file, expected in zip(files, logged, strict=True):
             batch = anatomy.read(file, "run")
-            method = chosen[str(run.method)]
+            method = chosen[run["method"]]
             rollout = batch.rollout
             if not method.needs().gold:  # stored for the others
                 rollout = rollout.select(rollout.kind_N == methods.SAMPLE)
@@ -177,9 +177,8 @@ def test_every_reward_falls_into_one_class(rewards):
 
 @pytest.mark.parametrize("width", [plots.WIDE, plots.COLUMN])
 def test_the_figures_show_every_method_inside_the_page(found, width):
-    rc: Any = plots.RC
     for plot in found.plots():
-        with mpl.rc_context(rc):
+        with mpl.rc_context(RC):
             figure = plot._laid_out(width)
             canvas = FigureCanvasAgg(figure)
             canvas.draw()
