@@ -23,6 +23,7 @@ import tasks
 
 RECIPES = Path(__file__).parent / "recipes"
 Axis = Literal["updates", "samples", "tokens", "flops", "seconds"]
+Backend = Literal["hf", "vllm", "local-completions"]  # of `evenbench eval`
 
 
 class ConfigError(ValueError):

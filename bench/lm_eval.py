@@ -1,13 +1,13 @@
 """`evenbench eval`: lm-eval's benchmarks on a run or a model.
 
 Every answer becomes a row in the form of a run's own evaluations (EVAL_COLUMNS of results.schema)
-whose question_id is the question's hash, so the paired statistics of a suite apply: a run's rows
+whose question_id is the document's hash, so the paired statistics of a suite apply: a run's rows
 join its evals.parquet under the benchmark's name as their split, a model's rows make a folder that
 `results.load` reads like a run.
 
-On a run's own task (`evenbench_arithmetic` on a run of `arithmetic`) the questions, the options of
-the task and the limit of tokens are those of the run's last evaluation, so its greedy accuracy and
-lm-eval's must be equal to the last digit.
+On a run's own task (`evenbench_arithmetic` on a run of `arithmetic`) the model, the questions, the
+options of the task and the limit of tokens are those of the run's last evaluation, so that its
+greedy accuracy and lm-eval's must be equal to the last digit.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import json
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,21 +24,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import pandas as pd
+import torch
+from pydantic import ValidationError
 
 import tasks
 from results.schema import EVAL_COLUMNS, SCHEMA_VERSION
 from tasks import content_id
 from tasks.files import data_dir_from_environment
-from tasks.lm_eval.utils import grade
+from tasks.lm_eval.utils import MARK, grade
 
-from . import store
-from .config import ConfigError, Run
+from . import base, store
+from .config import Backend, ConfigError, Run
 from .provenance import hardware, packages
-
-Backend = Literal["hf", "vllm", "local-completions"]
 
 OURS = Path(tasks.__file__).parent / "lm_eval"
 BATCH = {"hf": 32, "vllm": "auto", "local-completions": 1}
@@ -68,7 +69,7 @@ CORRECT_FILTERS, STRICT_FILTERS = ("flexible-extract", "none"), ("strict-match",
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated: a run's checkpoint, or any model."""
+    """What is evaluated: a run's last model, or any model."""
 
     given: str  # as the user named it
     where: str  # folder or hub id
@@ -78,13 +79,17 @@ class Subject:
     step: int = 0  # updates done
 
     @property
-    def seen(self) -> pd.DataFrame | None:
-        """Greedy rows of the run's evaluation of this very checkpoint, if it has any."""
-        if self.folder is None:
-            return None
-        frame = pd.read_parquet(self.folder.path / "evals.parquet")
-        rows = frame[(frame["step"] == self.step) & (frame["decoding"] == "greedy")]
-        return rows if len(rows) else None
+    def own(self) -> str | None:
+        """The benchmark that asks the run's own task."""
+        return f"evenbench_{self.run.task['name']}" if self.run else None
+
+    def in_loop(self) -> pd.Series:
+        """By question of the test split: was the greedy answer right, in the run's own evaluation
+        of this very model?"""
+        assert self.folder is not None
+        rows: Any = pd.read_parquet(self.folder.path / "evals.parquet")
+        last = (rows["step"] == self.step) & (rows["decoding"] == "greedy")
+        return rows[last & (rows["split"] == "test")].set_index("question_id")["correct"]
 
 
 def evaluate(
@@ -98,21 +103,24 @@ def evaluate(
     url: str | None = None,
     device: str | None = None,
     batch_size: int | None = None,
+    chat: bool = False,
     model_args: dict[str, Any] | None = None,
     out: Path = Path("runs/eval"),
 ) -> dict[str, Any]:
     """Evaluate a run's folder, a model's folder or a hub id on benchmarks of lm-eval, by name.
 
     `limit`: only the first questions of each. `url`: the completions address of
-    local-completions, e.g. http://localhost:8000/v1/completions. `model_args` are added to those
-    of lm-eval's backend. What is returned is written to `json_file`: for each benchmark the
-    headline `accuracy`, `in_loop_accuracy` (of the run's own evaluation of the same questions, else
-    null) and every metric that lm-eval reports.
+    local-completions, e.g. http://localhost:8000/v1/completions. `chat`: with the model's chat
+    template (a run is asked as it was trained). `model_args` are added to those of lm-eval's
+    backend. What is returned is written to `json_file`: for each benchmark the headline `accuracy`,
+    `in_loop_accuracy` (of the run's own evaluation of the same questions, else null) and every
+    metric that lm-eval reports.
 
-    Raises ConfigError: lm-eval is not installed, no such benchmark, no checkpoint, no address.
+    Raises ConfigError: lm-eval is not installed, no such benchmark or no data for it, a run that
+    diverged or kept no model, no address.
     """
-    if backend not in BATCH:
-        raise ConfigError(f"--backend {backend!r}; allowed: {', '.join(BATCH)}")
+    if backend not in get_args(Backend):
+        raise ConfigError(f"--backend {backend!r}; allowed: {', '.join(get_args(Backend))}")
     if backend == "local-completions" and not url:
         raise ConfigError(
             "--backend local-completions needs --url, the address of an OpenAI-compatible server, "
@@ -122,44 +130,54 @@ def evaluate(
         raise ConfigError("--tasks: at least one benchmark, e.g. gsm8k,evenbench_math500")
     api = _import_lm_eval()
     started = time.perf_counter()
+    names = [*dict.fromkeys(names)]
     about = subject(given, revision)
+    files, manager = _find(names)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    extra = dict(model_args or {})
+    model, how = _model(api, about, backend, url, place, batch_size or BATCH[backend], chat, extra)
     with ExitStack() as stack:
         specs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        chosen, manager = _benchmarks(list(names), about, specs)
-        arguments = {**_arguments(about, backend, url), **(model_args or {})}
-        model = api.api.registry.get_model(backend).create_from_arg_obj(
-            arguments, {"batch_size": batch_size or BATCH[backend], "device": _device(device)}
-        )
-        questions = {} if limit else _questions_of(about, names)
-        found = api.simple_evaluate(
-            model=model,
-            tasks=chosen,
-            task_manager=manager,
-            limit=limit,
-            samples=questions or None,
-            log_samples=True,
-            bootstrap_iters=1000,
-        )
+        benchmarks = _load(names, files, manager, about, how.pop("stop"), specs)
+        seen = about.in_loop() if about.own in names else pd.Series(dtype=bool)
+        asked = {} if limit or not len(seen) else _questions(about, seen)
+        try:
+            found = api.simple_evaluate(
+                model=model,
+                tasks=benchmarks,
+                task_manager=manager,
+                limit=limit,
+                samples=asked or None,
+                log_samples=True,
+                bootstrap_iters=1000,
+                **how,
+            )
+        except (AssertionError, ValueError) as error:  # how lm-eval refuses a model for a task
+            raise ConfigError(f"{given}: lm-eval: {error}") from error
     if found is None:  # another rank of a distributed evaluation reports
         return {}
     frames, report = [], {}
     for name, samples in found["samples"].items():
-        frame, report[name] = _measure(name, samples, found, about, model)
-        frames += [frame] if frame is not None else []
+        frame, report[name] = _measure(name, samples, found, model)
+        if frame is not None:
+            asked_for = frame["question_id"].tolist()
+            if name == about.own and set(asked_for) <= set(seen.index):
+                report[name]["in_loop_accuracy"] = float(seen.loc[asked_for].mean())
+            frames.append(frame.assign(step=about.step)[list(EVAL_COLUMNS)])
     stored = _store(about, pd.concat(frames, ignore_index=True), out, backend) if frames else None
     result = {
         "model": {"given": given, "where": about.where, "revision": about.revision},
         "run": None if about.run is None else {"id": about.run.name, "step": about.step},
         "backend": backend,
+        "chat_template": how["apply_chat_template"],
         "limit": limit,
         "tasks": report,
-        "groups": found.get("groups", {}),
+        "groups": {name: _numbers(metrics) for name, metrics in found.get("groups", {}).items()},
         "rows": None if stored is None else str(stored),
         "packages": {**packages(), "lm_eval": version("lm_eval")},
-        "hardware": hardware(),
+        "hardware": hardware(place),
         "seconds": time.perf_counter() - started,
     }
-    result = json.loads(json.dumps(result, default=str))
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         store.write_atomic(json_file, json.dumps(result, indent=1))
@@ -171,6 +189,7 @@ def _import_lm_eval() -> Any:
         import lm_eval
         import lm_eval.api.registry
         import lm_eval.models  # registers the backends
+        import lm_eval.tasks
     except ImportError as error:
         raise ConfigError(
             f"evenbench eval needs lm-eval ({error}): pip install 'evenbench[eval]'"
@@ -180,109 +199,191 @@ def _import_lm_eval() -> Any:
 
 
 def subject(given: str, revision: str | None = None) -> Subject:
-    """A run's folder (its newest checkpoint), a model's folder, or a hub id."""
+    """A run's folder, a model's folder or a hub id."""
     path = Path(given)
     if not (path / "run.json").is_file():
-        if path.exists() and not (path / "config.json").is_file():
-            raise ConfigError(f"{given}: neither a run (run.json) nor a model (config.json)")
+        if path.is_dir() and not any(path.glob("*config.json")):
+            what = "a suite; name one of its runs" if (path / "suite.json").is_file() else ""
+            raise ConfigError(f"{given}: {what or 'neither a run (run.json) nor a model'}")
+        if not path.is_dir() and (given.count("/") > 1 or given.startswith((".", "~", "/"))):
+            raise ConfigError(f"{given}: no such folder")
         return Subject(given, given, revision)
     folder = store.RunFolder(path)
-    checkpoint = folder.checkpoint
-    if checkpoint is None:
+    done, checkpoint = folder.done, folder.checkpoint
+    try:
+        run = Run.model_validate(json.loads((path / "run.json").read_text())["config"])
+    except ValidationError:
+        raise ConfigError(f"{given}: holds evaluations only; name the model itself") from None
+    instead = f"; the model of its last evaluation can be named itself: {checkpoint}"
+    if done is None:
         raise ConfigError(
-            f"{given}: no checkpoint was kept (the run's checkpoint = 'none', or it has not "
-            "evaluated yet)"
+            f"{given}: not finished (evenbench resume){instead if checkpoint else ''}"
         )
-    run = Run.model_validate(json.loads((path / "run.json").read_text())["config"])
-    state = json.loads((checkpoint / "state.json").read_text())
-    return Subject(given, str(checkpoint), None, run, folder, state["ledger"]["updates"])
+    if done["status"] != "finished":
+        raise ConfigError(f"{given}: {done['status']}: {done['reason']}{instead}")
+    if checkpoint is None:
+        raise ConfigError(f"{given}: no model was kept (the recipe's checkpoint = 'none')")
+    step = json.loads((checkpoint / "state.json").read_text())["ledger"]["updates"]
+    return Subject(given, str(checkpoint), None, run, folder, step)
 
 
-def _arguments(about: Subject, backend: str, url: str | None) -> dict[str, Any]:
-    dtype = about.run.model.dtype if about.run else "auto"
+def _model(
+    api: Any,
+    about: Subject,
+    backend: str,
+    url: str | None,
+    device: torch.device,
+    batch_size: int | str,
+    chat: bool,
+    extra: dict[str, Any],
+) -> tuple[Any, dict[str, Any]]:
+    """lm-eval's model, and how it is asked: template, system prompt, `stop` strings of its own."""
+    section = about.run.model.model_dump() if about.run else {}
+    adapter = bool(section.get("lora"))
+    template = section.get("chat", "none")
+    how: dict[str, Any] = {
+        "apply_chat_template": chat or template != "none",
+        "system_instruction": section.get("system"),
+        "stop": list(section.get("stop") or ()),
+    }
+    weights = {"pretrained": about.where}
+    if about.run and adapter:
+        start = str(base.ensure(about.run.model, about.run.build_task()))
+        key = "peft" if backend == "hf" else "lora_local_path"
+        weights = {"pretrained": start, "tokenizer": about.where, key: about.where}
+    arguments: dict[str, Any] = {
+        **weights,
+        "dtype": section.get("dtype", "auto"),
+        "revision": about.revision or "main",
+        "chat_template_args": section.get("chat_options") or {},
+    }
     if backend == "local-completions":
-        return {"model": about.where, "base_url": url, "tokenized_requests": False,
-                "tokenizer_backend": "huggingface", "num_concurrent": 8}  # fmt: skip
-    return {"pretrained": about.where, "dtype": dtype, "revision": about.revision or "main"}
+        arguments = {"model": about.where, "base_url": url, "tokenized_requests": False,
+                     "tokenizer_backend": "huggingface", "num_concurrent": 8}  # fmt: skip
+    elif backend == "hf" and about.run and not adapter:
+        # the harness's own reading of the folder, so that lm-eval asks the very same policy
+        here = about.run.model.model_copy(update={"path": about.where, "revision": None})
+        policy = base.load(about.where, here, str(device))
+        how["stop"] = list(getattr(policy, "stop", ()))
+        ends = getattr(policy, "stop_ids", [policy.eos_id])
+        policy.model.generation_config.update(eos_token_id=ends, pad_token_id=policy.pad_id)
+        arguments |= {"pretrained": policy.model, "tokenizer": policy.tokenizer}
+    common = {"batch_size": batch_size, "device": str(device)}
+    try:
+        made = api.api.registry.get_model(backend).create_from_arg_obj(
+            {**arguments, **extra}, common
+        )
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        raise ConfigError(f"{about.given}: backend {backend}: {error}") from error
+    return made, how
 
 
-def _device(device: str | None) -> str:
-    import torch
-
-    return device or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _benchmarks(names: list[str], about: Subject, folder: Path) -> tuple[list[str], Any]:
-    """What lm-eval is to load, and its manager. A single benchmark becomes a YAML file in `folder`
-    that includes the true one and may change it. (Indexing all 13,000 files of lm-eval takes long
-    and is left for groups and tags.)"""
+def _find(names: Sequence[str]) -> tuple[dict[str, Path], Any]:
+    """The YAML files of single benchmarks, and lm-eval's manager, which knows the others. (Indexing
+    all 13,000 files of lm-eval takes long and is left for groups and tags.)"""
     import lm_eval.tasks
 
-    theirs = Path(lm_eval.tasks.__file__).parent
-    chosen, rest = [], []
-    for name in names:
-        file = _file(name, theirs)
-        if file is None:
-            rest.append(name)
-            chosen.append(name)
-        else:
-            content = {"include": str(file), "task": name, **_changes(name, about)}
-            (folder / f"{name}.yaml").write_text(json.dumps(content))
-            chosen.append(str(folder / f"{name}.yaml"))
+    files = {name: file for name in names if (file := _file(name))}
+    rest = [name for name in names if name not in files]
+    ours = [f"evenbench_{task}" for task in tasks.names()]
+    ours += [file.stem for file in OURS.glob("evenbench_*.yaml")]
+    for name in rest:
+        if name.startswith("evenbench_") and name not in ours:
+            raise ConfigError(f"--tasks: no benchmark {name!r}{_nearest(name, ours)}")
     manager = lm_eval.tasks.TaskManager(include_path=str(OURS), include_defaults=bool(rest))
     for name in rest:
         if name not in manager.task_index:
-            near = difflib.get_close_matches(name, manager.all_tasks, n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise ConfigError(f"--tasks: lm-eval knows no {name!r}{hint}")
-    return chosen, manager
+            near = _nearest(name, [*manager.all_tasks, *ours])
+            raise ConfigError(f"--tasks: lm-eval has no benchmark {name!r}{near}")
+    return files, manager
 
 
-def _file(name: str, theirs: Path) -> Path | None:
-    """The YAML file of a single benchmark, if the file's name tells."""
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _file(name: str) -> Path | None:
+    """Where a single benchmark is described, if the file's name tells."""
+    import lm_eval.tasks
     import yaml
 
-    for file in (OURS / f"{name}.yaml", *sorted(theirs.rglob(f"{name.replace('_', '[_-]')}.yaml"))):
-        lines = file.read_text().splitlines() if file.is_file() else []
-        if any(yaml.safe_load(line) == {"task": name} for line in lines if line.startswith("task:")):
+    if _ours(name):
+        return OURS / "_common.yaml"
+    theirs = Path(lm_eval.tasks.__file__).parent
+    for file in sorted(theirs.rglob(f"{name.replace('_', '[_-]')}.yaml")):
+        lines = [line for line in file.read_text().splitlines() if line.startswith("task:")]
+        if any(yaml.safe_load(line) == {"task": name} for line in lines):
             return file
     return None
 
 
-def _changes(name: str, about: Subject) -> dict[str, Any]:
-    if about.run and name == f"evenbench_{about.run.task['name']}":
-        stop = list(about.run.build_task().stop)
-        limits = {"until": stop, "do_sample": False, "max_gen_toks": about.run.max_tokens}
-        return {"dataset_kwargs": {"evenbench_task": about.run.task}, "generation_kwargs": limits}
+def _ours(name: str) -> str | None:
+    """The task behind `evenbench_gsm8k`; every task of the project is such a benchmark."""
+    task = name.removeprefix("evenbench_")
+    return task if task != name and task in tasks.names() else None
+
+
+def _load(
+    names: Sequence[str],
+    files: dict[str, Path],
+    manager: Any,
+    about: Subject,
+    stop: list[str],
+    folder: Path,
+) -> list[Any]:
+    """lm-eval's tasks and groups, with their data."""
+    loaded: list[Any] = []
+    for name in names:
+        spec = name
+        if name in files:  # a file that includes the true one and may change it
+            content = {"include": str(files[name]), "task": name, **_changes(name, about, stop)}
+            (folder / f"{name}.yaml").write_text(json.dumps(content))
+            spec = str(folder / f"{name}.yaml")
+        try:
+            found = manager.load([spec])
+        except Exception as error:  # a benchmark's own code and every kind of hub trouble
+            files_of = LOCAL.get(name)
+            hint = f"; its files are looked for in EVENBENCH_DATA: {files_of}" if files_of else ""
+            raise ConfigError(f"--tasks {name}: could not be loaded: {error}{hint}") from error
+        group = found.get("groups", {}).get(name)
+        loaded += [group] if group is not None else found["tasks"].values()
+    return loaded
+
+
+def _changes(name: str, about: Subject, stop: list[str]) -> dict[str, Any]:
+    task = _ours(name)
+    if task:
+        fields, limit = {"name": task}, tasks.entry(task).cls.max_tokens
+        if about.run and name == about.own:
+            fields, limit = about.run.task, about.run.max_tokens
+        until = [*tasks.entry(task).cls.stop, *stop]
+        limits = {"until": until, "do_sample": False, "max_gen_toks": limit}
+        return {"dataset_kwargs": {"evenbench_task": fields}, "generation_kwargs": limits}
     data = data_dir_from_environment()
-    files = {split: str(data / file) for split, file in LOCAL.get(name, {}).items()} if data else {}
-    if files and all(Path(file).is_file() for file in files.values()):
-        kwargs = {"data_files": files}
+    local = {split: str(data / file) for split, file in LOCAL.get(name, {}).items()} if data else {}
+    if local and all(Path(file).is_file() for file in local.values()):
+        kwargs = {"data_files": local}
         return {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": kwargs}
     return {}
 
 
-def _questions_of(about: Subject, names: Sequence[str]) -> dict[str, list[int]]:
-    """Of the run's own task: where the questions of its last evaluation stand in the test split."""
-    own = f"evenbench_{about.run.task['name']}" if about.run else ""
-    if own not in names or about.run is None or about.seen is None:
-        return {}
-    seen = set(about.seen.loc[about.seen["split"] == "test", "question_id"])
+def _questions(about: Subject, seen: pd.Series) -> dict[str, list[int]]:
+    """Where the questions of the run's last evaluation stand in its test split."""
+    assert about.run is not None and about.own is not None
     examples = about.run.build_task().examples("test")
-    return {own: [i for i, e in enumerate(examples) if e.id in seen]} if seen else {}
+    return {about.own: [i for i, e in enumerate(examples) if e.id in seen.index]}
 
 
 def _measure(
-    name: str, samples: list[dict[str, Any]], found: Any, about: Subject, model: Any
+    name: str, samples: list[dict[str, Any]], found: Any, model: Any
 ) -> tuple[pd.DataFrame | None, dict[str, Any]]:
     """The rows of one benchmark, None where its headline is no verdict a question, and its part of
     the report."""
-    config, metrics = found["configs"][name], found["results"][name]
     by_filter: dict[str, list[dict[str, Any]]] = {}
     for sample in samples:
         by_filter.setdefault(sample["filter"], []).append(sample)
-    headline = _readings(by_filter)
-    numbers = {k: v for k, v in metrics.items() if isinstance(v, int | float)}
+    numbers = _numbers(found["results"][name])
     report: dict[str, Any] = {
         "accuracy": None,
         "in_loop_accuracy": None,
@@ -292,29 +393,37 @@ def _measure(
         "version": found["versions"].get(name),
         "metrics": numbers,
     }
-    if headline is None:
+    readings = _readings(by_filter)
+    if readings is None:
         return None, report
-    (metric, which), strict = headline
+    (metric, which), (strict, official) = readings
     report |= {"accuracy": numbers[f"{metric},{which}"], "headline": f"{metric},{which}"}
-    values = [[s[m] for s in by_filter[f]] for m, f in (headline[0], strict)]
-    if not all(value in (0, 1) for column in values for value in column):
+    verdicts = [s[metric] for s in by_filter[which]], [s[strict] for s in by_filter[official]]
+    if not all(value in (0, 1) for column in verdicts for value in column):
         return None, report
-    limits = config.get("generation_kwargs") or {}
-    greedy = not limits.get("do_sample")
-    rows = [
-        _row(sample, bool(sample[metric]), bool(official[strict[0]]), limits, model)
-        for sample, official in zip(by_filter[which], by_filter[strict[1]], strict=True)
+    limits = found["configs"][name].get("generation_kwargs") or {}
+    rows = [_row(sample, limits, model) for sample in by_filter[which]]
+    frame = pd.DataFrame(rows).assign(
+        correct=[bool(v) for v in verdicts[0]],
+        strict=[bool(v) for v in verdicts[1]],
+        split=name,
+        decoding="sampled" if limits.get("do_sample") else "greedy",
+        sample=0,
+    )
+    again = frame.groupby("question_id").cumcount()  # a benchmark may ask a question twice
+    twice = frame["question_id"] + "-" + again.astype(str)
+    frame["question_id"] = frame["question_id"].where(again == 0, twice)
+    frame["status"] = [
+        status or ("ok" if right else "wrong")
+        for status, right in zip((row["status"] for row in rows), verdicts[0], strict=True)
     ]
-    frame = pd.DataFrame(rows)
-    again = frame.groupby("question_id").cumcount()
-    frame["question_id"] = frame["question_id"].where(
-        again == 0, frame["question_id"] + "-" + again.astype(str)
-    )
-    frame = frame.assign(
-        step=about.step, split=name, decoding="greedy" if greedy else "sampled", sample=0
-    )
-    report["in_loop_accuracy"] = _in_loop(name, frame, about)
-    return frame[list(EVAL_COLUMNS)], report
+    return frame, report
+
+
+def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    return {
+        k: v for k, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)
+    }  # lm-eval says "N/A" of an error that it cannot estimate
 
 
 def _readings(
@@ -333,116 +442,89 @@ def _readings(
     return None
 
 
-def _row(
-    sample: dict[str, Any], correct: bool, strict: bool, limits: dict[str, Any], model: Any
-) -> dict[str, Any]:
-    said, kept = sample["resps"][0][0], sample["filtered_resps"][0]
+def _row(sample: dict[str, Any], limits: dict[str, Any], model: Any) -> dict[str, Any]:
+    """A question with its answer; what lm-eval does not say is None."""
+    doc, said, kept = sample["doc"], sample["resps"][0][0], sample["filtered_resps"][0]
     response = said if isinstance(said, str) else None  # else log-probs of the choices
+    verdict = grade(doc, response) if MARK in doc and response is not None else None
+    nothing = kept == "[invalid]"  # lm-eval's filters found no answer
+    found = isinstance(kept, str) and not nothing
     tokens = _length(model, response)
-    ours = "task" in sample["doc"] and "id" in sample["doc"] and response is not None
-    verdict = grade(sample["doc"], response) if ours else None  # type: ignore[arg-type]
+    limit = limits.get("max_gen_toks") or getattr(model, "max_gen_toks", None)
+    finished = response is None or limit is None or tokens < limit
     return {
-        "question_id": sample["doc"]["id"] if ours else sample["doc_hash"][:16],
-        "correct": correct,
-        "strict": strict,
-        "status": verdict.status if verdict else "ok" if correct else "wrong",
+        "question_id": doc["id"] if MARK in doc else sample["doc_hash"][:16],
+        "status": verdict.status if verdict else "unparsable_answer" if nothing else None,
         "format_ok": verdict.format_ok if verdict else True,
-        "finished": response is None or tokens < limits.get("max_gen_toks", tokens + 1),
-        "tokens": tokens,
+        "finished": finished,
+        "tokens": tokens + (finished and response is not None),  # the end token counts
         "response": response,
-        "extracted": verdict.extracted if verdict else kept if isinstance(kept, str) else None,
-        "prompt": sample["doc"]["prompt"] if ours else sample["arguments"][0][0],
+        "extracted": verdict.extracted if verdict else kept if found else None,
+        "prompt": doc["prompt"] if MARK in doc else sample["arguments"][0][0],
         "gold": str(sample["target"]),
     }
 
 
 def _length(model: Any, response: str | None) -> int:
-    """Tokens of a response, without an end token; 0 where nobody can tell."""
+    """Tokens of a response's text, hence without special ones; 0 where nobody can tell."""
     tokenizer = getattr(model, "tokenizer", None)
-    if response is None or not hasattr(tokenizer, "batch_decode"):
+    if response is None or not callable(tokenizer):
         return 0
-    return len(tokenizer(response, add_special_tokens=False)["input_ids"])  # type: ignore[misc]
-
-
-def _in_loop(name: str, frame: pd.DataFrame, about: Subject) -> float | None:
-    """The greedy accuracy that the run itself measured on the same questions; None if it has not
-    seen all of them."""
-    if about.run is None or name != f"evenbench_{about.run.task['name']}" or about.seen is None:
-        return None
-    seen = about.seen[about.seen["split"] == "test"].set_index("question_id")["correct"]
-    asked = frame["question_id"]
-    return float(seen.loc[asked].mean()) if asked.isin(seen.index).all() else None
+    ids: Any = tokenizer(response, add_special_tokens=False)
+    return len(ids["input_ids"])
 
 
 def _store(about: Subject, frame: pd.DataFrame, out: Path, backend: str) -> Path:
     """Add the rows to the run's evaluations, or to the folder of a model's; rows of the same
     benchmark are replaced. Returns the file."""
-    folder = about.folder
-    if folder is None:
-        folder = _model_folder(about, out, backend)
+    folder = about.folder or _model_folder(about, out, backend)
     path = folder.path / "evals.parquet"
     with folder.claimed() as mine:
         if not mine:
             raise ConfigError(f"{folder.path}: another process is at work on this run; try later")
         if path.is_file():
             old: Any = pd.read_parquet(path)
-            old["split"] = old["split"].astype("str")
             replaced = (old["step"] == about.step) & old["split"].isin(frame["split"].unique())
-            frame = pd.concat([old[~replaced], frame], ignore_index=True)
-        folder.replace_evals(
-            frame.astype({"step": "int32", "sample": "int16", "tokens": "int32"})
-        )
+            texts = dict.fromkeys(("split", "decoding", "status"), "str")
+            frame = pd.concat([old[~replaced].astype(texts), frame], ignore_index=True)
+        folder.replace_evals(frame.astype({"step": "int32", "sample": "int16", "tokens": "int32"}))
     return path
 
 
 def _model_folder(about: Subject, out: Path, backend: str) -> store.RunFolder:
     """A folder for a model's rows that reads like a finished run of no updates."""
-    name = f"{about.where.strip('/').replace('/', '--')}@{about.revision}".removesuffix("@None")
+    name = about.given.strip("/") + (f"@{about.revision}" if about.revision else "")
     digest = content_id(str(Path(about.where).resolve()), str(about.revision), backend)[:8]
-    folder = store.RunFolder(out / f"{Path(name).name[-80:]}-{digest}")
+    folder = store.RunFolder(out / f"{name.replace('/', '--')[-80:]}-{digest}")
     folder.path.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    folder.write_json(
-        "run.json",
-        {
-            "schema_version": SCHEMA_VERSION,
-            "id": folder.path.name,
-            "suite": out.name,
-            "method": name,
-            "objective": "none",
-            "fields": {},
-            "task": "lm-eval",
-            "seed": 0,
-            "source": None,
-            "config": {"model": about.where, "revision": about.revision, "backend": backend},
-            "budget": {},
-            "packages": {**packages(), "lm_eval": version("lm_eval")},
-            "hardware": hardware(),
-            "git": None,
-            "data": {},
-            "grader": {"version": "lm-eval", "options": {}},
-            "base": {"id": about.where, "cost": {}},
-            "warnings": [],
-            "started": now,
-        },
-    )
+    config = {"model": about.where, "revision": about.revision, "backend": backend}
+    record = {
+        "schema_version": SCHEMA_VERSION, "id": folder.path.name, "suite": out.name,
+        "method": name, "objective": "none", "fields": {}, "task": "lm-eval", "seed": 0,
+        "source": None, "config": config, "budget": {},
+        "packages": {**packages(), "lm_eval": version("lm_eval")}, "hardware": {}, "git": None,
+        "data": {}, "grader": {"version": "lm-eval", "options": {}},
+        "base": {"id": about.where, "cost": {}}, "warnings": [], "started": now,
+    }  # fmt: skip
+    done = {"status": "finished", "reason": None, "step": 0, "seconds": 0.0, "ended": now}
+    folder.write_json("run.json", record)
     (folder.path / "steps.jsonl").touch()
-    folder.write_json(
-        "DONE", {"status": "finished", "reason": None, "step": 0, "seconds": 0.0, "ended": now}
-    )
+    folder.write_json("DONE", done)
     return folder
 
 
 def show(result: dict[str, Any]) -> Any:
     """The report as a table for the terminal."""
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=result["model"]["given"], title_justify="left")
+    table = Table(title=escape(result["model"]["given"]), title_justify="left")
     for column in ("benchmark", "accuracy", "in loop", "questions", "shots", "reading"):
         table.add_column(column, justify="left" if column in ("benchmark", "reading") else "right")
     for name, task in result["tasks"].items():
-        numbers = ["" if task[k] is None else f"{task[k]:.4f}" for k in ("accuracy", "in_loop_accuracy")]
-        table.add_row(
-            name, *numbers, str(task["questions"]), str(task["few_shot"]), task["headline"] or ""
-        )
+        both = (task["accuracy"], task["in_loop_accuracy"])
+        numbers = ["" if value is None else f"{value:.4f}" for value in both]
+        rest = (str(task["questions"]), str(task["few_shot"]), task["headline"] or "")
+        table.add_row(name, *numbers, *rest)
     return table

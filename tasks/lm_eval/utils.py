@@ -15,6 +15,8 @@ from typing import Any
 import tasks
 from tasks import Example, Grade, Task
 
+MARK = "evenbench_task"  # the field of a row that says which task it is of
+
 
 def questions(
     evenbench_task: dict[str, Any], evenbench_split: str = "test", **metadata: Any
@@ -26,7 +28,7 @@ def questions(
 
     task = json.dumps(evenbench_task, sort_keys=True)
     rows = [
-        {"id": e.id, "prompt": e.prompt, "gold": e.gold, "task": task}
+        {"id": e.id, "prompt": e.prompt, "gold": e.gold, MARK: task}
         for e in _task(task).examples(evenbench_split)
     ]
     return {"test": datasets.Dataset.from_list(rows)}
@@ -39,7 +41,7 @@ def process_results(doc: dict[str, Any], results: list[str]) -> dict[str, float]
 
 def grade(doc: dict[str, Any], response: str) -> Grade:
     """The checker's verdict on a response to one of the rows that `questions` made."""
-    return _task(doc["task"]).grade(Example(doc["id"], doc["prompt"], doc["gold"]), [response])[0]
+    return _task(doc[MARK]).grade(Example(doc["id"], doc["prompt"], doc["gold"]), [response])[0]
 
 
 @cache
