@@ -132,6 +132,7 @@ class Trainer:
             "step": self.ledger.updates,
             "seconds": time.perf_counter() - started,
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+            "spent": self.ledger.row(),
         }
         self.folder.finish(done, self.run.checkpoint)
         if self.track:
