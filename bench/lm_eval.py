@@ -239,35 +239,40 @@ def _model(
 ) -> tuple[Any, dict[str, Any]]:
     """lm-eval's model, and how it is asked: template, system prompt, `stop` strings of its own."""
     section = about.run.model.model_dump() if about.run else {}
-    adapter = bool(section.get("lora"))
-    template = section.get("chat", "none")
     how: dict[str, Any] = {
-        "apply_chat_template": chat or template != "none",
+        "apply_chat_template": chat or section.get("chat", "none") != "none",
         "system_instruction": section.get("system"),
         "stop": list(section.get("stop") or ()),
     }
-    weights = {"pretrained": about.where}
-    if about.run and adapter:
-        start = str(base.ensure(about.run.model, about.run.build_task()))
-        key = "peft" if backend == "hf" else "lora_local_path"
-        weights = {"pretrained": start, "tokenizer": about.where, key: about.where}
     arguments: dict[str, Any] = {
-        **weights,
+        "pretrained": about.where,
         "dtype": section.get("dtype", "auto"),
         "revision": about.revision or "main",
         "chat_template_args": section.get("chat_options") or {},
     }
+    adapter = section.get("lora")  # then a checkpoint holds what is added to the starting model
+    if about.run and adapter:
+        arguments["pretrained"] = str(base.ensure(about.run.model, about.run.build_task()))
     if backend == "local-completions":
         arguments = {"model": about.where, "base_url": url, "tokenized_requests": False,
                      "tokenizer_backend": "huggingface", "num_concurrent": 8}  # fmt: skip
-    elif backend == "hf" and about.run and not adapter:
+    elif backend == "vllm" and adapter:
+        rank = {"max_lora_rank": adapter["r"], "lora_local_path": about.where}
+        arguments |= {"tokenizer": about.where, **rank}
+    elif backend == "hf" and about.run:
         # the harness's own reading of the folder, so that lm-eval asks the very same policy
-        here = about.run.model.model_copy(update={"path": about.where, "revision": None})
-        policy = base.load(about.where, here, str(device))
+        own = {"lora": None} if adapter else {"path": about.where, "revision": None}
+        config = about.run.model.model_copy(update=own)
+        policy = base.load(arguments["pretrained"], config, str(device))
+        network: Any = policy.model
+        if adapter:
+            from peft import PeftModel
+
+            network = PeftModel.from_pretrained(network, about.where)
         how["stop"] = list(getattr(policy, "stop", ()))
-        ends = getattr(policy, "stop_ids", [policy.eos_id])
-        policy.model.generation_config.update(eos_token_id=ends, pad_token_id=policy.pad_id)
-        arguments |= {"pretrained": policy.model, "tokenizer": policy.tokenizer}
+        ends = getattr(policy, "stop_ids", [policy.tokenizer.eos_token_id])
+        network.generation_config.update(eos_token_id=ends, pad_token_id=policy.pad_id)
+        arguments |= {"pretrained": network, "tokenizer": policy.tokenizer}
     common = {"batch_size": batch_size, "device": str(device)}
     try:
         made = api.api.registry.get_model(backend).create_from_arg_obj(

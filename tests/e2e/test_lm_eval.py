@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import results
@@ -284,6 +285,16 @@ def test_what_cannot_be_evaluated_is_explained(run, tmp_path, monkeypatch):
     assert "no model was kept" in refused("gsm8k")
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     assert "pip install 'evenbench[eval]'" in refused("gsm8k")
+
+
+def test_the_page_names_what_there_is():
+    page = (Path(__file__).parents[2] / "docs/lm-eval.md").read_text()
+    files = {file.stem for file in benchmarks.OURS.glob("evenbench_*.yaml")}
+    assert all(f"`{name}`" in page for name in {*benchmarks.LOCAL, *files})
+    for group in ("evenbench_gift", "evenbench_una"):
+        content = yaml.safe_load((benchmarks.OURS / f"{group}.yaml").read_text())
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{group}`")]
+        assert content["group"] == group and all(name in row for name in content["task"])
 
 
 @pytest.mark.slow
