@@ -485,18 +485,33 @@ def table(
     name: Annotated[str, typer.Argument(help="main, comparisons, passk, costs, ...")],
     runs: Runs,
     query: Query = None,
+    split: Annotated[
+        str | None, typer.Option(help="other questions than the headline's, e.g. gsm8k of lm-eval")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="avg | greedy | pass@k | maj@k")] = None,
     form: Annotated[
         str, typer.Option("--format", help="terminal | markdown | latex | csv | html")
     ] = "terminal",
 ) -> None:
     """Print one table of the report."""
+    from inspect import signature
+
     from rich.console import Console
 
     from results.tables import TABLES
 
     if name not in TABLES:
         fail(f"no table {name!r}; there are {', '.join(TABLES)}")
-    made = TABLES[name](_load(runs, query))
+    chosen = {k: v for k, v in (("split", split), ("metric", metric)) if v}
+    if others := chosen.keys() - signature(TABLES[name]).parameters.keys():
+        fail(f"table {name}: --{min(others)} does not change it")
+    loaded = _load(runs, query)
+    if split and split not in (known := set(loaded.evals["split"].astype("str"))):
+        fail(f"--split {split!r}: these runs have {', '.join(sorted(known))}")
+    try:
+        made = TABLES[name](loaded, **chosen)
+    except ValueError as error:
+        fail(str(error))
     forms = {"markdown": made.markdown, "latex": made.latex, "csv": made.csv, "html": made.html}
     if form == "terminal":
         Console().print(made)
@@ -525,6 +540,78 @@ def plot(
     for figure in made:
         for path in figure.save(out):
             typer.echo(str(path))
+
+
+@app.command("eval")
+def evaluate(
+    given: Annotated[
+        str,
+        typer.Argument(metavar="RUN|MODEL", help="a run's folder, a model's folder, or a hub id"),
+    ],
+    names: Annotated[
+        str, typer.Option("--tasks", help="lm-eval's benchmarks or groups, evenbench_NAME for ours")
+    ],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="file for accuracies and every metric")
+    ] = None,
+    backend: Annotated[str, typer.Option(help="hf | vllm | local-completions")] = "hf",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="only the first questions of each benchmark")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="of local-completions: http://host:8000/v1/completions")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="of a hub id")] = None,
+    chat: Annotated[
+        bool,
+        typer.Option("--chat", help="with the chat template; a run has its own setting"),
+    ] = False,
+    device: Device = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    model_args: Annotated[
+        list[str] | None, typer.Option("--model-arg", help="name=value for lm-eval's backend")
+    ] = None,
+    data_dir: DataDir = None,
+    out: Annotated[Path, typer.Option("--out", help="folder for the rows of models")] = Path(
+        "runs/eval"
+    ),
+) -> None:
+    """Evaluate a run or a model with lm-eval; the answers join the run's tables.
+
+    E.g. evenbench eval runs/quick/gift-... --tasks evenbench_arithmetic, or evenbench eval
+    Qwen/Qwen2.5-0.5B --tasks gsm8k,minerva_math500,evenbench_gsm8k --json scores.json
+    """
+    from rich.console import Console
+
+    from . import lm_eval
+    from .config import ConfigError, override
+
+    if data_dir:
+        os.environ["EVENBENCH_DATA"] = data_dir
+    try:
+        result = lm_eval.evaluate(
+            given,
+            [name.strip() for name in names.split(",") if name.strip()],
+            backend,  # pyright: ignore[reportArgumentType]: checked there
+            limit,
+            json_file,
+            revision=revision,
+            url=url,
+            device=device,
+            batch_size=batch_size,
+            chat=chat,
+            model_args=override({}, model_args or []),
+            out=out,
+        )
+    except ConfigError as error:
+        fail(str(error))
+    if not result:
+        return
+    console = Console()
+    console.print(lm_eval.show(result))
+    for written in (result["rows"], json_file):
+        if written:
+            console.print(_escape(str(written)), soft_wrap=True)
 
 
 @app.command()

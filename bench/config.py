@@ -26,6 +26,7 @@ from tasks.registry import load_plugin
 
 RECIPES = Path(__file__).parent / "recipes"
 Axis = Literal["updates", "samples", "tokens", "flops", "seconds"]
+Backend = Literal["hf", "vllm", "local-completions"]  # of `evenbench eval`
 
 
 class ConfigError(ValueError):

@@ -79,11 +79,15 @@ class RunFolder:
         if path.is_file():
             old: Any = pd.read_parquet(path)
             new = pd.concat([old[old["step"] < new["step"].min()], new], ignore_index=True)
+        self.replace_evals(new)
+
+    def replace_evals(self, frame: pd.DataFrame) -> None:
+        """Make these the run's evaluations."""
         for column in ("split", "decoding", "status"):
-            new[column] = new[column].astype("category")
-        partial = path.with_name("evals.parquet.partial")
-        new.to_parquet(partial, index=False, compression="zstd")
-        partial.replace(path)
+            frame[column] = frame[column].astype("category")
+        partial = self.path / "evals.parquet.partial"
+        frame.to_parquet(partial, index=False, compression="zstd")
+        partial.replace(self.path / "evals.parquet")
 
     def write_rollout(self, rollout: int, frame: pd.DataFrame) -> None:
         folder = self.path / "rollouts"
