@@ -20,6 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 import methods
 import tasks
 
+from . import entrants
+from .entrants import ENTRANTS, Entrant
+
 RECIPES = Path(__file__).parent / "recipes"
 Axis = Literal["updates", "samples", "tokens", "flops", "seconds"]
 
@@ -184,8 +187,9 @@ class Run(Section):
     def build_task(self) -> tasks.Task:
         return tasks.get(**self.task)
 
-    def build_methods(self) -> list[methods.Method]:
-        return [methods.get(p.method, **p.fields) for p in self.phases]
+    def build_methods(self) -> list[methods.Method | Entrant]:
+        """The objectives, or the one entrant."""
+        return [build(p.method, **p.fields) for p in self.phases]
 
     def source(self, phase: int) -> methods.base.Source:
         return self.phases[phase].source or self.build_methods()[phase].needs().source
@@ -217,6 +221,11 @@ class Run(Section):
     @property
     def name(self) -> str:
         return f"{_slug(self.method)}-{_slug(self.task['name'])}-s{self.seed}-{self.digest()}"
+
+
+def build(name: str, **fields: Any) -> methods.Method | Entrant:
+    """An objective or an entrant by its name. Raises KeyError and ValidationError."""
+    return (entrants if name in ENTRANTS else methods).get(name, **fields)
 
 
 class Suite(Section):
@@ -346,7 +355,7 @@ def _methods(recipe: Mapping[str, Any], origin: str) -> list[str]:
         labels = [part.strip() for part in labels.split(",") if part.strip()]
     if not labels or not isinstance(labels, list):
         raise ConfigError(
-            f"{origin}: methods: a list of names; known: {', '.join(methods.names())}"
+            f"{origin}: methods: a list of names; known: {', '.join([*methods.names(), *ENTRANTS])}"
         )
     if len(set(labels)) != len(labels):
         raise ConfigError(f"{origin}: methods: {labels} names one twice")
@@ -396,6 +405,9 @@ def _check(run: Run, origin: str) -> None:
     task = run.build_task()
     for i, (phase, method) in enumerate(zip(run.phases, built, strict=True)):
         needs, source = method.needs(), run.source(i)
+        problem = method.problem(run, task) if isinstance(method, Entrant) else None
+        if problem:
+            raise ConfigError(f"{where}: {phase.method}: {problem}")
         if source not in needs.sources:
             raise ConfigError(
                 f"{where}: source = {source!r}: {phase.method} takes {' or '.join(needs.sources)}"
@@ -469,8 +481,10 @@ def _model_at(title: str, location: tuple[Any, ...]) -> list[str] | None:
     """Names of the fields that are allowed where an unknown key was found."""
     model: Any = {"Run": Run, "Suite": Suite}.get(title)
     if model is None:
-        known = [methods.entry(n).cls for n in methods.names()] + [
-            tasks.entry(n).cls for n in tasks.names()
+        known = [
+            *(methods.entry(n).cls for n in methods.names()),
+            *(tasks.entry(n).cls for n in tasks.names()),
+            *ENTRANTS.values(),
         ]
         model = next((cls for cls in known if cls.__name__ == title), None)
     for part in location[:-1]:

@@ -99,13 +99,14 @@ def draw_samples(
                 for n, g in zip(at, grades, strict=True)
             ]
             groups.append(Group(example, rows))
-    _charge(ledger, flops, [len(p) for p in prompts], [len(i) for i in ids_N], G)
+    charge(ledger, flops, [len(p) for p in prompts], [len(i) for i in ids_N], G)
     return groups
 
 
-def _charge(
+def charge(
     ledger: Ledger, flops: Flops, prompt_P: list[int], length_N: list[int], group: int
 ) -> None:
+    """Count the drawing and grading of `group` samples of each prompt."""
     ledger.prompts += len(prompt_P)
     ledger.samples += len(length_N)
     ledger.verifier_calls += len(length_N)
@@ -230,7 +231,7 @@ class ReplaySource:
         prompt_P = [len(self.policy.encode_prompt(g.example.prompt)) for g in drawn]
         length_N = [len(r.ids) for g in drawn for r in g.responses]
         if rollout < len(self.rollouts):  # a second pass over the set costs no sampling
-            _charge(ledger, self.flops, prompt_P, length_N, self.run.rollout.group)
+            charge(ledger, self.flops, prompt_P, length_N, self.run.rollout.group)
             ledger.seconds_sample += self.seconds["sample"]
             ledger.seconds_grade += self.seconds["grade"]
         else:

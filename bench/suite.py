@@ -160,7 +160,7 @@ def _work(pipe: Connection, threads: int) -> None:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("accelerate").setLevel(logging.ERROR)
-    from .train import train
+    from .launch import launch
 
     while True:
         try:
@@ -168,7 +168,7 @@ def _work(pipe: Connection, threads: int) -> None:
         except (EOFError, KeyboardInterrupt):
             return
         try:
-            done = train(run, out, suite, device)
+            done = launch(run, out, suite, device)
             pipe.send(
                 ("busy", "another process is at work on it")
                 if done is None

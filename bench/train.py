@@ -47,12 +47,13 @@ class Trainer:
     def __init__(self, run: Run, folder: RunFolder, suite: str, device: str = "cpu"):
         self.run, self.folder, self.suite = run, folder, suite
         self.task = run.build_task()
-        self.methods = run.build_methods()
-        self.sources = [run.source(i) for i in range(len(self.methods))]
+        self.specs = run.build_methods()
+        self.methods = [s for s in self.specs if isinstance(s, Method)]
+        self.sources = [run.source(i) for i in range(len(self.specs))]
         self.where = base.ensure(run.model, self.task)
         self.policy = base.load(self.where, run.model, device)
         self.flops = Flops.of(self.policy.model)
-        needs = [m.needs() for m in self.methods]
+        needs = [s.needs() for s in self.specs]
         replay = "replay" in self.sources
         self.start = self._copy() if replay or any(n.reference for n in needs) else None
         self.critic = (
@@ -71,7 +72,7 @@ class Trainer:
         self.rollout = self.cursor = self.points = (
             0  # rollout batches, prompts and evaluations so far
         )
-        self.warnings = [w for m in self.methods for w in m.warnings(run.rollout.updates)]
+        self.warnings = [w for s in self.specs for w in s.warnings(run.rollout.updates)]
         self.track = None
         if run.track:
             config = run.model_dump(mode="json")
@@ -106,11 +107,7 @@ class Trainer:
         started = time.perf_counter()
         state = self.folder.restore(self.policy, self.optimizer, self.critic, self.critic_optimizer)
         if state is None:
-            what = (self.run, self.suite, self.task, self.methods, self.where)
-            facts = describe(*what, self.policy.device, self.warnings)
-            self.folder.write_json("run.json", facts)
-            self.folder.keep_steps(0)
-            self._evaluate()
+            self._begin()
         else:
             self.ledger = Ledger.from_row(state["ledger"])
             self.rollout, self.cursor, self.points = (
@@ -122,13 +119,23 @@ class Trainer:
         reason = None
         while self.progress < 1 and reason is None:
             reason = self._rollout()
-            if reason is None and self.progress * self.run.eval.points >= self.points - 1e-9:
-                self._evaluate()
+            if reason is None:
+                self._evaluate_if_due()
+        return self._end(reason, time.perf_counter() - started)
+
+    def _begin(self) -> None:
+        what = (self.run, self.suite, self.task, self.specs, self.where)
+        facts = describe(*what, self.policy.device, self.warnings)
+        self.folder.write_json("run.json", facts)
+        self.folder.keep_steps(0)
+        self._evaluate()
+
+    def _end(self, reason: str | None, seconds: float) -> dict[str, Any]:
         done = {
             "status": "finished" if reason is None else "diverged",
             "reason": reason,
             "step": self.ledger.updates,
-            "seconds": time.perf_counter() - started,
+            "seconds": seconds,
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         self.folder.finish(done, self.run.checkpoint)
@@ -181,11 +188,14 @@ class Trainer:
                         }
                     )
         self.rollout += 1
-        with self.ledger.phase("store"):
-            self.folder.append_steps(rows_done)
-            if self.track:
-                self.track.steps(rows_done)
+        self._store(rows_done)
         return reason
+
+    def _store(self, rows: list[dict[str, Any]]) -> None:
+        with self.ledger.phase("store"):
+            self.folder.append_steps(rows)
+            if self.track:
+                self.track.steps(rows)
 
     def _feed(self, source: str) -> Any:
         if source not in self.feeds:
@@ -271,6 +281,10 @@ class Trainer:
             self.ledger.tokens_critic += tokens
             self.ledger.flops_critic += 3 * self.flops.forward(trained, head=False)
 
+    def _evaluate_if_due(self) -> None:
+        if self.progress * self.run.eval.points >= self.points - 1e-9:
+            self._evaluate()
+
     def _evaluate(self) -> None:
         """Evaluate, store, and leave a checkpoint from which the run can go on."""
         run, final = self.run, self.progress >= 1
@@ -292,10 +306,16 @@ class Trainer:
             )
 
 
-def train(run: Run, suite_folder: Path, suite: str, device: str = "cpu") -> dict[str, Any] | None:
+def train(
+    run: Run,
+    suite_folder: Path,
+    suite: str,
+    device: str = "cpu",
+    trainer: type[Trainer] = Trainer,
+) -> dict[str, Any] | None:
     """Train one run in its folder, or finish it; None where another process is at work on it."""
     folder = RunFolder(suite_folder / run.name)
     with folder.claimed() as mine:
         if not mine:
             return None
-        return folder.done or Trainer(run, folder, suite, device).fit()
+        return folder.done or trainer(run, folder, suite, device).fit()
