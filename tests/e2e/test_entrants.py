@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -303,13 +302,3 @@ def test_list_shows_them():
     console.print(entrant_table())
     text = console.export_text()
     assert all(name in text for name in ENTRANTS) and "demonstrations" in text
-
-
-def test_reading_a_recipe_does_not_import_trl():
-    import subprocess
-
-    code = (
-        "import sys; from bench.config import build_suite; from tests import tiny;"
-        "build_suite(tiny.recipe(methods=['trl-grpo'])); assert 'trl' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": "."})
