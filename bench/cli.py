@@ -137,12 +137,16 @@ def run(
     out: Out = Path("runs"),
     workers: Workers = None,
     device: Device = None,
+    track: Annotated[
+        str | None, typer.Option("--track", help="tensorboard | wandb | trackio, to watch it live")
+    ] = None,
 ) -> None:
     """Train and evaluate every method and seed of a recipe, then print the table.
 
     Runs that are done are skipped, interrupted ones resumed: the same command goes on where it
     stopped.
     """
+    override = [*(override or []), f"track={track}"] if track else override
     suite = _suite(recipe, methods, method, seeds, task, data_dir, source, override)
     _execute(suite, out / suite.name if out.name != suite.name else out, workers, device)
 
@@ -315,6 +319,23 @@ def tune(
     console.print(f"\nall trials: {folder / 'trials.jsonl'}", soft_wrap=True)
 
 
+def _torch_later() -> None:
+    """Leave torch out until somebody uses it: the methods name it at their top, and to list them
+    needs none of its two seconds."""
+    from importlib import import_module
+    from types import ModuleType
+
+    class Later(ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            if sys.modules.get("torch") is self:
+                del sys.modules["torch"]
+            return getattr(import_module("torch"), name)
+
+    sys.modules.setdefault("torch", Later("torch"))
+
+
 @app.command("list")
 def list_(
     methods: Annotated[bool, typer.Option("--methods", help="only the methods")] = False,
@@ -322,6 +343,7 @@ def list_(
     recipes: Annotated[bool, typer.Option("--recipes", help="only the recipes")] = False,
 ) -> None:
     """Print the known methods, tasks and recipes."""
+    _torch_later()
     from rich.console import Console
 
     from .listing import entrant_table, method_table, recipe_table, task_table
@@ -481,6 +503,67 @@ def audit_checker(
         fail(str(error))
     for table in audit.tables(found, examples):
         Console().print(table)
+
+
+@app.command()
+def speed(
+    only: Annotated[
+        str, typer.Option("--only", help="comma-separated: grpo, dpo, sft")
+    ] = "grpo,dpo,sft",
+    threads: Annotated[str, typer.Option("--threads", help="comma-separated")] = "1,2",
+    steps: Annotated[int, typer.Option("--steps", min=2, help="counted steps of each side")] = 12,
+    prompts: Annotated[int, typer.Option("--prompts", min=1)] = 16,
+    group: Annotated[int, typer.Option("--group", min=2)] = 8,
+    tokens: Annotated[int, typer.Option("--tokens", min=4, help="new tokens at most")] = 36,
+    shape: Annotated[
+        str | None, typer.Option("--shape", help="random weights of these dimensions: qwen2.5-0.5b")
+    ] = None,
+    methods: Annotated[
+        bool, typer.Option("--methods", help="also every objective of quick beside GRPO")
+    ] = False,
+    growth: Annotated[
+        bool, typer.Option("--growth", help="also time and memory against size; minutes")
+    ] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="all figures as JSON")] = None,
+    out: Annotated[Path, typer.Option("--out", help="folder of the growth figures")] = Path("."),
+    device: Device = None,
+) -> None:
+    """Time a step of ours beside TRL's on the same work, in turn; and against the arithmetic."""
+    from importlib.util import find_spec
+
+    from rich.console import Console
+
+    from .progress import watch_speed
+    from .speed import PEERS, SHAPES
+
+    chosen = [k.strip() for k in only.split(",") if k.strip()]
+    for kind in chosen:
+        if kind not in PEERS:
+            fail(f"--only {kind!r}: {', '.join(PEERS)}")
+    if shape is not None and shape not in SHAPES:
+        fail(f"--shape {shape!r}: {', '.join(SHAPES)}")
+    if find_spec("trl") is None:
+        fail("evenbench speed needs the package trl: pip install 'evenbench[trl]'")
+    try:
+        counts = [int(t) for t in threads.split(",")]
+    except ValueError:
+        fail(f"--threads {threads!r}: numbers such as 1,2")
+    device, _ = _resources(device, 1, 1)
+    work = {"prompts": prompts, "group": group, "tokens": tokens, "device": device}
+    console = Console()
+    figures, frame = watch_speed(
+        console, chosen, [1] if device == "cuda" else counts, steps, work, shape, methods, growth
+    )
+    if frame is not None:
+        from reports.plots import growth as draw
+
+        for path in draw(frame).save(out):
+            console.print(str(path), soft_wrap=True)
+    if json_file:
+        import json
+
+        json_file.write_text(json.dumps(figures, indent=1) + "\n")
+        console.print(str(json_file), soft_wrap=True)
 
 
 @app.command()

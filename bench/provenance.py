@@ -57,8 +57,8 @@ def describe(
         "source": " then ".join(sources),
         "config": run.model_dump(mode="json"),
         "budget": {run.budget.axis: run.budget.amount},
-        "packages": _packages(),
-        "hardware": _hardware(device),
+        "packages": packages(),
+        "hardware": hardware(device),
         "git": _git(),
         "data": task.fingerprint(),
         "grader": {"version": task.grader_version, "options": task.model_dump(mode="json")},
@@ -68,7 +68,7 @@ def describe(
     }
 
 
-def _packages() -> dict[str, str]:
+def packages() -> dict[str, str]:
     found = {}
     for name in PACKAGES:
         try:
@@ -78,7 +78,7 @@ def _packages() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
-def _hardware(device: torch.device) -> dict[str, Any]:
+def hardware(device: torch.device) -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {

@@ -82,13 +82,21 @@ def draw_samples(
     with ledger.phase("sample"):
         prompts = [policy.encode_prompt(e.prompt) for e in examples]
         keys = [rng.key(run.seed, "sample", rollout, e.id, g) for e in examples for g in range(G)]
-        drawn = sample(
-            policy, prompts, G, keys, max_tokens, run.rollout.temperature, stop=task.stop
-        )
-        ids_N = drawn.response_ids()
+        # prompts at once, so that the sampler's cache stays as small as a micro-batch
+        longest = max(map(len, prompts), default=0) + max_tokens
+        per = max(1, run.micro_tokens // (G * longest))
+        ids_N: list[list[int]] = []
+        logp_N: list[list[float]] = []
+        finished_N: list[bool] = []
+        for i in range(0, len(prompts), per):
+            drawn = sample(
+                policy, prompts[i : i + per], G, keys[i * G : (i + per) * G], max_tokens,
+                run.rollout.temperature, stop=task.stop,
+            )  # fmt: skip
+            ids_N += drawn.response_ids()
+            logp_N += drawn.logp_NT.tolist()
+            finished_N += drawn.finished_N.tolist()
         texts_N = policy.decode_many(ids_N)
-        logp_N = drawn.logp_NT.tolist()
-        finished_N = drawn.finished_N.tolist()
     with ledger.phase("grade"):
         groups = []
         for p, example in enumerate(examples):

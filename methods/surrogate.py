@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import torch
 from pydantic import Field
@@ -10,7 +11,7 @@ from pydantic import Field
 from . import reduce
 from .base import Leaves, Loss, Method, Needs, Rollout, Signal
 
-Metrics = Mapping[str, torch.Tensor]
+Metrics: TypeAlias = "Mapping[str, torch.Tensor]"
 
 
 class PolicyGradient(Method):

@@ -28,7 +28,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 WIDE, COLUMN = 7.0, 3.5  # inches: a page's text and a column of a two-column paper (or a phone)
 
@@ -138,6 +138,13 @@ class Plot:
             figure.savefig(f"{stem}.png", metadata={"Title": self.title})
         self.data.to_csv(f"{stem}.csv", index=False)
         return [Path(f"{stem}.{kind}") for kind in ("svg", "pdf", "png", "csv")]
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        buffer = io.BytesIO()
+        with matplotlib.rc_context(RC):
+            self._laid_out(WIDE).savefig(buffer, format="png")
+        return buffer.getvalue()
 
     def svg(self, width: float = WIDE) -> str:
         """An <svg> element to stand inside a page.
@@ -575,6 +582,65 @@ def shares(points: pd.DataFrame, method: str, *, name: str) -> Plot:
     ends = points.sort_values("step").groupby("term").tail(1).set_index("term")["value"]
     words = "; ".join(f"{term} ends at {100 * ends[term]:.0f} %" for term in terms)
     return Plot(name, f"{method}: share of each term in the absolute loss", words, points, draw)
+
+
+def growth(points: pd.DataFrame, *, name: str = "growth") -> Plot:
+    """Seconds and memory of a step against what makes it larger, on logarithmic axes; the thin line
+    is linear growth from the first point.
+
+    Args:
+        points: a row a measurement: axis, value, who, seconds, memory (bytes above the start).
+    """
+    axes = list(dict.fromkeys(points["axis"]))
+    who = list(dict.fromkeys(points["who"]))
+    style = dict(zip(who, zip(COLOURS[2:], MARKERS, strict=False), strict=False))
+    quantities = (("seconds", "seconds a step", 1.0), ("memory", "peak memory (MiB)", 2**20))
+
+    def draw(width: float) -> Figure:
+        narrow = width < 5
+        columns = 2 if narrow else len(axes)
+        bands = -(-len(axes) // columns)
+        figure = Figure(figsize=(width, 1.75 * 2 * bands + 0.3), layout="constrained")
+        grid = figure.subplots(2 * bands, columns, squeeze=False)
+        for k, axis in enumerate(axes):
+            for q, (column, label, unit) in enumerate(quantities):
+                ax = grid[2 * (k // columns) + q][k % columns]
+                for one, (colour, marker) in style.items():
+                    here = points[(points["axis"] == axis) & (points["who"] == one)]
+                    here = here.sort_values("value")
+                    if not len(here):
+                        continue
+                    y = here[column] / unit
+                    ax.plot(here["value"], y, marker=marker, ms=3.5, lw=1.2, color=colour)
+                    linear = y.iloc[0] * here["value"] / here["value"].iloc[0]
+                    if column == "seconds":
+                        ax.plot(here["value"], linear, lw=0.6, color=colour, alpha=0.6)
+                ax.set_xscale("log", base=10 if axis == "parameters" else 2)
+                ax.set_yscale("log")
+                ax.xaxis.set_major_formatter(FuncFormatter(_short))
+                ax.yaxis.set_major_formatter(FuncFormatter(_short))
+                ax.yaxis.set_minor_formatter(NullFormatter())
+                ax.minorticks_off()
+                if k % columns == 0:
+                    ax.set_ylabel(label)
+                if q == 1:
+                    ax.set_xlabel(axis)
+        for k in range(len(axes), bands * columns):
+            for q in range(2):
+                grid[2 * (k // columns) + q][k % columns].set_visible(False)
+        handles = [
+            Line2D([], [], color=c, marker=m, ms=3.5, lw=1.2, label=w)
+            for w, (c, m) in style.items()
+        ]
+        thin = Line2D([], [], color=FAINT, lw=0.6, label="linear from the first point")
+        figure.legend(handles=[*handles, thin], loc="outside upper left", ncols=3, frameon=False)
+        return figure
+
+    words = "; ".join(
+        f"{r.axis} {r.value:g}, {r.who}: {r.seconds:.3g} s, {r.memory / 2**20:.3g} MiB"
+        for r in points.itertuples()
+    )
+    return Plot(name, "How a step grows", words, points, draw)
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

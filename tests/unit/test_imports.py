@@ -7,6 +7,8 @@ The source is read, not run, so that an import inside a function counts as well,
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -248,3 +250,12 @@ def test_an_optional_import_that_waits_is_not(tree):
     tree("bench.entrants", "import trl")
     root = tree("bench.cli", "def run():\n    from bench import entrants\n    import ray")
     assert optional_at_start(root) == []
+
+
+def test_listing_does_not_load_torch():
+    code = (
+        "import sys; from typer.testing import CliRunner; from bench.cli import app\n"
+        "result = CliRunner().invoke(app, ['list']); assert result.exit_code == 0, result.output\n"
+        "assert 'gift' in result.output; sys.exit('torch._C' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
