@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+
+logging.getLogger("evenbench.tasks").setLevel(logging.ERROR)  # the commands show what it warns of
 
 app = typer.Typer(
     name="evenbench",
@@ -484,24 +487,81 @@ def plot(
             typer.echo(str(path))
 
 
+@app.command()
+def regrade(
+    runs: Runs,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="of the checker or task, e.g. units=strict or style=hashes"),
+    ] = None,
+    examples: Annotated[int, typer.Option(help="answers shown whose verdict changed")] = 10,
+    write: Annotated[bool, typer.Option(help="the new verdicts, beside the old ones")] = True,
+) -> None:
+    """Grade stored responses again, under this version's grader or other options of it.
+
+    Nothing is sampled and nothing is written over. A run keeps the responses of its last
+    evaluation, and with keep_rollouts = true those that it was trained on.
+    """
+    from rich.console import Console
+
+    from tasks.answers import Options
+
+    from . import regrade as again
+    from .config import ConfigError, override
+
+    for path in runs:
+        if not path.is_dir():
+            fail(f"{path}: no such folder")
+    conventions = Options.__dataclass_fields__
+    changes = [
+        f"checker.{o}" if o.partition("=")[0].strip() in conventions else o for o in option or ()
+    ]
+    try:
+        found = again.regrade(runs, override({}, changes), write)
+    except ConfigError as error:
+        fail(str(error))
+    console = Console()
+    for table in again.tables(found, examples):
+        console.print(table)
+    for problem in found.problems:
+        console.print(f"[yellow]{_escape(problem)}[/]", soft_wrap=True)
+    for path in found.written:
+        console.print(_escape(str(path)), soft_wrap=True)
+    if not len(found.responses):
+        raise typer.Exit(1)
+
+
 @app.command("audit-checker")
 def audit_checker(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="JSONL files of cases; default: the packaged ones")
+        list[Path] | None,
+        typer.Argument(help="JSONL files of cases; default: the project's and EVENBENCH_DATA's"),
     ] = None,
     against: Annotated[str | None, typer.Option(help="a second opinion: math-verify")] = None,
+    variants: Annotated[
+        str | None,
+        typer.Option(help="a task, e.g. math: wrong and rewritten forms of its gold answers too"),
+    ] = None,
     examples: Annotated[int, typer.Option(help="misses shown")] = 20,
 ) -> None:
     """Measure the answer checker: accuracy, false positives and negatives, speed, disagreements."""
     from rich.console import Console
 
+    import tasks
     from tasks.answers import audit
 
     try:
         found = audit.audit(files or audit.default_files(), against=against)
-    except (OSError, ValueError, ImportError) as error:
+        shown = audit.tables(found, examples)
+        if variants:
+            task = tasks.get(variants)
+            golds = [e.gold for split in task.splits for e in task.examples(split)]
+            shown.append(audit.robustness_table(audit.robustness(golds)))
+    except KeyError as error:
+        fail(error.args[0])
+    except (OSError, ValueError, RuntimeError) as error:
         fail(str(error))
-    for table in audit.tables(found, examples):
+    for table in shown:
         Console().print(table)
 
 
@@ -568,26 +628,37 @@ def speed(
 
 @app.command()
 def check(
-    method: Annotated[str, typer.Argument(help="a name, or my_file.py:MyMethod")],
+    method: Annotated[
+        str | None, typer.Argument(help="a method's name, or my_file.py:MyMethod")
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option("--task", help="check a task instead: a name, or my_file.py:MyTask"),
+    ] = None,
+    data_dir: DataDir = None,
 ) -> None:
-    """Hold a method against the contract and print which laws hold."""
+    """Hold a method or a task against its contract and print what holds."""
     from pydantic import ValidationError
     from rich.console import Console
 
-    import methods
-    from methods.contract import check_method
+    from . import plugin
 
-    from .plugin import check_table
-
+    if data_dir:
+        os.environ["EVENBENCH_DATA"] = data_dir
+    if (method is None) == (task is None):
+        fail("give a method, or --task and a task")
     try:
-        built = methods.get(method)
+        if task:
+            holds, tables = plugin.check_task(task)
+        else:
+            holds, tables = plugin.check_method(str(method))
     except KeyError as error:
         fail(error.args[0])
     except ValidationError as error:
         fail(str(error))
-    findings = check_method(built)
-    Console().print(check_table(findings))
-    if not all(found.holds for found in findings):
+    for table in tables:
+        Console().print(table)
+    if not holds:
         raise typer.Exit(1)
 
 

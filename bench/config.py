@@ -11,6 +11,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -168,7 +169,7 @@ class Run(Section):
     optimizer: Optimizer = Optimizer()
     budget: Budget = Budget()
     eval: Evaluation = Evaluation()
-    reward: str = "correct"  # correct | format | random | path.py:function
+    reward: str = "correct"  # correct | format | random | path.py:function | an installed one
     replay_rollouts: int | None = Field(default=None, ge=1)  # None: as many as a policy run draws
     checkpoint: Literal["last", "none"] = "last"  # what a finished run keeps
     keep_rollouts: bool = False
@@ -393,6 +394,11 @@ def _run(
     return _validated(Run, values, f"{origin}: method.{label}")
 
 
+def installed_rewards() -> dict[str, EntryPoint]:
+    """Reward functions of other packages, by name."""
+    return {point.name: point for point in entry_points(group="evenbench.rewards")}
+
+
 def _check(run: Run, origin: str) -> None:
     """Refuse what cannot be run as it stands."""
     where = f"{origin}: method.{run.method}"
@@ -435,7 +441,7 @@ def _check(run: Run, origin: str) -> None:
                 f"{where}: {phase.method} needs reference answers; "
                 f"task {run.task['name']!r} has none"
             )
-    known = ("correct", "format", "random")
+    known = ("correct", "format", "random", *installed_rewards())
     if run.reward not in known and ".py:" not in run.reward:
         raise ConfigError(
             f"{where}: reward = {run.reward!r}{_nearest(run.reward, known)}; or path.py:function"

@@ -1,18 +1,14 @@
-"""Objectives of one's own: a file to start from with its law test, and the table of what holds."""
+"""Objectives and tasks of one's own: a file to start from with its law test, and what holds."""
 
 from __future__ import annotations
 
 import keyword
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
-
-if TYPE_CHECKING:
-    from methods.contract import Finding
 
 METHOD = '''"""{cls}: say here in words what it does."""
 
@@ -85,12 +81,57 @@ def new(name: str, folder: Path) -> list[Path]:
     return list(files)
 
 
-def check_table(findings: list[Finding]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("law", no_wrap=True)
-    table.add_column("holds", no_wrap=True)
-    table.add_column("why not", overflow="fold")
+def _table(title: str | None, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns[:-1]:
+        table.add_column(column, no_wrap=True)
+    table.add_column(columns[-1], overflow="fold")
+    return table
+
+
+def check_method(name: str) -> tuple[bool, list[Table]]:
+    """Whether every law holds, and the table of the laws. Raises KeyError or ValidationError."""
+    import methods
+    from methods import contract
+
+    findings = contract.check_method(methods.get(name))
+    table = _table(None, "law", "holds", "why not")
     for found in findings:
         holds = Text("yes", "green") if found.holds else Text("no", "red")
         table.add_row(found.law, holds, Text(found.why))
-    return table
+    return all(found.holds for found in findings), [table]
+
+
+def check_task(name: str, listed: int = 20) -> tuple[bool, list[Table]]:
+    """Whether the contract holds, with tables: what is broken of it, how many questions each split
+    has, the rows left out, and the questions that stand in two splits (which breaks nothing: the
+    data are as their authors made them). Raises KeyError or ValidationError."""
+    import tasks
+    from tasks import TaskError, contract
+    from tasks.overlap import NORMALISATIONS, split_overlaps
+
+    task = tasks.get(name)
+    findings = contract.check_task(task)
+    rules = _table(f"{name}: contract", "rule", "broken by")
+    for found in findings or [("every rule", "nothing")]:
+        rules.add_row(*map(Text, found))
+    try:
+        data = _table("Data", "split", "questions", "rows left out")
+        left_out = [line for split in task.splits for line in task.broken(split)]
+        for split in task.splits:
+            count = len(task.broken(split))
+            data.add_row(split, f"{len(task.examples(split)):,}", str(count) if count else "")
+        left = _table("Left out", "row: reason")
+        for line in list(dict.fromkeys(left_out))[:listed]:
+            left.add_row(Text(line))
+        shared = {normal: split_overlaps(task, normal) for normal in NORMALISATIONS}
+    except TaskError:
+        return False, [rules]  # it is among the findings
+    loosest = list(shared)[-1]
+    counts = ", ".join(f"{normal} {len(pairs)}" for normal, pairs in shared.items())
+    twice = _table(f"Questions in two splits, by normalisation: {counts}", "splits", loosest)
+    for pair in shared[loosest][:listed]:
+        flat = " ".join(pair.second.prompt.split())
+        twice.add_row(" and ".join(pair.splits), Text(flat[:160] + " ..." * (len(flat) > 160)))
+    rest = [table for table in (left, twice) if table.row_count]
+    return not findings, [rules, data, *rest]

@@ -9,10 +9,13 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from .config import Suite
+from .sources import broken_rows
+from .store import RunFolder
 from .suite import State, expected_end, run_suite
 
 UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -133,7 +136,7 @@ def watch_suite(
             f"{first.task['name']}: accuracy near zero is expected; set model.path to a real model"
         )
     for warning in _warnings(suite):
-        console.print(f"[yellow]note[/] {warning}")
+        console.print(f"[yellow]note[/] {escape(warning)}", soft_wrap=True)
     started = time.time()
     with Progress(*columns, console=console, transient=True, refresh_per_second=2) as bar:
         total = bar.add_task("[bold]suite", total=len(suite.runs), note="")
@@ -173,11 +176,17 @@ def _accuracy(folder: Path, state: State) -> str:
 
 
 def _where_time_went(console: Console, states: list[State], folder: Path, wall: float) -> None:
-    """Seconds by phase, over the runs of the suite."""
-    rows = [row for s in states if (row := s.position(folder))]
+    """Seconds by phase, over the runs of the suite; `else` is start-up, assembling, waiting."""
+    rows, inside = [], 0.0
+    for state in states:
+        done = RunFolder(folder / state.run.name).done
+        if done and "spent" in done:
+            rows.append(done["spent"])
+            inside += done["seconds"]
     if rows:
         phases = ("sample", "grade", "score", "train", "evaluate", "store")
         spent = {p: sum(r.get(f"seconds_{p}", 0.0) for r in rows) for p in phases}
+        spent["else"] = max(0.0, inside - sum(spent.values()))
         parts = ", ".join(f"{p} {clock(v)}" for p, v in spent.items() if v >= 0.5)
         console.print(f"where the time went, over {len(rows)} runs: {parts}; wall {clock(wall)}")
 
@@ -188,6 +197,7 @@ def _warnings(suite: Suite) -> list[str]:
         for method in run.build_methods():
             for text in method.warnings(run.rollout.updates):
                 found[f"{run.method}: {text}"] = None
+        found |= dict.fromkeys(broken_rows(run, run.build_task()))
     return list(found)
 
 

@@ -7,6 +7,7 @@ All three walk through the prompts in the one seeded order, so methods of a seed
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from tasks.registry import load_plugin
 
 from . import rng
 from .cache import cache_root, locked
-from .config import ConfigError, Run
+from .config import ConfigError, Run, installed_rewards
 from .ledger import Flops, Ledger
 from .policy import Policy
 from .rows import Rows, pad
@@ -48,24 +49,64 @@ class Group:
 
 
 def reward_function(name: str) -> Reward:
-    """`correct`, `format`, `random` (a control: a fair coin), or `path.py:function`, called with
-    (example, response, grade)."""
+    """`correct`, `format`, `random` (a control: a fair coin), a name of the entry-point group
+    `evenbench.rewards`, or `path.py:function`, called with (example, response, grade).
+
+    Raises:
+        ConfigError: no such function.
+        ValueError: by the reward itself, where it is not a finite number.
+    """
+    function = _reward(name)
+
+    def reward(example: Example, text: str, grade: Grade, key: int) -> float:
+        value = function(example, text, grade, key)
+        try:
+            number = math.nan if isinstance(value, str) else float(value)
+        except Exception:  # of any kind: the value is a plug-in's
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError(
+                f"reward {name!r} is {value!r} for question {example.id} "
+                f"(response {text[:80]!r}): it must be a finite number"
+            )
+        return number
+
+    return reward
+
+
+def _reward(name: str) -> Callable[[Example, str, Grade, int], Any]:
     if name == "correct":
         return lambda example, text, grade, key: (
-            float(grade.correct) if grade.reward is None else grade.reward
+            grade.correct if grade.reward is None else grade.reward
         )
     if name == "format":
-        return lambda example, text, grade, key: float(grade.format_ok)
+        return lambda example, text, grade, key: grade.format_ok
     if name == "random":
-        return lambda example, text, grade, key: float(key & 1)
-    try:
-        module, attribute, path = load_plugin(name)
-    except KeyError as error:
-        raise ConfigError(f"reward: {error.args[0]}") from None
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        raise ConfigError(f"reward = {name!r}: {path} has no function {attribute!r}")
-    return lambda example, text, grade, key: float(function(example, text, grade))  # pyright: ignore[reportArgumentType]
+        return lambda example, text, grade, key: key & 1
+    if name in installed_rewards():
+        function = installed_rewards()[name].load()
+    else:
+        try:
+            module, attribute, path = load_plugin(name)
+        except KeyError as error:
+            raise ConfigError(f"reward: {error.args[0]}") from None
+        function = getattr(module, attribute, None)
+        if not callable(function):
+            raise ConfigError(f"reward = {name!r}: {path} has no function {attribute!r}")
+    return lambda example, text, grade, key: function(example, text, grade)
+
+
+def broken_rows(run: Run, task: Task, listed: int = 10) -> list[str]:
+    """A warning where rows of the data that the run uses are left out: how many, which, and why."""
+    asked = [run.eval.asked(task.splits, final) for final in (False, True)]
+    splits = dict.fromkeys(["train", *asked[0], *asked[1]])
+    # train and validation are parts of the same rows
+    lines = list(dict.fromkeys(line for split in splits for line in task.broken(split)))
+    if not lines:
+        return []
+    more = f"; and {len(lines) - listed} more" if len(lines) > listed else ""
+    shown = "; ".join(lines[:listed])
+    return [f"{len(lines)} row(s) of the data are left out and never score: {shown}{more}"]
 
 
 def draw_samples(

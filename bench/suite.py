@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .config import ConfigError, Run, Suite
+from .memory import keep_freed
 
 ATTEMPTS = 2  # of a run whose worker was killed
 
@@ -156,10 +157,12 @@ def _work(pipe: Connection, threads: int) -> None:
     import torch
     import transformers
 
+    keep_freed()
     torch.set_num_threads(threads)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    logging.getLogger("accelerate").setLevel(logging.ERROR)
+    for name in ("accelerate", "evenbench.tasks"):  # rows left out are the parent's to tell
+        logging.getLogger(name).setLevel(logging.ERROR)
     from .launch import launch
 
     while True:

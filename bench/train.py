@@ -34,6 +34,7 @@ from .sources import (
     ReplaySource,
     assemble,
     batch_metrics,
+    broken_rows,
     reward_function,
     rollout_frame,
 )
@@ -73,6 +74,7 @@ class Trainer:
             0  # rollout batches, prompts and evaluations so far
         )
         self.warnings = [w for s in self.specs for w in s.warnings(run.rollout.updates)]
+        self.warnings += broken_rows(run, self.task)
         self.track = None
         if run.track:
             config = run.model_dump(mode="json")
@@ -137,6 +139,7 @@ class Trainer:
             "step": self.ledger.updates,
             "seconds": seconds,
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+            "spent": self.ledger.row(),
         }
         self.folder.finish(done, self.run.checkpoint)
         if self.track:

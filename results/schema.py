@@ -116,6 +116,7 @@ DONE_FIELDS = {
     "step": "int, updates done",
     "seconds": "float, wall time, all phases",
     "ended": "ISO time",
+    "spent": "LEDGER_COLUMNS at the end, the last evaluation included",
 }
 
 BUDGET_AXES = ("updates", "samples", "tokens", "flops", "seconds")

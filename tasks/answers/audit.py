@@ -27,6 +27,7 @@ from tasks.answers.protocols import gsm8k_strict, math_strict
 from tasks.answers.variants import mutants, reformatted
 
 SECOND_OPINIONS = ("math-verify",)
+RESPONSES = ("response", "solution")  # kinds of cases in which the answer must be found first
 OWN_CASES = Path(__file__).with_name("cases.jsonl")
 
 
@@ -65,6 +66,16 @@ class Miss(NamedTuple):
 
 
 @dataclass
+class Protocol:
+    """An official score on responses beside the checker's verdict; it compares strings."""
+
+    cases: int = 0
+    missed: int = 0  # right for the checker alone
+    only: int = 0  # right for the protocol alone
+    false_positives: int = 0
+
+
+@dataclass
 class Audit:
     """What an audit found. Seconds are of single checks, in this process."""
 
@@ -77,10 +88,11 @@ class Audit:
     misses: list[Miss] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     asymmetric: list[Case] = field(default_factory=list)
-    official: dict[str, tuple[int, int]] = field(default_factory=dict)  # protocol: agree, of
+    official: dict[str, Protocol] = field(default_factory=dict)
     against: str | None = None
-    opinion: Score = field(default_factory=Score)  # the second opinion's own score
-    disagreements: list[tuple[Miss, bool]] = field(default_factory=list)  # and what it said
+    opinion: dict[str, Score] = field(default_factory=dict)  # the second opinion's own scores
+    disagreements: list[Miss] = field(default_factory=list)  # those that it wins by the label first
+    lost: int = 0  # disagreements in which the label is on its side
     stuck: int = 0  # cases on which the second opinion gave no answer
     version: str = GRADER_VERSION
 
@@ -142,7 +154,7 @@ def default_files() -> list[Path]:
 
 
 def _judge(case: Case, options: Options) -> Verdict:
-    if case.kind in ("response", "solution"):
+    if case.kind in RESPONSES:
         return grade(case.answer, case.gold, "auto", options)
     return check(case.answer, case.gold, options)
 
@@ -165,11 +177,10 @@ def audit(
     if against is not None and against not in SECOND_OPINIONS:
         raise ValueError(f"against={against!r}: allowed are {', '.join(SECOND_OPINIONS)}")
     chosen = options or Options()
-    found = Audit([file.name for file in files], chosen, against=against)
+    found = Audit(["/".join(file.parts[-2:]) for file in files], chosen, against=against)
     worker.warm_up()
     cases = [case for file in files for case in read_cases(file)]
     official = {"GSM8K strict": gsm8k_strict, "MATH strict": math_strict}
-    agreement = {name: [0, 0] for name in official}
     for case in cases:
         start = time.perf_counter()
         verdict = _judge(case, chosen)
@@ -181,14 +192,17 @@ def audit(
         found.rules[verdict.how] += 1
         if verdict.correct != case.equal:
             found.misses.append(Miss(case, verdict))
-        if case.kind not in ("response", "solution"):
+        if case.kind not in RESPONSES:
             if check(case.gold, case.answer, chosen).correct != verdict.correct:
                 found.asymmetric.append(case)
         else:
             for name, protocol in official.items():
-                agreement[name][0] += protocol(case.answer, case.gold) == verdict.correct
-                agreement[name][1] += 1
-    found.official = {name: (agree, of) for name, (agree, of) in agreement.items() if of}
+                said = protocol(case.answer, case.gold)
+                score = found.official.setdefault(name, Protocol())
+                score.cases += 1
+                score.missed += verdict.correct and not said
+                score.only += said and not verdict.correct
+                score.false_positives += said and not case.equal
     if against is not None:
         _compare(found, cases, chosen)
     return found
@@ -197,12 +211,15 @@ def audit(
 def _compare(found: Audit, cases: Iterable[Case], options: Options) -> None:
     with SecondOpinion() as second:
         for case in cases:
-            said = second.ask(case.answer, case.gold)
+            said = second.ask(case.answer, case.gold, case.kind in RESPONSES)
             found.stuck += said is None
             verdict = _judge(case, options)
-            _count(found.opinion, case, Verdict(bool(said), "ok", "", None))
+            score = found.opinion.setdefault(case.group, Score())
+            _count(score, case, Verdict(bool(said), "ok", "", None))
             if said is not None and said != verdict.correct:
-                found.disagreements.append((Miss(case, verdict), said))
+                found.disagreements.append(Miss(case, verdict))
+    found.lost = sum(verdict.correct != case.equal for case, verdict in found.disagreements)
+    found.disagreements.sort(key=lambda miss: miss.verdict.correct == miss.case.equal)
 
 
 def robustness(golds: Iterable[str], seed: int = 0, options: Options | None = None) -> Robustness:
@@ -250,13 +267,13 @@ class SecondOpinion:
         if self.process is not None:
             pipes.stop(self.process)
 
-    def ask(self, answer: str, gold: str) -> bool | None:
-        """Whether it holds the answer right; None if it gave no answer in time."""
+    def ask(self, answer: str, gold: str, response: bool) -> bool | None:
+        """Whether it holds the answer, or the response's, right; None if it took too long."""
         if self.process is None:
             self.process = pipes.start("tasks.answers.audit")
         assert self.process.stdin is not None and self.process.stdout is not None
         try:
-            pipes.send(self.process.stdin, (answer, gold))
+            pipes.send(self.process.stdin, (answer, gold, response))
             ready, _, _ = select.select([self.process.stdout], [], [], self.PATIENCE)
             if ready:
                 return pipes.receive(self.process.stdout)
@@ -269,7 +286,8 @@ class SecondOpinion:
 
 
 def serve() -> None:
-    """math-verify's process: (answer, gold) in, its verdict out. Ends with 3 where it is absent."""
+    """math-verify's process: (answer, gold, whether the answer is a whole response) in, its verdict
+    out. Ends with 3 where it is absent."""
     requests, replies = pipes.standard_streams()
     try:
         from math_verify import parse, verify
@@ -281,9 +299,9 @@ def serve() -> None:
 
     try:
         while True:
-            answer, gold = pipes.receive(requests)
+            answer, gold, response = pipes.receive(requests)
             # its parser finds the answer in a response, but wants a bare answer marked as math
-            given = answer if "\n" in answer or len(answer) > 120 else marked(answer)
+            given = answer if response else marked(answer)
             said = verify(parse(marked(final_answer(gold))), parse(given))
             pipes.send(replies, bool(said))
     except (EOFError, BrokenPipeError):
@@ -312,19 +330,16 @@ def tables(found: Audit, examples: int = 20) -> list[Any]:
     ):
         scores.add_column(heading, justify="left" if heading == "cases" else "right")
 
-    def add(name: str, score: Score) -> None:
-        counts = (score.false_negatives, score.false_positives, score.unparsable)
-        accuracy = f"{100 * score.accuracy:.1f} %"
-        scores.add_row(name, str(score.cases), str(score.negatives), accuracy, *map(str, counts))
-
-    for name, score in sorted(found.groups.items()):
-        add(name, score)
-    scores.add_section()
-    for name, score in sorted(found.policies.items()):
-        add(f"policy: {name}", score)
-    if found.against:
+    def add(parts: dict[str, Score], title: str) -> None:
+        for name, score in sorted(parts.items()):
+            counts = (score.false_negatives, score.false_positives, score.unparsable)
+            shown = (score.cases, score.negatives, f"{100 * score.accuracy:.1f} %", *counts)
+            scores.add_row(title + name, *map(str, shown))
         scores.add_section()
-        add(f"{found.against}, all cases", found.opinion)
+
+    add(found.groups, "")
+    add(found.policies, "policy: ")
+    add(found.opinion, f"{found.against}: ")
 
     facts = Table(show_header=False, title="Speed, symmetry, protocols")
     facts.add_column()
@@ -334,8 +349,11 @@ def tables(found: Audit, examples: int = 20) -> list[Any]:
         facts.add_row(f"p{100 * share:.0f}", f"{1e3 * found.quantile(share):.3f} ms")
     facts.add_row("slowest", f"{1e3 * max(found.seconds, default=0.0):.1f} ms")
     facts.add_row("check(a, b) != check(b, a)", str(len(found.asymmetric)))
-    for name, (agree, of) in found.official.items():
-        facts.add_row(f"verdict as by {name}", f"{agree} of {of} ({100 * agree / of:.1f} %)")
+    for name, part in found.official.items():
+        agree = part.cases - part.missed - part.only
+        facts.add_row(f"verdict as by {name}", f"{agree} of {part.cases}")
+        facts.add_row(f"  right for {name} alone", str(part.only))
+        facts.add_row(f"  against the label, {name}", f"{part.false_positives} false pos.")
     for status, count in found.statuses.most_common():
         facts.add_row(f"status {status}", str(count))
     for rule, count in found.rules.most_common():
@@ -344,8 +362,11 @@ def tables(found: Audit, examples: int = 20) -> list[Any]:
     if found.misses:
         result.append(_listing("Against the label", found.misses[:examples], len(found.misses)))
     if found.against:
-        shown = [miss for miss, _ in found.disagreements[:examples]]
-        title = f"Against {found.against} ({found.stuck} without its answer)"
+        title = (
+            f"Other than {found.against} (the label is on its side in {found.lost}; "
+            f"{found.stuck} without its answer)"
+        )
+        shown = found.disagreements[:examples]
         result.append(_listing(title, shown, len(found.disagreements)))
     return result
 

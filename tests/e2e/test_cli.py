@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -160,21 +161,24 @@ def test_gsm8k_from_a_folder(home):
     assert "accuracy near zero is expected" in " ".join(done.stdout.split())
     with (folder / "train.jsonl").open("a") as file:
         file.write('{"question": "no answer here"}\n')
+    (home / "odd.py").write_text("def reward(example, response, grade):\n    return 0 * 1e999\n")
+    odd = ["-o", "name=broken", "-o", 'method.grpo.reward="odd.py:reward"']
     again = command(
-        home,
-        "run",
-        "mine.toml",
-        "--task",
-        "gsm8k",
-        "--data-dir",
-        "data",
-        "--seeds",
-        "1",
-        "-o",
-        "name=broken",
-        *changes,
-    )
-    assert again.returncode == 0, again.stdout + again.stderr
+        home, "run", "mine.toml", "--task", "gsm8k", "--data-dir", "data", "--seeds", "1",
+        *odd, *changes,
+    )  # fmt: skip
+    said = " ".join(again.stdout.split())
+    left_out = "data/gsm8k/train.jsonl:41: no field 'answer'; the row has question"
+    assert f"1 row(s) of the data are left out and never score: {left_out}" in said
+    loaded = results.load(home / "runs" / "broken")
+    assert any(left_out in warning for warning in loaded.runs.iloc[0].warnings)
+    # a reward that is no number ends its own run, not the others
+    assert again.returncode == 1 and "sft seed 0: finished" in said
+    question = r"reward 'odd\.py:reward' is nan for question [0-9a-f]{16} .*must be a finite number"
+    assert re.search(question, said) and "Traceback" not in said
+    report = command(home, "report", "runs/broken")
+    assert report.returncode == 0, report.stderr
+    assert "never score" in (home / "runs" / "broken" / "report" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -193,6 +197,11 @@ def test_gsm8k_from_a_folder(home):
         ),
         (["resume", "/nowhere"], "/nowhere/suite.json: no such file"),
         (["report", "/nowhere"], "/nowhere: no such folder"),
+        (["regrade", "/nowhere"], "/nowhere: no such folder"),
+        (["audit-checker", "/nowhere"], "No such file"),
+        (["audit-checker", "--against", "nobody"], "allowed are math-verify"),
+        (["check"], "give a method, or --task"),
+        (["check", "--task", "arithmetics"], "did you mean arithmetic"),
     ],
 )
 def test_bad_input_gets_a_clear_error(words, expected):
@@ -211,6 +220,21 @@ def test_list_plan_doctor_and_help():
     code, output = said("doctor")
     assert code == 0 and "torch" in output
     assert said("--help")[0] == 0
+
+
+def test_tasks_are_checked(home):
+    code, output = said("check", "--task", "arithmetic")
+    assert code == 0 and "every rule nothing" in output and "train 1,024" in output
+    (home / "tasks.py").write_text(
+        "from tasks.arithmetic import Arithmetic\n"
+        "class Lenient(Arithmetic):\n"
+        "    def grade(self, example, responses):\n"
+        "        return [self._all_right(g) for g in super().grade(example, responses)]\n"
+        "    def _all_right(self, grade):\n"
+        "        return type(grade)(True, True, 'ok', '', None, True)\n"
+    )
+    code, output = said("check", "--task", f"{home}/tasks.py:Lenient")
+    assert code == 1 and "an empty response is correct" in output
 
 
 def test_report_table_plot_and_claims_of_runs(home):

@@ -9,7 +9,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from bench.cli import app
 from bench.config import ConfigError
 from bench.regrade import METADATA, regrade, tables
 from bench.train import train
@@ -96,9 +98,8 @@ def test_another_version_shows_what_it_changes(suite, monkeypatch):
         path.unlink()
 
 
-def test_options_of_the_task_are_merged_and_checked(tmp_path, monkeypatch):
-    """`\\boxed{5 cm}` against 5: right by default, wrong where units are strict."""
-    monkeypatch.setenv("EVENBENCH_DATA", str(tmp_path))
+def stored(tmp_path):
+    """A run's folder that holds two responses."""
     folder = tmp_path / "suite" / "grpo-gsm8k-s0-00000000"
     folder.mkdir(parents=True)
     told = {"split": "test", "question_id": "q", "correct": True, "strict": False, "status": "ok",
@@ -113,7 +114,13 @@ def test_options_of_the_task_are_merged_and_checked(tmp_path, monkeypatch):
               "suite": "suite", "grader": {"version": "1"}}  # fmt: skip
     config = {"task": {"name": "gsm8k", "checker": {"rounding": "off"}}}
     (folder / "run.json").write_text(json.dumps({**record, "config": config}))
+    return folder
 
+
+def test_options_of_the_task_are_merged_and_checked(tmp_path, monkeypatch):
+    """`\\boxed{5 cm}` against 5: right by default, wrong where units are strict."""
+    monkeypatch.setenv("EVENBENCH_DATA", str(tmp_path))
+    folder = stored(tmp_path)
     lenient = regrade(folder.parent, write=False)
     assert lenient.responses["correct"].tolist() == [True, True] and not lenient.written
     strict = regrade(folder.parent, {"checker": {"units": "strict"}})
@@ -125,6 +132,32 @@ def test_options_of_the_task_are_merged_and_checked(tmp_path, monkeypatch):
         regrade(folder.parent, {"checker": {"units": "maybe"}})
     with pytest.raises(ConfigError, match="unknown key"):
         regrade(folder.parent, {"chequer": 1})
+
+
+def test_the_command_takes_the_checkers_options_by_their_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("EVENBENCH_DATA", str(tmp_path))
+    folder = stored(tmp_path)
+    code, output = said("regrade", str(folder.parent), "--option", "units=strict")
+    assert code == 0 and "checker = {'units': 'strict'}" in output
+    assert "5 cm" in output and "units" in output and "100.0 % 50.0 % 0 1" in output
+    assert str(folder / "evals-regraded.parquet") in output.replace(" ", "")
+    for option, answer in (
+        ("units=maybe", "allowed are 'lenient'"),
+        ("unit=strict", "unknown key"),
+        ("units", "key=value"),
+    ):  # fmt: skip
+        code, output = said("regrade", str(folder.parent), "--option", option)
+        assert code == 2 and answer in output
+    code, output = said("regrade", str(tmp_path / "suite"), "--no-write")
+    assert code == 0 and "parquet" not in output
+    (folder / "evals.parquet").unlink()
+    code, output = said("regrade", str(folder.parent))
+    assert code == 1 and "no stored responses" in output
+
+
+def said(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
+    return result.exit_code, " ".join(result.output.replace("│", " ").split())
 
 
 def test_a_run_without_responses_is_named(suite, tmp_path):

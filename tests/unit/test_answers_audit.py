@@ -9,6 +9,7 @@ from rich.console import Console
 from tasks.answers import Options
 from tasks.answers.audit import (
     OWN_CASES,
+    Protocol,
     audit,
     default_files,
     read_cases,
@@ -44,7 +45,7 @@ def test_counts(cases):
     assert found.groups["pair (policy)"].accuracy == found.policies["percent"].accuracy == 1.0
     assert found.groups["solution"].cases == 2
     assert [miss.case.where for miss in found.misses] == ["small.jsonl:2", "small.jsonl:4"]
-    assert found.official == {"GSM8K strict": (1, 3), "MATH strict": (1, 3)}
+    assert found.official == {"GSM8K strict": Protocol(3, 2, 0, 0), "MATH strict": Protocol(3, 2)}
     assert found.asymmetric == []
     assert len(found.seconds) == 8 and 0 < found.quantile(0.5) <= found.quantile(0.99)
     assert found.throughput > 0
@@ -58,8 +59,10 @@ def test_options_change_the_counts(cases):
 def test_second_opinion(cases):
     pytest.importorskip("math_verify")
     found = audit([cases], against="math-verify")
-    assert found.opinion.cases == 8
-    assert found.opinion.accuracy > 0.5
+    assert sum(score.cases for score in found.opinion.values()) == 8
+    assert found.opinion["pair"].cases == 4 and found.opinion["solution"].accuracy > 0
+    sides = [verdict.correct != case.equal for case, verdict in found.disagreements]
+    assert sides == sorted(sides, reverse=True) and sum(sides) == found.lost
     with pytest.raises(ValueError, match="math-verify"):
         audit([cases], against="nobody")
 
