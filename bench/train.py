@@ -22,11 +22,13 @@ from methods import Method, Rollout, Signal
 from . import base, rng
 from .backward import Backward, backward
 from .config import Run
+from .correction import Correction
 from .evaluate import evaluate
 from .ledger import Flops, Ledger
 from .policy import Critic, Policy
 from .provenance import describe
 from .rows import Rows
+from .sampling.hf import Sampler
 from .scoring import Scorer
 from .sources import (
     DemonstrationSource,
@@ -68,13 +70,21 @@ class Trainer:
             )
         self.scorer = Scorer(run, self.policy, self.start, self.critic, self.flops)
         self.reward = reward_function(run.reward)
+        self.sampler, self.correction = Sampler(), None
+        self.warnings = [w for s in self.specs for w in s.warnings(run.rollout.updates)]
+        self.warnings += broken_rows(run, self.task)
+        if run.sampler.name == "vllm" and "policy" in self.sources:
+            from .sampling.vllm import VLLMSampler
+
+            self.sampler = VLLMSampler(run, self.policy)
+            self.correction = Correction(run.sampler.correction, run.sampler.limit)
+            fresh = [m for m, s in zip(self.methods, self.sources, strict=True) if s == "policy"]
+            self.warnings += self.correction.warnings(fresh)
         self.feeds: dict[str, Any] = {}
         self.ledger = Ledger()
         self.rollout = self.cursor = self.points = (
             0  # rollout batches, prompts and evaluations so far
         )
-        self.warnings = [w for s in self.specs for w in s.warnings(run.rollout.updates)]
-        self.warnings += broken_rows(run, self.task)
         self.track = None
         if run.track:
             config = run.model_dump(mode="json")
@@ -172,6 +182,9 @@ class Trainer:
         if run.keep_rollouts:
             with self.ledger.phase("store"):
                 self.folder.write_rollout(self.rollout, rollout_frame(batch))
+        # the log-probs of the weights that sampled are those of the first update, or scored
+        known = source == "policy" and (needs.old != "no" or run.rollout.updates == 1)
+        correction = self.correction if known else None
         rows_done: list[dict[str, Any]] = []
         reason = None
         for epoch in range(run.rollout.epochs):
@@ -179,9 +192,8 @@ class Trainer:
                 # what was sampled is trained on; only a budget of updates ends inside a batch
                 over = run.budget.axis == "updates" and self.progress >= 1
                 if reason is None and not over:
-                    row, reason = self._update(
-                        method, batch.rows.select(part), rollout.select(part), signal.select(part)
-                    )
+                    chosen = batch.rows.select(part), rollout.select(part), signal.select(part)
+                    row, reason = self._update(method, *chosen, correction)
                     rows_done.append(
                         {
                             **row,
@@ -203,7 +215,7 @@ class Trainer:
     def _feed(self, source: str) -> Any:
         if source not in self.feeds:
             if source == "policy":
-                self.feeds[source] = PolicySource(self.run, self.task, self.policy)
+                self.feeds[source] = PolicySource(self.run, self.task, self.policy, self.sampler)
             elif source == "replay":
                 assert self.start is not None
                 self.feeds[source] = ReplaySource(
@@ -228,14 +240,20 @@ class Trainer:
         ]
 
     def _update(
-        self, method: Method, rows: Rows, rollout: Rollout, signal: Signal
+        self,
+        method: Method,
+        rows: Rows,
+        rollout: Rollout,
+        signal: Signal,
+        correction: Correction | None,
     ) -> tuple[dict[str, Any], str | None]:
         o = self.run.optimizer
         factor = o.lr_at(self.progress)
         with self.ledger.phase("train"):
             result = backward(
-                self.policy, self.critic, method, rows, rollout, signal, self.run.micro_tokens
-            )
+                self.policy, self.critic, method, rows, rollout, signal, self.run.micro_tokens,
+                correction,
+            )  # fmt: skip
             norm, reason = self._step(result, factor)
         trained = rows.select(signal.trained_N.nonzero()[:, 0]) if signal.trained_N.any() else None
         self.ledger.updates += 1
@@ -292,7 +310,8 @@ class Trainer:
         """Evaluate, store, and leave a checkpoint from which the run can go on."""
         run, final = self.run, self.progress >= 1
         asked = run.eval.asked(self.task.splits, final)
-        frame = evaluate(self.policy, self.task, asked, run, self.ledger, keep_text=final)
+        draw = self.sampler if run.sampler.evaluate else None
+        frame = evaluate(self.policy, self.task, asked, run, self.ledger, final, draw)
         with self.ledger.phase("store"):
             self.folder.write_evals(frame)
             if self.track:

@@ -68,6 +68,8 @@ class Online(Entrant):
                 f"rollout.prompts * rollout.group = {rows} is no multiple of "
                 f"minibatches * micro_batches = {parts}"
             )
+        if run.sampler.name != "hf":
+            return "sampler.name = 'vllm': it samples with transformers"
         if task.stop:
             return f"it samples without stop strings, and the task has {task.stop}"
         if self.beta and run.model.revision:
