@@ -16,6 +16,7 @@ from torch import Tensor
 
 from methods import Leaves, Loss, Method, Rollout, Signal
 
+from .correction import Correction
 from .policy import Critic, Policy
 from .rows import Rows
 
@@ -51,6 +52,7 @@ def backward(
     rollout: Rollout,
     signal: Signal,
     micro_tokens: int,
+    correction: Correction | None = None,
 ) -> Backward:
     """Add dL/dtheta to the parameters' `.grad`. Rows with `trained_N` False get no forward pass.
 
@@ -69,7 +71,12 @@ def backward(
         filled = rollout
         if rollout.old_logp_NT is None and method.needs().old != "no":
             filled = replace(rollout, old_logp_NT=values.logp_NT.detach())
-        return method.loss(values, filled, signal)
+        if correction is None:
+            return method.loss(values, filled, signal)
+        old_NT = values.logp_NT.detach() if rollout.old_logp_NT is None else rollout.old_logp_NT
+        weighted, metrics = correction(old_NT, rollout, signal, method.weighted)
+        loss = method.loss(values, filled, weighted)
+        return Loss(loss.value, {**loss.metrics, **metrics})
 
     if len(chunks) == 1:
         out = _fields(leaves(policy, critic, part, entropy))

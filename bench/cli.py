@@ -390,9 +390,10 @@ def list_(
     _torch_later()
     from rich.console import Console
 
-    from .listing import method_table, recipe_table, task_table
+    from .listing import entrant_table, method_table, recipe_table, task_table
 
-    chosen = [(methods, method_table), (tasks, task_table), (recipes, recipe_table)]
+    chosen = [(methods, method_table), (methods, entrant_table)]
+    chosen += [(tasks, task_table), (recipes, recipe_table)]
     for wanted, table in chosen:
         if wanted or not (methods or tasks or recipes):
             Console().print(table())

@@ -24,6 +24,9 @@ import tasks
 from methods.contract import learns_from
 from tasks.registry import load_plugin
 
+from . import entrants
+from .entrants import ENTRANTS, Entrant
+
 RECIPES = Path(__file__).parent / "recipes"
 Axis = Literal["updates", "samples", "tokens", "flops", "seconds"]
 Backend = Literal["hf", "vllm", "local-completions"]  # of `evenbench eval`
@@ -175,6 +178,33 @@ class Evaluation(Section):
         return self
 
 
+Correct = Literal["none", "token_truncate", "sequence_truncate"]
+
+
+class Sampler(Section):
+    """Who draws the training samples: this process, or vLLM."""
+
+    name: Literal["hf", "vllm"] = "hf"
+    mode: Literal["colocate", "server"] = "colocate"
+    server: str | None = None  # address of a server
+    tensor_parallel: int = Field(default=1, ge=1)  # colocate; a server has its own
+    memory: float = Field(default=0.3, gt=0, le=1)  # share of the GPU's; colocate
+    sleep: bool = False  # gives the engine's memory back while training; colocate
+    engine: dict[str, Any] = {}  # more arguments of vllm.LLM, e.g. dtype; colocate
+    evaluate: bool = False  # it draws the evaluations' answers too: faster, with its own seeds
+    correction: Correct = "token_truncate"  # bench/correction.py
+    limit: float = Field(default=3.0, ge=1)  # of an importance weight
+
+    @model_validator(mode="after")
+    def _fits(self) -> Sampler:
+        if self.name == "hf" and self.model_fields_set - {"name"}:
+            keys = ", ".join(sorted(self.model_fields_set - {"name"}))
+            raise ValueError(f"{keys}: only with name = 'vllm'")
+        if (self.mode == "server") != (self.server is not None):
+            raise ValueError("mode = 'server' and server = 'http://...' go together")
+        return self
+
+
 class Budget(Section):
     axis: Axis = "updates"
     amount: float = Field(default=120, gt=0)
@@ -202,6 +232,7 @@ class Run(Section):
     budget: Budget = Budget()
     eval: Evaluation = Evaluation()
     plugins: dict[str, str] = {}  # code from outside that the run uses: name and hash of its file
+    sampler: Sampler = Sampler()
     reward: str = "correct"  # correct | format | random | path.py:function | an installed one
     replay_rollouts: int | None = Field(default=None, ge=1)  # None: as many as a policy run draws
     # what a run keeps: its end, also its best (on validation questions) or every evaluated point
@@ -222,8 +253,9 @@ class Run(Section):
     def build_task(self) -> tasks.Task:
         return tasks.get(**self.task)
 
-    def build_methods(self) -> list[methods.Method]:
-        return [methods.get(p.method, **p.fields) for p in self.phases]
+    def build_methods(self) -> list[methods.Method | Entrant]:
+        """The objectives, or the one entrant."""
+        return [build(p.method, **p.fields) for p in self.phases]
 
     def source(self, phase: int) -> methods.base.Source:
         return self.phases[phase].source or self.build_methods()[phase].needs().source
@@ -264,6 +296,8 @@ class Run(Section):
         unused["model"] = {"checkpointing"}
         if not self.plugins:
             unused["plugins"] = True
+        if self.sampler == Sampler():  # ids are older than it
+            unused["sampler"] = True
         content = self.model_dump(mode="json", exclude=unused)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -283,6 +317,11 @@ class Hardware(Section):
     bandwidth: float = Field(gt=0)  # TB/s of one GPU's memory
 
 
+def build(name: str, **fields: Any) -> methods.Method | Entrant:
+    """An objective or an entrant by its name. Raises KeyError and ValidationError."""
+    return (entrants if name in ENTRANTS else methods).get(name, **fields)
+
+
 class Suite(Section):
     name: str
     runs: tuple[Run, ...]
@@ -299,6 +338,7 @@ RUN_SECTIONS = (
     "optimizer",
     "budget",
     "eval",
+    "sampler",
     "reward",
     "replay_rollouts",
     "checkpoint",
@@ -419,7 +459,8 @@ def plugin_code(objectives: Sequence[str], task: str, reward: str) -> dict[str, 
     project's own. Raises ConfigError: no such file or name."""
     found = {}
     try:
-        classes: dict[str, type] = {name: methods.entry(name).cls for name in objectives}
+        own = [name for name in objectives if name not in ENTRANTS]
+        classes: dict[str, type] = {name: methods.entry(name).cls for name in own}
         for name, cls in [*classes.items(), (task, tasks.entry(task).cls)]:
             if cls.__module__.partition(".")[0] not in ("methods", "tasks"):
                 found[name] = Path(str(sys.modules[cls.__module__].__file__))
@@ -444,7 +485,7 @@ def _methods(recipe: Mapping[str, Any], origin: str) -> list[str]:
         labels = [part.strip() for part in labels.split(",") if part.strip()]
     if not labels or not isinstance(labels, list):
         raise ConfigError(
-            f"{origin}: methods: a list of names; known: {', '.join(methods.names())}"
+            f"{origin}: methods: a list of names; known: {', '.join([*methods.names(), *ENTRANTS])}"
         )
     if len(set(labels)) != len(labels):
         raise ConfigError(f"{origin}: methods: {labels} names one twice")
@@ -510,6 +551,9 @@ def _check(run: Run, origin: str, data: bool) -> None:
     task = run.build_task()
     for i, (phase, method) in enumerate(zip(run.phases, built, strict=True)):
         needs, source = method.needs(), run.source(i)
+        problem = method.problem(run, task) if isinstance(method, Entrant) else None
+        if problem:
+            raise ConfigError(f"{where}: {phase.method}: {problem}")
         if source not in needs.sources:
             raise ConfigError(
                 f"{where}: source = {source!r}: {phase.method} takes {' or '.join(needs.sources)}"
@@ -542,12 +586,19 @@ def _check(run: Run, origin: str, data: bool) -> None:
             f"{where}: reward = {run.reward!r}{_nearest(run.reward, known)}; or path.py:function"
         )
     for phase, method in zip(run.phases, built, strict=True):
-        if run.reward != "correct" and learns_from(method) == {"verdict"}:
+        if isinstance(method, Entrant) or run.reward == "correct":
+            continue
+        if learns_from(method) == {"verdict"}:
             pairs = " and has no rule for pairs by reward" if method.needs().pairs else ""
             raise ConfigError(
                 f"{where}: reward = {run.reward!r}: {phase.method} learns from the checker's "
                 f"verdict{pairs}, so that this reward would change nothing"
             )
+    if run.sampler.name == "vllm" and not (find_spec("vllm") and find_spec("trl")):
+        raise ConfigError(
+            f"{where}: sampler.name = 'vllm': not installed; pip install -c constraints-vllm.txt "
+            "'evenbench[vllm]', in an environment of its own"
+        )
     if run.track and find_spec(run.track) is None:
         what = "'evenbench[track]'" if run.track == "tensorboard" else run.track
         raise ConfigError(f"{where}: track = {run.track!r}: not installed; pip install {what}")
@@ -595,8 +646,10 @@ def _model_at(title: str, location: tuple[Any, ...]) -> list[str] | None:
     """Names of the fields that are allowed where an unknown key was found."""
     model: Any = {"Run": Run, "Suite": Suite}.get(title)
     if model is None:
-        known = [methods.entry(n).cls for n in methods.names()] + [
-            tasks.entry(n).cls for n in tasks.names()
+        known = [
+            *(methods.entry(n).cls for n in methods.names()),
+            *(tasks.entry(n).cls for n in tasks.names()),
+            *ENTRANTS.values(),
         ]
         model = next((cls for cls in known if cls.__name__ == title), None)
     for part in location[:-1]:

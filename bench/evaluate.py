@@ -13,7 +13,7 @@ from . import rng
 from .config import Run
 from .ledger import Flops, Ledger
 from .policy import Policy
-from .sampling.hf import sample
+from .sampling.hf import Sampler
 
 ROWS = 1024  # sampled at once
 
@@ -25,6 +25,7 @@ def evaluate(
     run: Run,
     ledger: Ledger,
     keep_text: bool,
+    draw: Sampler | None = None,
 ) -> pd.DataFrame:
     """EVAL_COLUMNS of results.schema. The decoding seeds depend on seed, question and sample only,
     so that all methods, and all steps of a curve, are compared on common random numbers.
@@ -33,7 +34,9 @@ def evaluate(
     greedy (else first) rows with `keep_text`.
     """
     flops = Flops.of(policy.model)
+    draw = draw or Sampler()
     with ledger.phase("evaluate"):
+        draw.sync()
         rows: list[dict[str, Any]] = []
         for split, count in splits.items():
             examples = task.examples(split)
@@ -42,7 +45,7 @@ def evaluate(
             for decoding, group in decodings:
                 if group:
                     rows += _decode(
-                        policy, task, examples, split, decoding, group, run, ledger, flops
+                        policy, task, examples, split, decoding, group, run, ledger, flops, draw
                     )
         frame = pd.DataFrame(rows)
         frame.insert(0, "step", ledger.updates)
@@ -61,6 +64,7 @@ def _decode(
     run: Run,
     ledger: Ledger,
     flops: Flops,
+    draw: Sampler,
 ) -> list[dict[str, Any]]:
     """`group` rows a question, in the order of questions."""
     prompts = [policy.encode_prompt(e.prompt) for e in examples]
@@ -74,7 +78,7 @@ def _decode(
         if decoding == "sampled":
             purpose = (run.seed, "evaluate", split)
             keys = [rng.key(*purpose, examples[i].id, k) for i in block for k in range(group)]
-        drawn = sample(
+        drawn = draw(
             policy,
             [prompts[i] for i in block],
             group,

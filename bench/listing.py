@@ -10,6 +10,7 @@ import methods
 import tasks
 
 from .config import read_recipe, recipes
+from .entrants import ENTRANTS
 
 WANTS = ("reference", "critic", "entropy", "gold", "mismatched", "pairs", "refill")
 
@@ -41,6 +42,16 @@ def method_table() -> Table:
             entry.about,
         )
         table.add_row(*map(Text, row))
+    return table
+
+
+def entrant_table() -> Table:
+    """Name, data regime, paper, fields."""
+    table = _table("Entrants", "name", "data", "paper", "fields", "about")
+    for name, cls in ENTRANTS.items():
+        paper = cls.paper.removeprefix("https://arxiv.org/abs/")
+        fields = str(len(cls.model_fields))
+        table.add_row(*map(Text, (name, cls().needs().source, paper, fields, cls.about)))
     return table
 
 

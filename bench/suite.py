@@ -163,7 +163,7 @@ def _work(pipe: Connection, threads: int) -> None:
     transformers.utils.logging.disable_progress_bar()
     for name in ("accelerate", "evenbench.tasks"):  # rows left out are the parent's to tell
         logging.getLogger(name).setLevel(logging.ERROR)
-    from .train import train
+    from .launch import launch
 
     while True:
         try:
@@ -171,7 +171,7 @@ def _work(pipe: Connection, threads: int) -> None:
         except (EOFError, KeyboardInterrupt):
             return
         try:
-            done = train(run, out, suite, device)
+            done = launch(run, out, suite, device)
             pipe.send(
                 ("busy", "another process is at work on it")
                 if done is None

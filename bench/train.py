@@ -24,12 +24,14 @@ from methods import Method, Needs, Rollout, Signal
 from . import base, rng
 from .backward import Backward, backward, score
 from .config import Run
+from .correction import Correction
 from .evaluate import evaluate
 from .ledger import Flops, Ledger
 from .optim import AdamW
 from .policy import Critic
 from .provenance import describe
 from .rows import Rows
+from .sampling.hf import Sampler
 from .scoring import Scorer
 from .sources import (
     Batch,
@@ -54,12 +56,13 @@ class Trainer:
         self.run, self.folder, self.suite = run, folder, suite
         run.check_plugins()
         self.task = run.build_task()
-        self.methods = run.build_methods()
-        self.sources = [run.source(i) for i in range(len(self.methods))]
+        self.specs = run.build_methods()
+        self.methods = [s for s in self.specs if isinstance(s, Method)]
+        self.sources = [run.source(i) for i in range(len(self.specs))]
         self.where = base.ensure(run.model, self.task)
         self.policy = base.load(self.where, run.model, device)
         self.flops = Flops.of(self.policy.model)
-        needs = [m.needs() for m in self.methods]
+        needs = [s.needs() for s in self.specs]
         replay = "replay" in self.sources
         wanted = replay or run.keep_rollouts or any(n.reference for n in needs)
         self.start = self.policy.reference() if wanted else None
@@ -74,14 +77,22 @@ class Trainer:
             )
         self.scorer = Scorer(run, self.policy, self.start, self.critic, self.flops)
         self.reward = reward_function(run.reward)
+        self.sampler, self.correction = Sampler(), None
+        self.warnings = [w for s in self.specs for w in s.warnings(run.rollout.updates)]
+        self.warnings += broken_rows(run, self.task)
+        if run.sampler.name == "vllm" and "policy" in self.sources:
+            from .sampling.vllm import VLLMSampler
+
+            self.sampler = VLLMSampler(run, self.policy)
+            self.correction = Correction(run.sampler.correction, run.sampler.limit)
+            fresh = [m for m, s in zip(self.methods, self.sources, strict=True) if s == "policy"]
+            self.warnings += self.correction.warnings(fresh)
         self.feeds: dict[str, Any] = {}
         self.ledger = Ledger()
         self.rollout = self.cursor = self.points = (
             0  # rollout batches, prompts and evaluations so far
         )
         self.best = -1.0  # accuracy on validation questions, of the evaluations so far
-        self.warnings = [w for m in self.methods for w in m.warnings(run.rollout.updates)]
-        self.warnings += broken_rows(run, self.task)
         self.track = None
         if run.track:
             config = run.model_dump(mode="json")
@@ -111,11 +122,7 @@ class Trainer:
         started = time.perf_counter()
         state = self.folder.restore(self.policy, self.optimizer, self.critic, self.critic_optimizer)
         if state is None:
-            what = (self.run, self.suite, self.task, self.methods, self.where)
-            facts = describe(*what, self.policy.device, self.warnings)
-            self.folder.write_json("run.json", facts)
-            self.folder.keep_steps(0)
-            self._evaluate()
+            self._begin()
         else:
             self.ledger = Ledger.from_row(state["ledger"])
             self.rollout, self.cursor, self.points = (
@@ -129,13 +136,23 @@ class Trainer:
         reason = None
         while self.progress < 1 and reason is None:
             reason = self._rollout()
-            if reason is None and self.progress * self.run.eval.points >= self.points - 1e-9:
-                self._evaluate()
+            if reason is None:
+                self._evaluate_if_due()
+        return self._end(reason, time.perf_counter() - started)
+
+    def _begin(self) -> None:
+        what = (self.run, self.suite, self.task, self.specs, self.where)
+        facts = describe(*what, self.policy.device, self.warnings)
+        self.folder.write_json("run.json", facts)
+        self.folder.keep_steps(0)
+        self._evaluate()
+
+    def _end(self, reason: str | None, seconds: float) -> dict[str, Any]:
         done = {
             "status": "finished" if reason is None else "diverged",
             "reason": reason,
             "step": self.ledger.updates,
-            "seconds": time.perf_counter() - started,
+            "seconds": seconds,
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             "spent": self.ledger.row(),
         }
@@ -170,6 +187,9 @@ class Trainer:
         if run.keep_rollouts:
             with self.ledger.phase("store"):
                 self._keep(replace(batch, rollout=rollout), needs, source)
+        # the log-probs of the weights that sampled are those of the first update, or scored
+        known = source == "policy" and (needs.old != "no" or run.rollout.updates == 1)
+        correction = self.correction if known else None
         rows_done: list[dict[str, Any]] = []
         reason = None
         for epoch in range(run.rollout.epochs):
@@ -177,9 +197,8 @@ class Trainer:
                 # what was sampled is trained on; only a budget of updates ends inside a batch
                 over = run.budget.axis == "updates" and self.progress >= 1
                 if reason is None and not over:
-                    row, reason = self._update(
-                        method, batch.rows.select(part), rollout.select(part), signal.select(part)
-                    )
+                    chosen = batch.rows.select(part), rollout.select(part), signal.select(part)
+                    row, reason = self._update(method, *chosen, correction)
                     rows_done.append(
                         {
                             **row,
@@ -189,10 +208,7 @@ class Trainer:
                         }
                     )
         self.rollout += 1
-        with self.ledger.phase("store"):
-            self.folder.append_steps(rows_done)
-            if self.track:
-                self.track.steps(rows_done)
+        self._store(rows_done)
         return reason
 
     def _keep(self, batch: Batch, needs: Needs, source: str) -> None:
@@ -213,10 +229,16 @@ class Trainer:
             frames.append(rollout_frame(part, source, *scored))
         self.folder.write_rollout(self.rollout, pd.concat(frames, ignore_index=True))
 
+    def _store(self, rows: list[dict[str, Any]]) -> None:
+        with self.ledger.phase("store"):
+            self.folder.append_steps(rows)
+            if self.track:
+                self.track.steps(rows)
+
     def _feed(self, source: str) -> Any:
         if source not in self.feeds:
             if source == "policy":
-                self.feeds[source] = PolicySource(self.run, self.task, self.policy)
+                self.feeds[source] = PolicySource(self.run, self.task, self.policy, self.sampler)
             elif source == "replay":
                 assert self.start is not None
                 self.feeds[source] = ReplaySource(
@@ -241,14 +263,20 @@ class Trainer:
         ]
 
     def _update(
-        self, method: Method, rows: Rows, rollout: Rollout, signal: Signal
+        self,
+        method: Method,
+        rows: Rows,
+        rollout: Rollout,
+        signal: Signal,
+        correction: Correction | None,
     ) -> tuple[dict[str, Any], str | None]:
         o = self.run.optimizer
         factor = o.lr_at(self.progress)
         with self.ledger.phase("train"):
             result = backward(
-                self.policy, self.critic, method, rows, rollout, signal, self.run.micro_tokens
-            )
+                self.policy, self.critic, method, rows, rollout, signal, self.run.micro_tokens,
+                correction,
+            )  # fmt: skip
             norm, reason = self._step(result, factor)
         trained = rows.select(signal.trained_N.nonzero()[:, 0]) if signal.trained_N.any() else None
         self.ledger.updates += 1
@@ -297,11 +325,16 @@ class Trainer:
             self.ledger.tokens_critic += tokens
             self.ledger.flops_critic += self.flops.training(trained, head=False)
 
+    def _evaluate_if_due(self) -> None:
+        if self.progress * self.run.eval.points >= self.points - 1e-9:
+            self._evaluate()
+
     def _evaluate(self) -> None:
         """Evaluate, store, and leave a checkpoint from which the run can go on."""
         run, final = self.run, self.progress >= 1
         asked = run.eval.asked(self.task.splits, final)
-        frame = evaluate(self.policy, self.task, asked, run, self.ledger, keep_text=final)
+        draw = self.sampler if run.sampler.evaluate else None
+        frame = evaluate(self.policy, self.task, asked, run, self.ledger, final, draw)
         with self.ledger.phase("store"):
             self.folder.write_evals(frame)
             if self.track:
@@ -333,10 +366,16 @@ class Trainer:
         return float(frame.loc[of_split & (frame["decoding"] == decoding), "correct"].mean())
 
 
-def train(run: Run, suite_folder: Path, suite: str, device: str = "cpu") -> dict[str, Any] | None:
+def train(
+    run: Run,
+    suite_folder: Path,
+    suite: str,
+    device: str = "cpu",
+    trainer: type[Trainer] = Trainer,
+) -> dict[str, Any] | None:
     """Train one run in its folder, or finish it; None where another process is at work on it."""
     folder = RunFolder(suite_folder / run.name)
     with folder.claimed() as mine:
         if not mine:
             return None
-        return folder.done or Trainer(run, folder, suite, device).fit()
+        return folder.done or trainer(run, folder, suite, device).fit()

@@ -26,6 +26,7 @@ class PolicyGradient(Method):
     Subclasses give `signal` and `terms`.
     """
 
+    weighted = True
     unbounded = "where kl > 0: k3 grows as ref / pi, k2 as its squared logarithm"
 
     aggregation: reduce.Aggregation = "sequence_mean"

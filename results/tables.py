@@ -365,7 +365,7 @@ def variance_table(results: Runs, split: str | None = None) -> Table:
 
 def drift_table(results: Runs, split: str | None = None) -> Table:
     """What else changed between the first and the last evaluation: length, truncation, format; and
-    KL and entropy at the end of training where the runs log them."""
+    KL, entropy and an engine's drift at the end of training where the runs log them."""
     split = split or scores.headline_split(results)
     kept = [c for c in ("tokens", "finished", "format_ok") if c in results.evals]
     decoding = scores.decoding_of(scores.headline_metric(results))
@@ -375,7 +375,9 @@ def drift_table(results: Runs, split: str | None = None) -> Table:
     first = ends.first().groupby(["task", "method"], observed=True)[kept].mean()
     last = ends.last().groupby(["task", "method"], observed=True)[kept].mean()
     frame = first.add_suffix("_start").join(last.add_suffix("_end"))
-    monitors = [c for c in results.steps if c == "entropy" or c.endswith("kl")]
+    monitors = [
+        c for c in results.steps if c == "entropy" or c.endswith("kl") or c.startswith("sampler_")
+    ]
     if monitors:
         final = (
             results.steps.sort_values("step").groupby(scores.GROUP, observed=True)[monitors].last()
@@ -390,7 +392,7 @@ def drift_table(results: Runs, split: str | None = None) -> Table:
     columns += [Column(m, m.replace("_", " "), "number") for m in monitors]
     note = (
         f"The {decoding} answers of the first and the last evaluation, to the questions of all;"
-        " KL and entropy as logged at the end."
+        " KL, entropy and drift as logged at the end."
     )
     return Table(
         "drift", f"What else changed, {split}", frame.reset_index(), tuple(columns), (note,)

@@ -153,6 +153,26 @@ def _joined(
     )
 
 
+class Sampler:
+    """Draws responses with the policy itself; `bench.sampling.vllm` asks an engine."""
+
+    def sync(self) -> None:
+        """Take over the policy's weights: called before each rollout batch and evaluation."""
+
+    def __call__(
+        self,
+        policy: Policy,
+        prompts: Sequence[list[int]],
+        group: int,
+        keys_N: Sequence[int] | None,
+        max_tokens: int,
+        temperature: float = 1.0,
+        stop: Sequence[str] = (),
+    ) -> Samples:
+        """See `sample`."""
+        return sample(policy, prompts, group, keys_N, max_tokens, temperature, stop)
+
+
 def _choose(logits_AV: torch.Tensor, temperature: float, uniform_A: torch.Tensor | None):
     """Tokens and their probabilities: the largest, or the inverse of the distribution function at
     u, in float64."""

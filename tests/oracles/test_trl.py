@@ -19,7 +19,8 @@ trl = pytest.importorskip("trl", reason="the oracles compare with TRL")
 datasets = pytest.importorskip("datasets")
 
 import methods  # noqa: E402
-from methods import GOLD, MISMATCHED, SAMPLE  # noqa: E402
+from bench.correction import Correction  # noqa: E402
+from methods import GOLD, MISMATCHED, SAMPLE, Leaves  # noqa: E402
 
 from . import tiny  # noqa: E402
 
@@ -58,11 +59,11 @@ REWARDS = torch.tensor(
 GROUP, LIMIT = 4, 6
 
 
-def fed(trainer: Any, tokenizer: Any, old_first: bool) -> dict[str, Any]:
+def fed(trainer: Any, tokenizer: Any, old_first: bool, sampled: Any = None) -> dict[str, Any]:
     """TRL's own scoring of the given completions: its advantages, reference and old log-probs."""
     ids = [tokenizer(p)["input_ids"] for p in PROMPTS for _ in range(GROUP)]
     answers = [tokenizer(c)["input_ids"] for c in COMPLETIONS]
-    result = (ids, answers, None, COMPLETIONS, None, {}, None, None)
+    result = (ids, answers, None, COMPLETIONS, sampled, {}, None, None)
     trainer._generate = lambda _: result if old_first else (ids, answers, COMPLETIONS)
     trainer._calculate_rewards = lambda *_, **__: REWARDS[:, None].clone()
     trainer.model.train()
@@ -157,6 +158,51 @@ def test_grpo_family(grpo, start, name, fields, theirs, kl, correction, later):
     found = tiny.ours(method, r, logp_NT)
     if later and kl == 0:  # the clip must be at work for the comparison to mean anything
         assert 0 < found.metrics["clip_fraction"] < 1 or fields.get("epsilon_high") == 5.0
+    tiny.same(
+        found.value,
+        tiny.gradient(found.value, grpo.model),
+        expected,
+        tiny.gradient(expected, grpo.model),
+    )
+
+
+@pytest.mark.parametrize("how", ["token_truncate", "sequence_truncate"])
+def test_importance_weights_of_an_engines_samples(grpo, start, how, monkeypatch):
+    """The engine's log-probs are off by noise; TRL makes its weights of them, we make ours."""
+    configure(grpo, {"loss_type": "grpo", "beta": 0.04, **CLIP})
+    settings = {"use_vllm": True, "vllm_importance_sampling_correction": True,
+                "vllm_importance_sampling_mode": how, "vllm_importance_sampling_clip_max": 1.3,
+                "vllm_importance_sampling_clip_min": None}  # fmt: skip
+    grpo.args.use_bias_correction_kl = False
+    grpo.model.load_state_dict(tiny.load(start).state_dict())
+    tiny.disturb(grpo.model, seed=1)
+    batch = fed(grpo, tiny.tokenizer(start), old_first=True)
+    with torch.no_grad():
+        old_NT, mask_NT = scored(grpo.model, batch)
+        ref_NT, _ = scored(tiny.load(start), batch)
+    noise = torch.randn(old_NT.shape, generator=torch.Generator().manual_seed(3))
+    sampler_NT = (old_NT + 0.3 * noise) * mask_NT
+    lists = [row[:n].tolist() for row, n in zip(sampler_NT, mask_NT.sum(-1), strict=True)]
+    for key, value in settings.items():
+        assert hasattr(grpo, key)
+        monkeypatch.setattr(grpo, key, value)
+    batch = fed(grpo, tiny.tokenizer(start), old_first=True, sampled=lists)
+    tiny.disturb(grpo.model, seed=2, size=0.05)
+    expected = grpo._compute_loss(grpo.model, batch)
+    logp_NT, _ = scored(grpo.model, batch)
+    r = tiny.rollout(
+        mask_NT,
+        reward_N=REWARDS,
+        group_N=torch.arange(len(REWARDS)) // GROUP,
+        old_logp_NT=old_NT,
+        ref_logp_NT=ref_NT,
+        sampler_logp_NT=sampler_NT,
+        max_tokens=LIMIT,
+    )
+    method = methods.get("grpo", kl=0.04)
+    signal, metrics = Correction(how, 1.3)(old_NT, r, method.signal(r), method.weighted)
+    assert metrics["sampler_weight"] < 1.2 and metrics["sampler_drift"] > 0.1
+    found = method.loss(Leaves(logp_NT), r, signal)
     tiny.same(
         found.value,
         tiny.gradient(found.value, grpo.model),
