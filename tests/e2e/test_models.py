@@ -185,7 +185,7 @@ def test_a_critic_of_an_adapted_model_has_adapters_of_its_own(folder):
 def test_the_best_and_every_checkpoint_are_kept(folder, tmp_path, monkeypatch):
     right = {0: 0.25, 1: 0.75, 2: 0.5}  # accuracy of each evaluation, whatever was sampled
 
-    def evaluated(policy, task, asked, run, ledger, keep_text):
+    def evaluated(policy, task, asked, run, ledger, keep_text, *_):
         from bench.evaluate import evaluate
 
         frame: Any = evaluate(policy, task, asked, run, ledger, keep_text)
