@@ -137,7 +137,7 @@ def test_it_can_draw_the_evaluations_too_and_greedy_answers_are_the_same(tmp_pat
     for run in runs:
         train(run, tmp_path, "tiny")
     theirs, ours = (pd.read_parquet(tmp_path / r.name / "evals.parquet") for r in runs)
-    first = [e[(e["step"] == 0) & (e["decoding"] == "greedy")] for e in (theirs, ours)]
+    first: list[Any] = [e[(e["step"] == 0) & (e["decoding"] == "greedy")] for e in (theirs, ours)]
     keys = ["question_id", "tokens", "correct", "finished"]
     assert first[0][keys].to_numpy().tolist() == first[1][keys].to_numpy().tolist()
     assert any(a["temperature"] == 0 for a in LLM.made[0].asked)
