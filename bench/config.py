@@ -197,9 +197,8 @@ class Sampler(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Sampler:
-        if self.name == "hf" and self.model_fields_set - {"name"}:
-            keys = ", ".join(sorted(self.model_fields_set - {"name"}))
-            raise ValueError(f"{keys}: only with name = 'vllm'")
+        if self.name == "hf" and (changed := self.model_dump(exclude_defaults=True)):
+            raise ValueError(f"{', '.join(sorted(changed))}: only with name = 'vllm'")
         if (self.mode == "server") != (self.server is not None):
             raise ValueError("mode = 'server' and server = 'http://...' go together")
         return self
