@@ -10,7 +10,7 @@ its rewards stays as it was: regrading corrects the measurement, not the trainin
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -95,14 +95,16 @@ def regrade(
     written: list[Path] = []
     for row in loaded.runs.to_dict("records"):
         run, folder = str(row["run"]), Path(row["path"])
-        stored: Any = _stored(folder)
+        if row["objective"] == "none":  # a model's rows of lm-eval, which grades by its own rules
+            continue
+        task = _task(row["config"]["task"], options or {}, run)
+        stored: Any = _stored(folder, task.splits)
         if not len(stored):
             problems.append(f"{run}: no stored responses")
             continue
         known = stored.dropna(subset=["prompt", "gold"])
         if len(known) < len(stored):
             problems.append(f"{run}: {len(stored) - len(known)} responses without prompt or gold")
-        task = _task(row["config"]["task"], options or {}, run)
         grades = seen.setdefault(f"{row['task']} {task.model_dump_json()}", {})
         graded = _grade(task, known, grades)
         if write:
@@ -133,18 +135,19 @@ def _both_hold_fields(old: Any, new: Any) -> bool:
     return isinstance(old, Mapping) and isinstance(new, Mapping)
 
 
-def _stored(folder: Path) -> pd.DataFrame:
-    """Every response on disk with its verdict; EVAL_COLUMNS and `file`."""
+def _stored(folder: Path, splits: Sequence[str]) -> pd.DataFrame:
+    """Every response on disk to the task's questions; EVAL_COLUMNS and `file`."""
     found: list[Any] = []
     if (folder / "evals.parquet").is_file():
         evals: Any = pd.read_parquet(folder / "evals.parquet")
-        evals = evals[evals["response"].notna()].copy()
+        evals = evals[evals["response"].notna() & evals["split"].isin(splits)].copy()
         # prompt and gold stand on one row of each question
         told = evals.groupby(["split", "question_id"], observed=True)[["prompt", "gold"]]
         evals[["prompt", "gold"]] = told.transform("first")
         found.append(evals.assign(file="evals"))
     for path in sorted((folder / "rollouts").glob("step-*.parquet")):
-        samples: Any = pd.read_parquet(path).drop(columns=["tokens", "logp"], errors="ignore")
+        samples: Any = pd.read_parquet(path)
+        samples = samples[samples["kind"] == 0]  # no reference answers
         step = int(path.stem.removeprefix("step-"))
         found.append(
             samples.assign(step=step, split="rollouts", decoding="sampled", file="rollouts")

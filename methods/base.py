@@ -112,6 +112,7 @@ class Method(BaseModel, ABC):
 
     paper: ClassVar[str] = ""  # address
     unbounded: ClassVar[str] = ""  # reason, where the loss has no bound as logp -> -inf
+    coupled: ClassVar[str] = ""  # reason, where a group's gradient depends on its minibatch
     weighted: ClassVar[bool] = False  # each token's term is linear in a factor > 0 of its advantage
     stop_gradients: ClassVar[str] = ""  # declared sg(.): finite differences cannot agree there
 

@@ -27,7 +27,7 @@ from bench import rng
 from bench.config import ConfigError, Run
 from bench.ledger import Ledger
 from bench.policy import Policy
-from bench.sources import Batch, Group, Response, assemble, batch_metrics, charge, rollout_frame
+from bench.sources import Batch, Group, Response, assemble, batch_metrics, charge
 from bench.store import RunFolder
 from bench.train import Trainer
 from methods import Needs, Signal
@@ -122,7 +122,8 @@ class TRLTrainer(Trainer):
     def _online(self, scratch: str) -> Any:
         run, spec, shape = self.run, self.specs[0], self.run.rollout
         assert isinstance(spec, Online)
-        self.start = None  # TRL loads its own reference
+        if not run.keep_rollouts:
+            self.start = None  # TRL loads its own reference
         self.examples = self.task.examples("train")
         count = self.rollouts * shape.prompts
         order = rng.prompt_order(run.seed, len(self.examples), 0, count)
@@ -169,7 +170,7 @@ class TRLTrainer(Trainer):
             example, texts, rows = self.examples[place[n]], completions[n : n + G], []
             grades = self.task.grade(example, texts)
             for text, ids, grade in zip(texts, completion_ids[n : n + G], grades, strict=True):
-                rows.append(Response(ids, text, grade, ids[-1] == self.policy.eos_id))
+                rows.append(Response(ids, text, grade, ids[-1] in self.policy.stop_ids))
             groups.append(Group(example, rows))
         batch = self._assemble(groups)
         self._lap("grade")
@@ -184,7 +185,7 @@ class TRLTrainer(Trainer):
             share = (len(place) // parts, len(place) // parts, tokens, whole.forward / parts)
             self.pending.append(Update(spent if k == 0 else Ledger(), whole.metrics, *share))
         if run.keep_rollouts:
-            self.folder.write_rollout(self.rollout, rollout_frame(batch))
+            self._keep(batch, Needs(), "policy")
         return batch.rollout.reward_N.tolist()
 
     def _charge_scoring(self, spent: Ledger, batch: Batch) -> None:

@@ -118,7 +118,7 @@ class VLLMSampler(Sampler):
         )
 
     def _ended(self, ids: list[int], max_tokens: int, stop: Sequence[str]) -> bool:
-        if len(ids) < max_tokens or ids[-1] == self.policy.eos_id:
+        if len(ids) < max_tokens or ids[-1] in self.policy.stop_ids:
             return True
         return bool(stop) and any(s in self.policy.decode(ids[-STOP_TAIL:]) for s in stop)
 

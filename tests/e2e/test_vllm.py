@@ -117,7 +117,9 @@ def test_a_stop_string_ends_an_answer(engine):
     run, policy, draw = engine
     draw.sync()
     drawn = draw(policy, questions(run, policy), 1, None, 40, stop=["##"])
-    ended = [ids for ids in drawn.response_ids() if ids[-1] != policy.eos_id and len(ids) < 40]
+    ended = [
+        ids for ids in drawn.response_ids() if ids[-1] not in policy.stop_ids and len(ids) < 40
+    ]
     assert ended and all("##" in policy.decode(ids) for ids in ended)
 
 

@@ -80,11 +80,12 @@ def test_what_declares_it_is_linear_in_a_positive_factor_of_each_advantage(name)
     method = methods.get(name)
     r = rollout(seed=3)
     signal, at = scored(method, r)
-    assert signal.advantage_NT is not None
+    advantage_NT = signal.advantage_NT
+    assert advantage_NT is not None
     generator = torch.Generator().manual_seed(1)
 
     def g(factor: torch.Tensor | float) -> torch.Tensor:
-        weighted = replace(signal, advantage_NT=signal.advantage_NT * factor)
+        weighted = replace(signal, advantage_NT=advantage_NT * factor)
         return gradients(method, at, r, weighted)[1][0]
 
     u, v = (
