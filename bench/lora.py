@@ -47,6 +47,25 @@ def off(model: Any) -> Iterator[None]:
         model.enable_adapters()
 
 
+def full_parameters(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Names and weights of the plain model with its adapters added, one weight at a time. Nothing is
+    merged in place: adding and subtracting again would wear the weights off."""
+    from peft.tuners.lora import LoraLayer
+
+    adapted = {
+        f"{n}.base_layer.weight": m for n, m in model.named_modules() if isinstance(m, LoraLayer)
+    }
+    for name, weight in model.named_parameters():
+        if name in adapted:
+            (adapter,) = adapted[name].active_adapters
+            yield (
+                name.replace(".base_layer", ""),
+                weight.data + adapted[name].get_delta_weight(adapter),
+            )
+        elif ".lora_" not in name:
+            yield name.replace(".base_layer", ""), weight.data
+
+
 def load(model: Any, folder: Any) -> None:
     """Adapter weights as `save_pretrained` wrote them."""
     from peft import load_peft_weights, set_peft_model_state_dict

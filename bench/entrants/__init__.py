@@ -70,8 +70,11 @@ class Online(Entrant):
             )
         if run.sampler.name != "hf":
             return "sampler.name = 'vllm': it samples with transformers"
-        if task.stop:
-            return f"it samples without stop strings, and the task has {task.stop}"
+        if run.model.chat != "none":
+            return f"model.chat = {run.model.chat!r}: it asks in plain text"
+        if task.stop or run.model.stop:
+            stop = [*task.stop, *run.model.stop]
+            return f"it samples without stop strings, and the task or the model has {stop}"
         if self.beta and run.model.revision:
             return "model.revision: its reference is loaded without one; give a local model.path"
         return super().problem(run, task)

@@ -23,7 +23,7 @@ import trl
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback
 
-from bench import rng
+from bench import base, rng
 from bench.config import ConfigError, Run
 from bench.ledger import Ledger
 from bench.policy import Policy
@@ -229,7 +229,7 @@ class TRLTrainer(Trainer):
             per_device_train_batch_size=max(map(len, batches)),
             max_length=None,
         )
-        reference = {} if self.start is None else {"ref_model": self.start.model}
+        reference = {} if self.start is None else {"ref_model": self._reference()}
         trainer = as_given(cls)(
             model=self.policy.model,
             args=arguments,
@@ -239,6 +239,14 @@ class TRLTrainer(Trainer):
         )
         trainer.batches = batches
         return trainer
+
+    def _reference(self) -> Any:
+        """A model of its own: with adapters, ours is the trained one with them switched off."""
+        assert self.start is not None
+        if self.start.model is not self.policy.model:
+            return self.start.model
+        plain = self.run.model.model_copy(update={"lora": None})
+        return base.load(self.where, plain, str(self.policy.device)).model
 
     def _charge_reference(self, spent: Ledger, update: Update) -> None:
         if self.start is not None:

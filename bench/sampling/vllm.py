@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from bench import lora
 from bench.config import ConfigError, Run
 from bench.policy import Policy
 from bench.rows import pad
@@ -49,6 +50,8 @@ class VLLMSampler(Sampler):
         if on_cpu and chosen.mode == "colocate":
             options = {"dtype": run.model.dtype, "enforce_eager": True, **options}
             _keep_weights_writable()
+        if run.model.revision:
+            options = {"revision": run.model.revision, **options}
         generation: Any = import_module("trl.generation.vllm_generation")
         try:
             with _engine_options(generation, options):
@@ -64,6 +67,8 @@ class VLLMSampler(Sampler):
                 )
         except (NotImplementedError, ConnectionError) as error:  # no CUDA, no server
             raise ConfigError(f"sampler.mode = {chosen.mode!r}: {error}") from error
+        if lora.adapted(policy.model):  # ours are injected, which TRL does not look for
+            self.engine._iter_named_params = partial(lora.full_parameters, policy.model)
         if chosen.mode == "server":
             told = self.engine.vllm_client.get_server_info()["model_config"]["logprobs_mode"]
             if told != "processed_logprobs":
@@ -89,9 +94,10 @@ class VLLMSampler(Sampler):
         N, engine = len(prompts) * group, self.engine
         engine.max_completion_length = max_tokens
         engine.temperature = temperature if keys_N is not None else 0.0
-        engine.generation_kwargs = (
-            {"stop": [*stop], "include_stop_str_in_output": True} if stop else {}
-        )
+        stop = (*stop, *policy.stop)
+        engine.generation_kwargs = {"stop_token_ids": policy.stop_ids}
+        if stop:
+            engine.generation_kwargs |= {"stop": [*stop], "include_stop_str_in_output": True}
         if keys_N:
             torch.manual_seed(keys_N[0] % 2**63)
         repeated = [p for p in prompts for _ in range(group)]

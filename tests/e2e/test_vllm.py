@@ -1,13 +1,16 @@
 """vLLM itself as the sampler, on a CPU: `make test-vllm` (its environment is one of its own).
 
-Server mode needs CUDA on the trainer's side (weights travel by NCCL), so that part has a stand-in:
-tests/e2e/test_vllm_standin.py.
+A server gets its weights by NCCL alone, so here it answers with those it started with; the writing
+has a stand-in in tests/e2e/test_vllm_standin.py.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -18,9 +21,10 @@ pytest.importorskip("vllm", reason="vLLM has an environment of its own: make tes
 
 import pandas as pd
 import torch
+from trl.generation.vllm_client import VLLMClient
 
 from bench import base
-from bench.config import Run, build_suite
+from bench.config import ConfigError, Run, build_suite
 from bench.sampling.hf import sample
 from bench.sampling.vllm import VLLMSampler
 from bench.train import train
@@ -61,6 +65,13 @@ def questions(run: Run, policy: Any, count: int = 128) -> list[list[int]]:
     return [policy.encode_prompt(e.prompt) for e in run.build_task().examples("test")[:count]]
 
 
+@torch.no_grad()
+def disturb(policy: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for weight in policy.parameters():
+        weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+
+
 def test_greedy_answers_are_those_of_our_own_sampler_before_and_after_the_weights_change(engine):
     run, policy, draw = engine
     prompts = questions(run, policy)
@@ -73,9 +84,7 @@ def test_greedy_answers_are_those_of_our_own_sampler_before_and_after_the_weight
         assert theirs.finished_N.tolist() == ours.finished_N.tolist()
         assert (theirs.logp_NT - ours.logp_NT).abs().max() < 1e-4
         seen.append(ours.response_ids())
-        with torch.no_grad():
-            for weight in policy.parameters():
-                weight.mul_(1 + 0.2 * torch.randn_like(weight))
+        disturb(policy)
     assert sum(a != b for a, b in zip(*seen, strict=True)) > len(prompts) / 4
 
 
@@ -84,9 +93,7 @@ def test_without_a_sync_the_engine_keeps_its_weights(engine):
     prompts = questions(run, policy)
     draw.sync()
     before = draw(policy, prompts, 1, None, 40).response_ids()
-    with torch.no_grad():
-        for weight in policy.parameters():
-            weight.mul_(1 + 0.2 * torch.randn_like(weight))
+    disturb(policy)
     assert draw(policy, prompts, 1, None, 40).response_ids() == before
     draw.sync()
     assert draw(policy, prompts, 1, None, 40).response_ids() != before
@@ -100,7 +107,7 @@ def test_samples_have_the_policys_probabilities_at_the_temperature(engine):
     with torch.no_grad():
         score_NT = policy.score(drawn.rows)[0]
     assert (score_NT - drawn.logp_NT).abs().max() < 1e-3
-    assert len({tuple(ids) for ids in drawn.response_ids()}) > 64
+    assert len({tuple(ids) for ids in drawn.response_ids()}) > 32
     again = draw(policy, prompts, 16, keys, 40, temperature=0.7)
     assert again.response_ids() == drawn.response_ids()
     assert draw(policy, prompts, 16, [9, *keys[1:]], 40).response_ids() != drawn.response_ids()
@@ -114,6 +121,45 @@ def test_a_stop_string_ends_an_answer(engine):
         ids for ids in drawn.response_ids() if ids[-1] not in policy.stop_ids and len(ids) < 40
     ]
     assert ended and all("##" in policy.decode(ids) for ids in ended)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A vLLM server of the starting model, with the settings that docs/vllm.md asks for."""
+    run = run_of()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    model = str(base.ensure(run.model, run.build_task()))
+    options = ["--dtype", "float32", "--enforce-eager", "--logprobs-mode", "processed_logprobs"]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model,
+               "--host", "127.0.0.1", "--port", str(port)]  # fmt: skip
+    environment = {**os.environ, "VLLM_SERVER_DEV_MODE": "1", "VLLM_CPU_KVCACHE_SPACE": "1",
+                   "VLLM_ENABLE_V1_MULTIPROCESSING": "1"}  # fmt: skip
+    with (tmp_path / "server.log").open("w") as log:
+        process = subprocess.Popen(command + options, env=environment, stdout=log, stderr=log)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(timeout=60)
+
+
+def test_a_server_is_refused_without_cuda_and_answers_as_our_own_sampler_does(server, monkeypatch):
+    run = run_of(sampler={"name": "vllm", "mode": "server", "server": server})
+    policy = base.load(base.ensure(run.model, run.build_task()), run.model)
+    with monkeypatch.context() as patch:  # past the check of the server's settings
+        info = {"weight_transfer_config": {}, "model_config": {}}
+        patch.setattr(VLLMClient, "get_server_info", lambda self: info)
+        with pytest.raises(ConfigError, match="needs a CUDA device, got 'cpu'"):
+            VLLMSampler(run, policy)
+    monkeypatch.setattr(VLLMClient, "init_communicator", lambda self, device: None)
+    draw = VLLMSampler(run, policy)
+    prompts = questions(run, policy)
+    theirs, ours = draw(policy, prompts, 1, None, 40), sample(policy, prompts, 1, None, 40)
+    assert theirs.response_ids() == ours.response_ids()
+    assert (theirs.logp_NT - ours.logp_NT).abs().max() < 1e-4
+    drawn = draw(policy, prompts[:8], 4, [*range(32)], 40, temperature=0.7)
+    with torch.no_grad():
+        assert (policy.score(drawn.rows)[0] - drawn.logp_NT).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
