@@ -304,16 +304,14 @@ def _rows(results: Results, claim: Claim) -> list[_Row]:
 def missing_metric(results: Results, claim: Claim) -> str:
     """Why the runs cannot give the claim's metric; "" where they can."""
     name, _, what = claim.metric.partition(":")
-    splits = {str(s) for s in results.evals["split"].unique()}
-    if claim.split and claim.split not in splits:
+    if claim.split and claim.split not in results.tally.splits:
         return f"the split {claim.split} was not evaluated"
     if name == "gap" and not _splits(results, what):
         return f"no split {what} was evaluated"
     if name in ("first", "last", "fall") and what not in results.steps:
         return f"the runs log no {what}"
     if name.startswith(("pass@", "maj@")):
-        drawn = results.evals[results.evals["decoding"] == "sampled"]
-        most = int(drawn["sample"].max()) + 1 if len(drawn) else 0
+        most = results.tally.most_samples
         if most < (2 if name.endswith("K") else int(name.partition("@")[2])):
             return f"{most} samples a question are too few for {name}"
     return ""
@@ -346,7 +344,7 @@ def _shown(fields: Mapping[str, object]) -> dict[str, str]:
 def _against(results: Results, claim: Claim, method: str, baseline: str) -> list[_Row]:
     name = claim.metric.partition(":")[0]
     if name.startswith(("avg", "greedy", "pass@", "maj@")) and claim.factor == 1:
-        metric = claim.metric.replace("@K", f"@{_most_samples(results)}")
+        metric = claim.metric.replace("@K", f"@{results.tally.most_samples}")
         margin = _margin(results, claim, 1.0)
         made = compare.family(results, [(method, baseline)], metric, claim.split, delta=margin)
         return [
@@ -462,10 +460,9 @@ def _unsolved(results: Results, split: str) -> pd.DataFrame:
     """Last accuracy on the questions that no run answered rightly, not once, at step 0: the same
     for all methods, chosen before any of them was trained."""
     decoding = scores.decoding_of(scores.headline_metric(results))
-    start = scores.common_rows(results, split, decoding)
-    start = start[start["step"] == 0]
-    solved = start.groupby(["task", "question_id"], observed=True)["correct"].any()
-    hard = solved[~solved].reset_index()[["task", "question_id"]].astype("str")
+    start = scores.question_scores(results, split, decoding, at="start")
+    solved = start.groupby(["task", "question_id"], observed=True)["correct"].sum()
+    hard = solved[solved == 0].reset_index()[["task", "question_id"]].astype("str")
     last = scores.question_scores(results, split, decoding)
     last = last.astype({"task": "str", "question_id": "str"}).merge(hard)
     return scores.seed_scores(last).rename(columns={"score": "value"})
@@ -484,13 +481,7 @@ def _fifths(results: Results, metric: str, which: str) -> pd.DataFrame:
 
 def _splits(results: Results, name: str) -> list[str]:
     """The splits that a name means: itself, or all that begin with it (ood: ood-4, ood-5)."""
-    there = sorted({str(s) for s in results.evals["split"].unique()})
-    return [s for s in there if s == name or s.startswith(f"{name}-")]
-
-
-def _most_samples(results: Results) -> int:
-    drawn = results.evals[results.evals["decoding"] == "sampled"]
-    return int(drawn["sample"].max()) + 1 if len(drawn) else 0
+    return [s for s in sorted(results.tally.splits) if s == name or s.startswith(f"{name}-")]
 
 
 def _unit(claim: Claim) -> str:

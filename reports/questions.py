@@ -116,10 +116,8 @@ def pick(results: Results, split: str | None = None) -> list[Question]:
     shown = _one_seed(results)
     if table.empty or shown.empty:
         return []
-    rows = results.query(f"run in {shown['run'].astype(str).tolist()}").responses
-    rows = rows[rows["split"] == split]
-    last = rows.groupby("run", observed=True)["step"].transform("max")
-    rows = rows[rows["step"] == last].astype({"question_id": str, "task": str, "method": str})
+    rows = results.query(f"run in {shown['run'].astype(str).tolist()}").last_responses(split)
+    rows = rows.astype({"question_id": str, "task": str, "method": str})
     questions = []
     for task, shares in table.groupby("task"):
         chosen = choose(shares)

@@ -94,7 +94,7 @@ def write_report(runs: str | Path | Iterable[str | Path], out: str | Path | None
 
 def draw(results: Results) -> dict[str, list[Plot]]:
     """Every figure that the data give, by name."""
-    if scores.counted(results).empty or results.evals.empty:
+    if scores.counted(results).empty or not results.tally.counts:
         return {}
     return {name: made for name, make in figures.FIGURES.items() if (made := make(results))}
 
