@@ -30,7 +30,6 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from scipy import stats as sp
 
-import methods
 from results import compare, curves, scores, stats, tables
 from results.papers import grao_headline
 from results.render import Column, Table, si
@@ -325,15 +324,22 @@ def _label(counted: pd.DataFrame, selector: str) -> str | None:
     given = dict(part.split("=", 1) for part in inside.split(",") if part)
     if not given and name in set(counted["method"].astype(str)):
         return name
+    candidates = {
+        str(row.method): _shown(row.fields)
+        for row in counted.drop_duplicates("method").itertuples()
+        if row.objective == name and given.items() <= _shown(row.fields).items()
+    }
+    if not candidates:
+        return None
+    import methods  # loads torch
+
     try:
         defaults = _shown(methods.get(name).model_dump())
     except KeyError:  # a plug-in that is not installed here
         defaults = {}
-    for row in counted.drop_duplicates("method").itertuples():
-        fields = _shown(row.fields)
-        rest = all(fields.get(k, v) == v for k, v in defaults.items() if k not in given)
-        if row.objective == name and given.items() <= fields.items() and rest:
-            return str(row.method)
+    for label, fields in candidates.items():
+        if all(fields.get(k, v) == v for k, v in defaults.items() if k not in given):
+            return label
     return None
 
 

@@ -209,8 +209,8 @@ class Runs:
         for run, table in self._eval_tables(WITHOUT_TEXTS):
             mine, ends = count(table, run, places)
             counts += mine
-            columns |= {*table.column_names} - {*KEYS}
-            tables.append(take(table, ends))
+            columns |= {*table.column_names}
+            tables.append((run, take(table, ends)))
         return Tally(counts, [*places], columns, self._together(tables, WITHOUT_TEXTS))
 
     def rename(self, labels: Mapping[str, str]) -> Self:
@@ -267,34 +267,38 @@ class Runs:
         return self._categorise(pd.concat(frames, ignore_index=True) if frames else empty)
 
     def _eval_tables(self, columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
-        """Row in `.runs` and evaluations of each run that has them, with KEYS."""
+        """Row in `.runs` and evaluations of each run that has them."""
         found: list[Problem] = []
         for place, run in enumerate(self._runs):
             try:
                 table = read_table(run.folder / "evals.parquet", columns)
             except Unreadable as error:
                 found.append(Problem(run.folder.name, str(error)))
-                continue
-            for at, (column, value) in enumerate(run.keys.items()):
-                table = table.add_column(at, column, _constant(value, len(table)))
-            yield place, table
+            else:
+                yield place, table
         self._read_problems["evals"] = found
 
     def _eval_rows(
         self, columns: list[str], keep: Callable[[pa.Table], np.ndarray] | None = None
     ) -> pd.DataFrame:
         """Evaluations of all runs; `keep` gives the places of the rows that are wanted."""
-        tables = (table for _, table in self._eval_tables(columns))
-        kept = [take(table, keep(table)) if keep else table for table in tables]
+        tables = self._eval_tables(columns)
+        kept = [(run, take(table, keep(table)) if keep else table) for run, table in tables]
         return self._together(kept, columns)
 
-    def _together(self, tables: list[pa.Table], columns: list[str]) -> pd.DataFrame:
+    def _together(self, tables: list[tuple[int, pa.Table]], columns: list[str]) -> pd.DataFrame:
+        """Tables of runs, by their rows in `.runs`, as one frame with KEYS."""
         import pandas as pd
         import pyarrow as pa
 
         if not tables:
             return self._categorise(pd.DataFrame(columns=[*KEYS, *columns]))
-        together = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
+        keyed = []
+        for run, table in tables:
+            for at, (column, value) in enumerate(self._runs[run].keys.items()):
+                table = table.add_column(at, column, _constant(value, len(table)))
+            keyed.append(table)
+        together = pa.concat_tables(keyed, promote_options="permissive").unify_dictionaries()
         return self._categorise(together.to_pandas())
 
     def _categorise(self, frame: pd.DataFrame) -> pd.DataFrame:

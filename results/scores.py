@@ -70,9 +70,7 @@ def run_scores(
     return _frame(results, parts, "step", "score", "k", "questions")
 
 
-def _counts(
-    results: Runs, split: str, decoding: str, reading: Reading = "correct"
-) -> list[Counts]:
+def _counts(results: Runs, split: str, decoding: str, reading: Reading = "correct") -> list[Counts]:
     """Of the runs that count, in the order of GROUP."""
     found = {c.run: c for c in results.tally.counts if (c.split, c.decoding) == (split, decoding)}
     order = counted(results).sort_values(GROUP).index
