@@ -70,7 +70,7 @@ def test_every_shape_trains(folder, tmp_path, name, method):
     ("method", "name", "chat"),
     [
         ("ppo", "qwen2", "template"),  # critic, reference in the reward
-        ("dpo", "gpt2", "plain"),  # replay, reference
+        ("gift", "gpt2", "plain"),  # reference in the loss
         ("grao", "gemma2", "template"),  # gold beside samples
         ("sft", "llama", "template"),
         ("grpo", "mistral", "none"),
