@@ -467,8 +467,8 @@ def _unsolved(results: Results, split: str) -> pd.DataFrame:
     for all methods, chosen before any of them was trained."""
     decoding = scores.decoding_of(scores.headline_metric(results))
     start = scores.question_scores(results, split, decoding, at="start")
-    solved = start.groupby(["task", "question_id"], observed=True)["correct"].sum()
-    hard = solved[solved == 0].reset_index()[["task", "question_id"]].astype("str")
+    solved = start.groupby(["task", "question_id"], observed=True)["correct"].sum().reset_index()
+    hard = solved.loc[solved["correct"] == 0, ["task", "question_id"]].astype("str")
     last = scores.question_scores(results, split, decoding)
     last = last.astype({"task": "str", "question_id": "str"}).merge(hard)
     return scores.seed_scores(last).rename(columns={"score": "value"})
