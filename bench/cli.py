@@ -6,9 +6,12 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from results import Results
 
 logging.getLogger("evenbench.tasks").setLevel(logging.ERROR)  # the commands show what it warns of
 
@@ -233,18 +236,19 @@ def _resources(device: str | None, workers: int | None, runs: int) -> tuple[str,
     return device, max(1, min(workers or default, runs))
 
 
-def _summary(console: Any, folder: Path) -> None:
-    """The suite's table."""
+def _summary(console: Any, folders: Path | list[Path]) -> Results:
+    """Show the main table of some suites; returns what was loaded for it."""
     import results
     from results.tables import main_table
 
-    loaded = results.load(folder)
+    loaded = results.load(folders)
     if len(loaded.runs):
         table = main_table(loaded)
         narrow = ("method", "accuracy", "greedy", "flops", "difference", "mde", "verdict")
         console.print(table if console.width >= 120 else table.select(*narrow))
     for problem in loaded.problems:
         console.print(f"[yellow]{_escape(str(problem))}[/]")
+    return loaded
 
 
 @app.command()
@@ -415,8 +419,7 @@ def report(
     from reports.report import write_report
 
     console = Console()
-    _summary(console, runs[0])
-    written = write_report(runs if len(runs) > 1 else runs[0], out)
+    written = write_report(_summary(console, runs), out or runs[0] / "report")
     for path in written.paths[:2]:
         console.print(str(path), soft_wrap=True)
     folder = written.paths[0].parent

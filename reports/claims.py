@@ -30,7 +30,6 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from scipy import stats as sp
 
-import methods
 from results import compare, curves, scores, stats, tables
 from results.papers import grao_headline
 from results.render import Column, Table, si
@@ -304,16 +303,14 @@ def _rows(results: Results, claim: Claim) -> list[_Row]:
 def missing_metric(results: Results, claim: Claim) -> str:
     """Why the runs cannot give the claim's metric; "" where they can."""
     name, _, what = claim.metric.partition(":")
-    splits = {str(s) for s in results.evals["split"].unique()}
-    if claim.split and claim.split not in splits:
+    if claim.split and claim.split not in results.tally.splits:
         return f"the split {claim.split} was not evaluated"
     if name == "gap" and not _splits(results, what):
         return f"no split {what} was evaluated"
     if name in ("first", "last", "fall") and what not in results.steps:
         return f"the runs log no {what}"
     if name.startswith(("pass@", "maj@")):
-        drawn = results.evals[results.evals["decoding"] == "sampled"]
-        most = int(drawn["sample"].max()) + 1 if len(drawn) else 0
+        most = results.tally.most_samples
         if most < (2 if name.endswith("K") else int(name.partition("@")[2])):
             return f"{most} samples a question are too few for {name}"
     return ""
@@ -327,15 +324,22 @@ def _label(counted: pd.DataFrame, selector: str) -> str | None:
     given = dict(part.split("=", 1) for part in inside.split(",") if part)
     if not given and name in set(counted["method"].astype(str)):
         return name
+    candidates = {
+        str(row.method): _shown(row.fields)
+        for row in counted.drop_duplicates("method").itertuples()
+        if row.objective == name and given.items() <= _shown(row.fields).items()
+    }
+    if not candidates:
+        return None
+    import methods  # loads torch
+
     try:
         defaults = _shown(methods.get(name).model_dump())
     except KeyError:  # a plug-in that is not installed here
         defaults = {}
-    for row in counted.drop_duplicates("method").itertuples():
-        fields = _shown(row.fields)
-        rest = all(fields.get(k, v) == v for k, v in defaults.items() if k not in given)
-        if row.objective == name and given.items() <= fields.items() and rest:
-            return str(row.method)
+    for label, fields in candidates.items():
+        if all(fields.get(k, v) == v for k, v in defaults.items() if k not in given):
+            return label
     return None
 
 
@@ -346,7 +350,7 @@ def _shown(fields: Mapping[str, object]) -> dict[str, str]:
 def _against(results: Results, claim: Claim, method: str, baseline: str) -> list[_Row]:
     name = claim.metric.partition(":")[0]
     if name.startswith(("avg", "greedy", "pass@", "maj@")) and claim.factor == 1:
-        metric = claim.metric.replace("@K", f"@{_most_samples(results)}")
+        metric = claim.metric.replace("@K", f"@{results.tally.most_samples}")
         margin = _margin(results, claim, 1.0)
         made = compare.family(results, [(method, baseline)], metric, claim.split, delta=margin)
         return [
@@ -462,10 +466,9 @@ def _unsolved(results: Results, split: str) -> pd.DataFrame:
     """Last accuracy on the questions that no run answered rightly, not once, at step 0: the same
     for all methods, chosen before any of them was trained."""
     decoding = scores.decoding_of(scores.headline_metric(results))
-    start = scores.common_rows(results, split, decoding)
-    start = start[start["step"] == 0]
-    solved = start.groupby(["task", "question_id"], observed=True)["correct"].any()
-    hard = solved[~solved].reset_index()[["task", "question_id"]].astype("str")
+    start = scores.question_scores(results, split, decoding, at="start")
+    solved = start.groupby(["task", "question_id"], observed=True)["correct"].sum().reset_index()
+    hard = solved.loc[solved["correct"] == 0, ["task", "question_id"]].astype("str")
     last = scores.question_scores(results, split, decoding)
     last = last.astype({"task": "str", "question_id": "str"}).merge(hard)
     return scores.seed_scores(last).rename(columns={"score": "value"})
@@ -484,13 +487,7 @@ def _fifths(results: Results, metric: str, which: str) -> pd.DataFrame:
 
 def _splits(results: Results, name: str) -> list[str]:
     """The splits that a name means: itself, or all that begin with it (ood: ood-4, ood-5)."""
-    there = sorted({str(s) for s in results.evals["split"].unique()})
-    return [s for s in there if s == name or s.startswith(f"{name}-")]
-
-
-def _most_samples(results: Results) -> int:
-    drawn = results.evals[results.evals["decoding"] == "sampled"]
-    return int(drawn["sample"].max()) + 1 if len(drawn) else 0
+    return [s for s in sorted(results.tally.splits) if s == name or s.startswith(f"{name}-")]
 
 
 def _unit(claim: Claim) -> str:

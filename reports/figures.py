@@ -136,7 +136,7 @@ def win_matrix(results: Results, split: str | None = None) -> list[Plot]:
 def against_split(results: Results, other: str = "train", split: str | None = None) -> list[Plot]:
     """Accuracy on another split against the headline's, paired by run."""
     split = split or scores.headline_split(results)
-    there = {str(s) for s in results.evals["split"].unique()}
+    there = results.tally.splits
     if other not in there or other == split:
         return []
     parts = []

@@ -18,6 +18,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ class Plot:
         folder.mkdir(parents=True, exist_ok=True)
         stem = folder / self.name
         with matplotlib.rc_context(RC):
-            figure = self._laid_out(width)
+            figure = self._wide if width == WIDE else self._laid_out(width)
             figure.savefig(f"{stem}.svg", metadata={"Date": None, "Title": self.title})
             figure.savefig(f"{stem}.pdf", metadata={"CreationDate": None, "Title": self.title})
             figure.savefig(f"{stem}.png", metadata={"Title": self.title})
@@ -144,7 +145,7 @@ class Plot:
         """What a notebook shows."""
         buffer = io.BytesIO()
         with matplotlib.rc_context(RC):
-            self._laid_out(WIDE).savefig(buffer, format="png")
+            self._wide.savefig(buffer, format="png")
         return buffer.getvalue()
 
     def svg(self, width: float = WIDE) -> str:
@@ -156,7 +157,7 @@ class Plot:
         """
         buffer = io.StringIO()
         with matplotlib.rc_context(RC):
-            figure = self._laid_out(width)
+            figure = self._wide if width == WIDE else self._laid_out(width)
             figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
         text = buffer.getvalue()
         text = text[text.index("<svg") :]
@@ -175,8 +176,12 @@ class Plot:
         )
         return text.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1)
 
+    @cached_property
+    def _wide(self) -> Figure:
+        """The layout is the slow part, so it is done once for the page and all files."""
+        return self._laid_out(WIDE)
+
     def _laid_out(self, width: float) -> Figure:
-        """The layout is the slow part, so it is done once for all files."""
         figure = self.draw(width)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")

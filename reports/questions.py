@@ -11,7 +11,7 @@ always right, nearly always wrong, and some at random (by content hash). Answers
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -26,6 +26,7 @@ KINDS = {
     "hard": "nearly always wrong",
     "easy": "nearly always right",
 }
+DECODINGS = ("greedy", "sampled")
 LONGEST = 2000  # characters of one text that are shown
 VERDICTS = {
     "ok": "right",
@@ -116,10 +117,8 @@ def pick(results: Results, split: str | None = None) -> list[Question]:
     shown = _one_seed(results)
     if table.empty or shown.empty:
         return []
-    rows = results.query(f"run in {shown['run'].astype(str).tolist()}").responses
-    rows = rows[rows["split"] == split]
-    last = rows.groupby("run", observed=True)["step"].transform("max")
-    rows = rows[rows["step"] == last].astype({"question_id": str, "task": str, "method": str})
+    rows = results.query(f"run in {shown['run'].astype(str).tolist()}").last_responses(split)
+    rows = rows.astype({"question_id": str, "task": str, "method": str})
     questions = []
     for task, shares in table.groupby("task"):
         chosen = choose(shares)
@@ -149,35 +148,29 @@ def _one_seed(results: Results) -> pd.DataFrame:
 def _question(
     rows: pd.DataFrame, name: str, task: str, kind: str, shares: pd.Series, results: Results
 ) -> Question:
-    methods = []
-    for method in results.methods:
-        own = rows[rows["method"] == method].sort_values("sample")
-        if len(own):
-            answers = {d: _answers(own[own["decoding"] == d]) for d in ("greedy", "sampled")}
-            methods.append(
-                Answers(
-                    method, int(own["seed"].iloc[0]), float(shares[method]),
-                    answers["greedy"], answers["sampled"],
-                )
-            )  # fmt: skip
+    given: dict[str, list[dict[str, Any]]] = {}
+    for row in rows.sort_values("sample").to_dict("records"):
+        given.setdefault(row["method"], []).append(row)
+    methods = [
+        Answers(
+            method, int(given[method][0]["seed"]), float(shares[method]),
+            *([_answer(r) for r in given[method] if r["decoding"] == d] for d in DECODINGS),
+        )
+        for method in results.methods if method in given
+    ]  # fmt: skip
     return Question(name, task, kind, _first(rows, "prompt"), _first(rows, "gold"), methods)
 
 
-def _answers(rows: pd.DataFrame) -> list[Answer]:
-    found = []
-    for row in rows.to_dict("records"):
-        status, tokens = row.get("status"), row.get("tokens")
-        correct = bool(row["correct"])
-        default = "right" if correct else "wrong"
-        verdict = default if status in ("ok", "wrong") else VERDICTS.get(str(status), default)
-        found.append(
-            Answer(
-                str(row["decoding"]), correct, verdict, _text(row.get("extracted")) or "",
-                None if tokens is None or tokens != tokens else int(tokens),
-                bool(row.get("finished", True)), _text(row.get("response")),
-            )
-        )  # fmt: skip
-    return found
+def _answer(row: dict[str, Any]) -> Answer:
+    status, tokens = row.get("status"), row.get("tokens")
+    correct = bool(row["correct"])
+    default = "right" if correct else "wrong"
+    verdict = default if status in ("ok", "wrong") else VERDICTS.get(str(status), default)
+    return Answer(
+        str(row["decoding"]), correct, verdict, _text(row.get("extracted")) or "",
+        None if tokens is None or tokens != tokens else int(tokens),
+        bool(row.get("finished", True)), _text(row.get("response")),
+    )  # fmt: skip
 
 
 def _first(rows: pd.DataFrame, column: str) -> str:

@@ -28,7 +28,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from results import curves, load, scores
+from results import Results, curves, load, scores
 from results.render import Column, Table
 from results.schema import BUDGET_AXES
 from results.tables import TABLES, tuning_table
@@ -36,8 +36,6 @@ from results.tables import TABLES, tuning_table
 from . import claims, figures, plots, questions, verdicts
 
 if TYPE_CHECKING:
-    from results import Results
-
     from .plots import Plot
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -59,19 +57,28 @@ class Written:
     paths: list[Path]
 
 
-def write_report(runs: str | Path | Iterable[str | Path], out: str | Path | None = None) -> Written:
+def write_report(
+    runs: str | Path | Iterable[str | Path] | Results, out: str | Path | None = None
+) -> Written:
     """Write a report of one or many suites, finished or not.
 
     Args:
-        runs: folder of a suite (or of one run, or of several suites), or several of them.
-        out: folder to write into; default `report/` in the (first) suite.
+        runs: folder of a suite (or of one run, or of several suites), or several of them, or what
+            was loaded from them.
+        out: folder to write into; default `report/` in the (first) folder.
 
     Raises:
+        ValueError: loaded runs without `out`.
         FileNotFoundError: a path does not exist or holds no run.
     """
-    places = [Path(runs)] if isinstance(runs, str | Path) else [Path(p) for p in runs]
-    results = load(places)
-    folder = Path(out) if out else places[0] / "report"
+    if isinstance(runs, Results):
+        results = runs
+    else:
+        places = [Path(runs)] if isinstance(runs, str | Path) else [Path(p) for p in runs]
+        results, out = load(places), out or places[0] / "report"
+    if out is None:
+        raise ValueError("write_report: loaded runs have no one folder, so `out` is needed")
+    folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     made_figures = draw(results)
     made_tables = {name: make(results) for name, make in TABLES.items()}
@@ -94,7 +101,7 @@ def write_report(runs: str | Path | Iterable[str | Path], out: str | Path | None
 
 def draw(results: Results) -> dict[str, list[Plot]]:
     """Every figure that the data give, by name."""
-    if scores.counted(results).empty or results.evals.empty:
+    if scores.counted(results).empty or not results.tally.counts:
         return {}
     return {name: made for name, make in figures.FIGURES.items() if (made := make(results))}
 

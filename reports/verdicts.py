@@ -125,7 +125,7 @@ def limits(results: Results, split: str | None = None) -> list[str]:
     waiting = int((runs["status"] == "unfinished").sum())
     if waiting:
         said.append(f"{waiting} of {len(runs)} runs are not finished and are not counted.")
-    there = {str(s) for s in results.evals["split"].unique()}
+    there = results.tally.splits
     if not any(s.startswith("ood") for s in there):
         said.append("No out-of-distribution questions were asked: nothing is said about transfer.")
     return said

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from . import scores, stats
+from .memory import remembered
 from .schema import BUDGET_AXES
 from .scores import GROUP
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 SHARES = (0.5, 0.9)  # of the best gain: the thresholds
 
 
+@remembered
 def points(
     results: Runs,
     split: str | None = None,
@@ -127,6 +129,7 @@ def thresholds(points: pd.DataFrame) -> dict[float, float]:
     return {share: float(start + share * gain) for share in SHARES}
 
 
+@remembered
 def efficiency(
     results: Runs, axis: str | None = None, split: str | None = None, decoding: str | None = None
 ) -> pd.DataFrame:
@@ -157,6 +160,7 @@ def efficiency(
     return frame
 
 
+@remembered
 def at_common_cost(
     results: Runs, split: str | None = None, decoding: str | None = None
 ) -> pd.DataFrame:

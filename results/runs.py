@@ -12,23 +12,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from .schema import EVAL_COLUMNS, LEDGER_COLUMNS, SCHEMA_VERSION
+from .tally import WITHOUT_TEXTS, Tally, Unreadable, count, read_table, take
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
 KEYS = ("suite", "task", "method", "seed", "run")
-TEXTS = ("response", "prompt", "gold")
-# no evaluation without these columns
-NEEDED = ("step", "split", "question_id", "decoding", "sample", "correct")
-CATEGORIES = ("split", "question_id", "decoding", "status", "extracted")
 # what may differ between runs of one treatment
 INCIDENTAL = ("seed", "method", "micro_tokens", "checkpoint", "keep_rollouts", "track")
 MARGIN = 0.02  # of equivalence, where suite.json names none
@@ -99,6 +97,7 @@ class Runs:
         self._problems = [*dict.fromkeys([*problems, *clashes])]
         self._plans = tuple(plans)
         self._read_problems: dict[str, list[Problem]] = {}
+        self.remembered: dict[tuple[Any, ...], Any] = {}  # see results.memory
 
     @classmethod
     def read(cls, path: str | Path | Iterable[str | Path]) -> Self:
@@ -191,12 +190,28 @@ class Runs:
     @cached_property
     def evals(self) -> pd.DataFrame:
         """KEYS and EVAL_COLUMNS without the texts; a row per evaluation, question and sample."""
-        return self._read_evals([c for c in EVAL_COLUMNS if c not in TEXTS])
+        return self._eval_rows(WITHOUT_TEXTS)
 
     @cached_property
     def responses(self) -> pd.DataFrame:
         """`evals` with the texts: large, for looking at single answers."""
-        return self._read_evals([*EVAL_COLUMNS])
+        return self._eval_rows([*EVAL_COLUMNS])
+
+    def last_responses(self, split: str) -> pd.DataFrame:
+        """`responses` of each run's last evaluation on a split, without holding the others."""
+        return self._eval_rows([*EVAL_COLUMNS], lambda table: _last_rows(table, split))
+
+    @cached_property
+    def tally(self) -> Tally:
+        """`evals`, counted: what scores are made of. Hundreds of runs fit into memory."""
+        counts, places, tables = [], {}, []
+        columns: set[str] = set()
+        for run, table in self._eval_tables(WITHOUT_TEXTS):
+            mine, ends = count(table, run, places)
+            counts += mine
+            columns |= {*table.column_names}
+            tables.append((run, take(table, ends)))
+        return Tally(counts, [*places], columns, self._together(tables, WITHOUT_TEXTS))
 
     def rename(self, labels: Mapping[str, str]) -> Self:
         """Other labels for methods, e.g. `{"grpo": "GRPO, lr 3e-4"}`; KeyError for an unknown
@@ -251,21 +266,39 @@ class Runs:
         empty = pd.DataFrame(columns=[*KEYS, "step", *LEDGER_COLUMNS])
         return self._categorise(pd.concat(frames, ignore_index=True) if frames else empty)
 
-    def _read_evals(self, columns: list[str]) -> pd.DataFrame:
+    def _eval_tables(self, columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
+        """Row in `.runs` and evaluations of each run that has them."""
+        found: list[Problem] = []
+        for place, run in enumerate(self._runs):
+            try:
+                table = read_table(run.folder / "evals.parquet", columns)
+            except Unreadable as error:
+                found.append(Problem(run.folder.name, str(error)))
+            else:
+                yield place, table
+        self._read_problems["evals"] = found
+
+    def _eval_rows(
+        self, columns: list[str], keep: Callable[[pa.Table], np.ndarray] | None = None
+    ) -> pd.DataFrame:
+        """Evaluations of all runs; `keep` gives the places of the rows that are wanted."""
+        tables = self._eval_tables(columns)
+        kept = [(run, take(table, keep(table)) if keep else table) for run, table in tables]
+        return self._together(kept, columns)
+
+    def _together(self, tables: list[tuple[int, pa.Table]], columns: list[str]) -> pd.DataFrame:
+        """Tables of runs, by their rows in `.runs`, as one frame with KEYS."""
+        import pandas as pd
         import pyarrow as pa
 
-        found: list[Problem] = []
-        tables = []
-        for run in self._runs:
-            table, problems = _read_eval_table(run, columns)
-            found += problems
-            tables += [table] if table is not None else []
-        self._read_problems["evals"] = found
         if not tables:
-            import pandas as pd
-
             return self._categorise(pd.DataFrame(columns=[*KEYS, *columns]))
-        together = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
+        keyed = []
+        for run, table in tables:
+            for at, (column, value) in enumerate(self._runs[run].keys.items()):
+                table = table.add_column(at, column, _constant(value, len(table)))
+            keyed.append(table)
+        together = pa.concat_tables(keyed, promote_options="permissive").unify_dictionaries()
         return self._categorise(together.to_pandas())
 
     def _categorise(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -430,33 +463,14 @@ def _read_steps(folder: Path) -> tuple[list[dict[str, Any]], list[Problem]]:
     return rows, problems
 
 
-def _read_eval_table(run: Run, columns: list[str]) -> tuple[pa.Table | None, list[Problem]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _last_rows(table: pa.Table, split: str) -> np.ndarray:
+    """Places of the rows of the last step that has the split."""
+    import numpy as np
+    import pyarrow.compute as pc
 
-    path, name = run.folder / "evals.parquet", run.folder.name
-    try:
-        there = pq.read_schema(path).names
-        missing = [c for c in NEEDED if c not in there]
-        if missing:
-            return None, [Problem(name, f"evals.parquet lacks {', '.join(missing)}: left out")]
-        table = pq.read_table(path, columns=[c for c in columns if c in there])
-    except FileNotFoundError:
-        return None, [Problem(name, "no evals.parquet")]
-    except (OSError, pa.ArrowException) as error:
-        return None, [
-            Problem(name, f"evals.parquet is broken ({str(error).splitlines()[0]}): left out")
-        ]
-    for column in CATEGORIES:
-        if column in table.column_names:
-            at = table.column_names.index(column)
-            values = table[column]
-            if pa.types.is_dictionary(values.type):
-                values = values.cast(values.type.value_type)
-            table = table.set_column(at, column, values.cast(pa.string()).dictionary_encode())
-    for at, (column, value) in enumerate(run.keys.items()):
-        table = table.add_column(at, column, _constant(value, len(table)))
-    return table, []
+    there = np.flatnonzero(pc.equal(table["split"].cast("string"), split).to_numpy())
+    steps = table["step"].to_numpy()[there]
+    return there[steps == steps.max(initial=-1)]
 
 
 def _constant(value: int | str, rows: int) -> pa.Array:

@@ -1,8 +1,9 @@
-"""From evaluation rows to one score per method, seed and question.
+"""From counted evaluations to one score per method, seed and question.
 
 Only finished and diverged runs are counted; a diverged run counts as its last evaluation. Which
 evaluation of a run is scored: "last"; "selected", the one that is best on the validation split;
-"oracle", the one that is best on the scored split itself: an upper bound that nobody can reach.
+"oracle", the one that is best on the scored split itself: an upper bound that nobody can reach;
+"start", the one before any update.
 """
 
 # pandas annotates groupby and indexing with unions that pyright cannot narrow
@@ -17,25 +18,26 @@ import numpy as np
 import pandas as pd
 
 from . import stats
+from .memory import remembered
 
 if TYPE_CHECKING:
     from .runs import Runs
+    from .tally import Counts
 
-At = Literal["last", "selected", "oracle"]
+At = Literal["last", "selected", "oracle", "start"]
 Reading = Literal["correct", "strict"]  # the task's headline reading, or its official protocol
 GROUP = ["task", "method", "seed", "run"]
 
 
 def headline_split(results: Runs) -> str:
     """`test` where it was evaluated, else the first split by name."""
-    there = [str(s) for s in results.evals["split"].unique()]
-    return "test" if "test" in there or not there else sorted(there)[0]
+    there = results.tally.splits
+    return "test" if "test" in there or not there else min(there)
 
 
 def headline_metric(results: Runs) -> str:
     """avg (avg@K) where answers were sampled, else greedy."""
-    decodings = {str(d) for d in results.evals["decoding"].unique()}
-    return "greedy" if decodings == {"greedy"} else "avg"
+    return "greedy" if results.tally.decodings == {"greedy"} else "avg"
 
 
 def decoding_of(metric: str) -> str:
@@ -47,66 +49,81 @@ def counted(results: Runs) -> pd.DataFrame:
     return results.runs[results.runs.status != "unfinished"]
 
 
+@remembered
 def run_scores(
     results: Runs, split: str, decoding: str = "sampled", reading: Reading = "correct"
 ) -> pd.DataFrame:
     """Mean score of each evaluation of each run that counts, on the questions that stand in all of
-    them (a run may see more at its end): GROUP, step, score, questions, k."""
-    rows = common_rows(results, split, decoding)
-    grouped = rows.groupby([*GROUP, "step"], observed=True)
-    frame = grouped.agg(score=(reading, "mean"), k=("sample", "nunique"))
-    frame["questions"] = grouped["question_id"].nunique()
-    return frame.reset_index().sort_values([*GROUP, "step"], ignore_index=True)
+    them (a run may see more at its end): GROUP, step, score, k (samples), questions."""
+    common = _common(results, split, decoding)
+    parts = []
+    for c in _counts(results, split, decoding, reading):
+        kept = common[_task(results, c)][c.questions_Q]
+        samples_SQ = c.samples_SQ[:, kept]
+        samples_S = samples_SQ.sum(1, dtype=int)
+        there = samples_S > 0
+        right_S = getattr(c, reading + "_SQ")[:, kept].sum(1, dtype=int)
+        parts.append((
+            c, c.steps_S[there], right_S[there] / samples_S[there],
+            samples_SQ.max(1, initial=0)[there].astype(int), (samples_SQ > 0).sum(1)[there],
+        ))  # fmt: skip
+    return _frame(results, parts, "step", "score", "k", "questions")
 
 
-def _rows(results: Runs, split: str, decoding: str) -> pd.DataFrame:
-    rows = results.evals
-    kept = (rows["split"] == split) & (rows["decoding"] == decoding)
-    return rows[kept & rows["run"].isin(counted(results)["run"])]
+def _counts(results: Runs, split: str, decoding: str, reading: Reading = "correct") -> list[Counts]:
+    """Of the runs that count, in the order of GROUP."""
+    found = {c.run: c for c in results.tally.counts if (c.split, c.decoding) == (split, decoding)}
+    order = counted(results).sort_values(GROUP).index
+    return [
+        found[run] for run in order
+        if run in found and getattr(found[run], reading + "_SQ") is not None
+    ]  # fmt: skip
 
 
-def common_rows(results: Runs, split: str, decoding: str) -> pd.DataFrame:
-    """Evaluation rows of the runs that count, on the questions that stand in all evaluations."""
-    return _common(_rows(results, split, decoding))
+def _task(results: Runs, counts: Counts) -> str:
+    return str(results.runs["task"].iat[counts.run])
 
 
-def _common(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a task's questions that stand in all its evaluations; all where none does."""
-    first = rows[rows["sample"] == 0]
-    evaluations = first.drop_duplicates(["task", "run", "step"]).groupby("task", observed=True)
-    seen = first.groupby(["task", "question_id"], observed=True).size().reset_index(name="seen")
-    whole = seen[seen["seen"] == seen["task"].astype("str").map(dict(evaluations.size()))]
-    pairs = pd.MultiIndex.from_frame(whole[["task", "question_id"]].astype("str"))
-    if seen["task"].nunique() == whole["task"].nunique() == 1:  # the usual case, and much faster
-        return rows[rows["question_id"].isin(whole["question_id"])]
-    index = pd.MultiIndex.from_frame(rows[["task", "question_id"]].astype("str"))
-    kept = index.isin(pairs) | ~rows["task"].isin(whole["task"]).to_numpy()
-    return rows[kept]
+def _frame(results: Runs, parts: list[tuple], *names: str) -> pd.DataFrame:
+    """GROUP and named columns from parts: counts, and an array a name."""
+    rows = np.repeat([part[0].run for part in parts], [len(part[1]) for part in parts])
+    frame = results.runs[GROUP].iloc[rows.astype(int)].reset_index(drop=True)
+    for at, name in enumerate(names, 1):
+        frame[name] = np.concatenate([part[at] for part in parts]) if parts else np.empty(0)
+    return frame
 
 
+@remembered
+def _common(results: Runs, split: str, decoding: str) -> dict[str, np.ndarray]:
+    """Task -> which questions stand in all its evaluations; all where none does."""
+    seen: dict[str, np.ndarray] = {}
+    evaluations: dict[str, int] = {}
+    for c in _counts(results, split, decoding):
+        task = _task(results, c)
+        at = seen.setdefault(task, np.zeros(len(results.tally.questions), int))
+        at[c.questions_Q] += (c.samples_SQ > 0).sum(0)
+        evaluations[task] = evaluations.get(task, 0) + len(c.steps_S)
+    whole = {task: at == evaluations[task] for task, at in seen.items()}
+    return {task: at if at.any() else np.ones_like(at) for task, at in whole.items()}
+
+
+@remembered
 def chosen_steps(
     results: Runs, split: str, decoding: str = "sampled", at: At = "last"
 ) -> pd.Series:
     """The step of each run's scored evaluation, indexed by run."""
-    if at == "last":
-        rows = _rows(results, split, decoding)
-        return rows.groupby("run", observed=True)["step"].max()
+    if at in ("last", "start"):
+        counts = _counts(results, split, decoding)
+        steps = [int(c.steps_S[-1]) if at == "last" else 0 for c in counts]
+        index = results.runs["run"].iloc[[c.run for c in counts]]
+        return pd.Series(steps, index=pd.Index(index), name="step", dtype=int)
     by_run = run_scores(results, "validation" if at == "selected" else split, decoding)
     # the earliest of equal evaluations
     best = by_run.groupby("run", observed=True)["score"].idxmax()
     return by_run.loc[best].set_index("run")["step"]
 
 
-def _chosen_rows(
-    results: Runs, split: str, decoding: str, at: At, common: bool = False
-) -> pd.DataFrame:
-    rows = _rows(results, split, decoding)
-    if common or at != "last":
-        rows = _common(rows)
-    steps = dict(chosen_steps(results, split, decoding, at))
-    return rows[rows["step"] == rows["run"].astype("object").map(steps).astype(float)]
-
-
+@remembered
 def question_scores(
     results: Runs,
     split: str,
@@ -117,13 +134,51 @@ def question_scores(
 ) -> pd.DataFrame:
     """Score of each question in each run's scored evaluation: GROUP, question_id, correct (count),
     samples (K), score (avg@K). `common`: only questions of every evaluation, as with any `at` but
-    "last", so that the three can be set side by side."""
-    rows = _chosen_rows(results, split, decoding, at, common)
-    grouped = rows.groupby([*GROUP, "question_id"], observed=True)[reading]
-    frame = grouped.agg(["sum", "size"]).reset_index()
-    frame = frame.rename(columns={"sum": "correct", "size": "samples"})
+    "last", so that they can be set side by side."""
+    steps = dict(chosen_steps(results, split, decoding, at))
+    whole = _common(results, split, decoding) if common or at != "last" else {}
+    parts = []
+    for c in _counts(results, split, decoding, reading):
+        here = np.flatnonzero(c.steps_S == steps.get(results.runs["run"].iat[c.run], -1))
+        if len(here):  # a run may lack the evaluation that was selected on another split
+            samples_Q, correct_Q = (x[here[0]] for x in (c.samples_SQ, getattr(c, reading + "_SQ")))
+            asked = samples_Q > 0
+            if whole:
+                asked &= whole[_task(results, c)][c.questions_Q]
+            parts.append((c, c.questions_Q[asked], correct_Q[asked], samples_Q[asked]))
+    frame = _frame(results, parts, "question_id", "correct", "samples")
+    frame = frame.astype({"question_id": int, "correct": int, "samples": int})
+    names = pd.Index(results.tally.questions, dtype="str")
+    frame["question_id"] = pd.Categorical.from_codes(frame["question_id"], names)
     frame["score"] = frame["correct"] / frame["samples"]
     return frame
+
+
+@remembered
+def _chosen_rows(results: Runs, split: str, decoding: str, at: At = "last") -> pd.DataFrame:
+    """Rows of `.evals`: each run's scored evaluation."""
+    rows = results.tally.ends if at == "last" else results.evals
+    rows = rows[(rows["split"] == split) & (rows["decoding"] == decoding)]
+    steps = dict(chosen_steps(results, split, decoding, at))
+    rows = rows[rows["step"] == rows["run"].astype("object").map(steps).astype(float)]
+    return rows if at == "last" else _on_common(results, rows, split, decoding)
+
+
+def end_rows(results: Runs, split: str, decoding: str = "sampled") -> pd.DataFrame:
+    """Rows of `.evals`: the first and the last evaluation of each run that counts, on the questions
+    that stand in all evaluations."""
+    rows = results.tally.ends
+    rows = rows[(rows["split"] == split) & (rows["decoding"] == decoding)]
+    rows = rows[rows["run"].isin(counted(results)["run"])]
+    return _on_common(results, rows, split, decoding)
+
+
+def _on_common(results: Runs, rows: pd.DataFrame, split: str, decoding: str) -> pd.DataFrame:
+    kept = np.zeros(len(rows), bool)
+    for task, whole in _common(results, split, decoding).items():
+        there = np.array(results.tally.questions, object)[whole]
+        kept |= (rows["task"] == task) & rows["question_id"].isin(there)
+    return rows[kept]
 
 
 def pass_scores(frame: pd.DataFrame, k: int) -> pd.DataFrame:
@@ -131,6 +186,7 @@ def pass_scores(frame: pd.DataFrame, k: int) -> pd.DataFrame:
     return frame.assign(score=stats.pass_at_k(frame["correct"], frame["samples"], k))
 
 
+@remembered
 def majority_scores(
     results: Runs, split: str, k: int | None = None, at: At = "last"
 ) -> pd.DataFrame:
@@ -162,7 +218,7 @@ def matrix(frame: pd.DataFrame, method: str, task: str | None = None) -> pd.Data
 
 def sample_cube(results: Runs, method: str, split: str, task: str | None = None) -> np.ndarray:
     """Answers of the last evaluation, seeds x questions x samples, of what all seeds have."""
-    rows = _chosen_rows(results, split, "sampled", "last")
+    rows = _chosen_rows(results, split, "sampled")
     rows = rows[rows["method"] == method]
     if task is not None:
         rows = rows[rows["task"] == task]

@@ -189,7 +189,7 @@ def pass_table(results: Runs, split: str | None = None) -> Table:
 def selection_table(results: Runs, split: str | None = None) -> Table:
     """Last, selected (best on validation) and oracle-best evaluation, apart."""
     split = split or scores.headline_split(results)
-    validated = "validation" in set(results.evals["split"].astype("str"))
+    validated = "validation" in results.tally.splits
     kinds: tuple[scores.At, ...] = (
         ("last", "selected", "oracle") if validated else ("last", "oracle")
     )
@@ -214,7 +214,7 @@ def selection_table(results: Runs, split: str | None = None) -> Table:
 def generalisation_table(results: Runs, split: str | None = None) -> Table:
     """Gap of each other split to the headline split, same checker, paired by seed."""
     split = split or scores.headline_split(results)
-    others = sorted(set(results.evals["split"].astype("str")) - {split})
+    others = sorted(results.tally.splits - {split})
     base = scores.seed_scores(scores.metric_scores(results, None, split))
     gaps = {split: base}
     notes = [
@@ -367,9 +367,9 @@ def drift_table(results: Runs, split: str | None = None) -> Table:
     """What else changed between the first and the last evaluation: length, truncation, format; and
     KL, entropy and an engine's drift at the end of training where the runs log them."""
     split = split or scores.headline_split(results)
-    kept = [c for c in ("tokens", "finished", "format_ok") if c in results.evals]
+    kept = [c for c in ("tokens", "finished", "format_ok") if c in results.tally.columns]
     decoding = scores.decoding_of(scores.headline_metric(results))
-    answers = scores.common_rows(results, split, decoding)
+    answers = scores.end_rows(results, split, decoding)
     by_step = answers.groupby([*scores.GROUP, "step"], observed=True)[kept].mean().reset_index()
     ends = by_step.sort_values("step").groupby(scores.GROUP, observed=True)
     first = ends.first().groupby(["task", "method"], observed=True)[kept].mean()
@@ -405,7 +405,7 @@ def checker_table(results: Runs, split: str | None = None) -> Table:
     readings: dict[str, scores.Reading] = {"headline": "correct", "official": "strict"}
     by_reading = {
         name: scores.seed_scores(scores.metric_scores(results, None, split, reading))
-        for name, reading in readings.items() if reading in results.evals
+        for name, reading in readings.items() if reading in results.tally.columns
     }  # fmt: skip
     notes = ["The same sampled answers under two readings of the checker; ± over seeds."]
     orders = []
