@@ -10,8 +10,6 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-logging.getLogger("evenbench.tasks").setLevel(logging.ERROR)  # the commands show what it warns of
-
 app = typer.Typer(
     name="evenbench",
     help="Honest comparison of the objectives that align language models.\n\n"
@@ -791,6 +789,8 @@ def clean(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] =
 
 
 def main() -> None:
+    # the commands themselves show what it warns of
+    logging.getLogger("evenbench.tasks").setLevel(logging.ERROR)
     app()
 
 
