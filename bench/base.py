@@ -22,16 +22,19 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
+from transformers.utils.hub import cached_file
 
 from tasks import Task, content_id
 
-from . import rng
+from . import lora, rng
 from .cache import cache_root, locked
+from .chat import PLAIN, PLAIN_STOP, Chat
 from .config import ConfigError, Model
-from .policy import Policy
+from .policy import Policy, recompute
 from .rows import pad
 
 Progress = Callable[[int, int, str], None]  # done, total, what
+PROBE = "Tom's 3 coins + 12.50 = $\\frac{31}{2}$ , then:\n  buys  10 more  (é)\n#### 26"
 FORMAT = 5  # enters the cache key: raise it when building changes
 
 
@@ -40,7 +43,7 @@ def base_id(model: Model, task: Task) -> str:
     if model.path:
         return f"{model.path}@{model.revision}" if model.revision else model.path
     texts = [f"{p}\x1e{r}" for p, r in islice(task.corpus(model.pretrain.seed), 256)]
-    return content_id(str(FORMAT), model.model_dump_json(), *task.vocabulary(), *texts)
+    return content_id(str(FORMAT), model.starting_point(), *task.vocabulary(), *texts)
 
 
 def ensure(model: Model, task: Task, progress: Progress | None = None) -> Path | str:
@@ -70,16 +73,51 @@ def cost(model: Model, task: Task) -> dict[str, Any]:
 
 def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
     """A fresh copy of the starting model. Raises ConfigError where it cannot be read."""
-    dtype = getattr(torch, model.dtype)
     transformers.utils.logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, revision=model.revision or "main")
+        tokenizer = load_tokenizer(where, model.revision)
         network: Any = AutoModelForCausalLM.from_pretrained(
-            where, revision=model.revision or "main", dtype=dtype
+            where,
+            revision=model.revision or "main",
+            dtype=getattr(torch, model.dtype),
+            attn_implementation=model.attention,
         )
-    except (OSError, ValueError) as error:
+        if model.dtype == "float64" and network.config._attn_implementation == "eager":
+            raise ValueError("eager attention has a float32 softmax, which float64 masks overflow")
+        if model.lora:
+            lora.add(network, model.lora)
+        if model.checkpointing:
+            recompute(network)
+        chat = None
+        if model.chat != "none":
+            if model.chat == "plain":
+                tokenizer.chat_template = PLAIN
+            chat = Chat(tokenizer, model.system, model.chat_options)
+        stop = (*model.stop, PLAIN_STOP) if model.chat == "plain" else model.stop
+        return Policy(network.to(device), tokenizer, chat, stop, general=bool(model.attention))
+    except (OSError, ValueError, ImportError) as error:
         raise ConfigError(f"model.path = {str(where)!r}: cannot be loaded: {error}") from error
-    return Policy(network.to(device), tokenizer)
+
+
+def load_tokenizer(where: Path | str, revision: str | None = None) -> Any:
+    """The tokenizer that a model's tokenizer.json describes.
+
+    transformers 5 builds some models' tokenizers (Llama's, Qwen2's, ...) from their vocabulary
+    alone, by rules of its own: another's rules in tokenizer.json are silently replaced, and text
+    loses tokens. Where both disagree on a text, the file's are taken.
+    """
+    tokenizer: Any = AutoTokenizer.from_pretrained(where, revision=revision or "main")
+    file = cached_file(
+        where, "tokenizer.json", revision=revision, _raise_exceptions_for_missing_entries=False
+    )
+    if file is None:
+        return tokenizer
+    stated = Tokenizer.from_file(file)
+    ids = stated.encode(PROBE, add_special_tokens=False).ids
+    same_ids = tokenizer(PROBE, add_special_tokens=False)["input_ids"] == ids
+    if same_ids and tokenizer.decode(ids, clean_up_tokenization_spaces=False) == stated.decode(ids):
+        return tokenizer
+    return PreTrainedTokenizerFast.from_pretrained(where, revision=revision or "main")
 
 
 def save(policy: Policy, folder: Path) -> None:

@@ -76,8 +76,10 @@ def _suite(
     data_dir: str | None,
     source: str | None,
     overrides: list[str] | None,
+    data: bool = True,
 ) -> Any:
-    """The recipe with the command line's changes, checked."""
+    """The recipe with the command line's changes, checked, without `data` as far as is possible
+    without the task's questions."""
     from tasks import TaskError
 
     from .config import ConfigError, build_suite, override, read_recipe
@@ -96,7 +98,7 @@ def _suite(
             content["seeds"] = int(seeds) if seeds.isdigit() else [int(s) for s in seeds.split(",")]
         for label in content["methods"] if source else []:
             content.setdefault("method", {}).setdefault(label, {})["source"] = source
-        return build_suite(content, origin=recipe)
+        return build_suite(content, recipe, data)
     except (ConfigError, TaskError) as error:
         fail(str(error))
     except ValueError:
@@ -162,7 +164,7 @@ def resume(
     """Finish an interrupted suite exactly as it was started."""
     from pydantic import ValidationError
 
-    from .config import Suite
+    from .config import ConfigError, Suite
 
     if data_dir:
         os.environ["EVENBENCH_DATA"] = data_dir
@@ -171,7 +173,9 @@ def resume(
         fail(f"{file}: no such file; give the folder of a suite")
     try:
         suite = Suite.model_validate_json(file.read_text())
-    except ValidationError as error:
+        for run in suite.runs:
+            run.check_plugins()
+    except (ValidationError, ConfigError) as error:
         fail(f"{file}: {error}")
     _execute(suite, folder, workers, device)
 
@@ -179,12 +183,13 @@ def resume(
 def _execute(suite: Any, folder: Path, workers: int | None, device: str | None) -> None:
     from rich.console import Console
 
+    from .config import ConfigError
     from .progress import show_plan, watch_suite
 
     console = Console()
     device, workers = _resources(device, workers, len(suite.runs))
-    show_plan(console, suite, workers, device)
     try:
+        show_plan(console, suite, workers, device)
         states = watch_suite(console, suite, folder, workers, device)
     except KeyboardInterrupt:
         console.print(
@@ -192,6 +197,8 @@ def _execute(suite: Any, folder: Path, workers: int | None, device: str | None) 
             f"Go on with: evenbench resume {folder}"
         )
         raise typer.Exit(130) from None
+    except ConfigError as error:
+        fail(str(error))
     failed = [s for s in states if s.status in ("failed", "busy")]
     for state in failed:
         console.print(
@@ -254,14 +261,25 @@ def plan(
         float | None, typer.Option(help="matrix rate of one worker, to plan for another machine")
     ] = None,
 ) -> None:
-    """Print what a recipe will cost in tokens, FLOPs, memory, disk and time. Nothing is spent."""
+    """Print what a recipe will cost in tokens, FLOPs, memory, disk and time. Nothing is spent, and
+    the hub is not asked: on the hardware that the recipe names, unless an option says otherwise."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
     from rich.console import Console
 
+    from .config import ConfigError
     from .progress import show_plan
 
-    suite = _suite(recipe, methods, method, seeds, task, data_dir, source, override)
-    device, workers = _resources(device, workers, len(suite.runs))
-    show_plan(Console(), suite, workers, device, teraflops, every_run=True)
+    suite = _suite(recipe, methods, method, seeds, task, data_dir, source, override, bool(data_dir))
+    meant = None if device or teraflops else suite.hardware
+    if meant:
+        most = meant.gpus // meant.gpus_per_run
+        where, count = "cuda", max(1, min(workers or most, most, len(suite.runs)))
+    else:
+        where, count = _resources(device, workers, len(suite.runs))
+    try:
+        show_plan(Console(), suite, count, where, teraflops, every_run=True, hardware=meant)
+    except ConfigError as error:
+        fail(str(error))
 
 
 @app.command()
@@ -318,6 +336,29 @@ def tune(
             f"[method.{row['method']}.optimizer]\nlr = {row['lr']:g}", markup=False, highlight=False
         )
     console.print(f"\nall trials: {folder / 'trials.jsonl'}", soft_wrap=True)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="the folder of one run, e.g. runs/quick/gift-...")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="default: export/ in the run's folder")
+    ] = None,
+    which: Annotated[
+        str, typer.Option(help="checkpoint: last, best, or a step, as far as they were kept")
+    ] = "last",
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="the adapter alone, not merged into the weights")
+    ] = False,
+) -> None:
+    """Write a run's model for from_pretrained and vLLM, with a model card."""
+    from .config import ConfigError
+    from .export import export as write
+
+    try:
+        typer.echo(str(write(run, out, which, adapter)))
+    except ConfigError as error:
+        fail(str(error))
 
 
 def _torch_later() -> None:
@@ -572,6 +613,80 @@ def evaluate(
 
 
 @app.command()
+def anatomy(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="folders of suites or runs made with -o keep_rollouts=true"),
+    ] = None,
+    methods: Methods = None,
+    override: Override = None,
+    rewards: Annotated[
+        str, typer.Option(help="of the three answers; the best are right, the first of them gold")
+    ] = "1,1,0",
+    start: Annotated[
+        str, typer.Option(help="the reference's probabilities of the three answers")
+    ] = "0.15,0.35,0.5",
+    group: Annotated[int, typer.Option(min=1, max=6, help="samples of the prompt")] = 4,
+    batches: Annotated[int, typer.Option(min=1, help="stored rollout batches at most")] = 24,
+    out: Annotated[Path, typer.Option("--out", help="folder of the files")] = Path("anatomy"),
+) -> None:
+    """Draw what objectives do: where each leads on three answers; with runs, what each makes of
+    the same stored rollouts.
+
+    Without runs: expected gradient flows of the recipe quick's methods, or of --methods, and where
+    theory says that they end. With runs: token weights -dL/dlogp of every method on their stored
+    rollouts, as cosines, against probability and reward, and as shares.
+    """
+    from rich.console import Console
+
+    chosen = [m.strip() for m in methods.split(",") if m.strip()] if methods else None
+    if runs:
+        if override:
+            fail("-o is for flows; on stored rollouts a run's own methods keep the run's fields")
+        table, plots = _weights(runs, chosen, batches)
+    else:
+        table, plots = _flows(methods, override, rewards, start, group)
+    paths = [path for plot in plots for path in plot.save(out)] + table.save(out)
+    for path in paths:
+        typer.echo(str(path))
+    Console().print(table)
+
+
+def _flows(
+    methods: str | None, override: list[str] | None, rewards: str, start: str, group: int
+) -> Any:
+    """The table and figure of flows of the recipe quick's methods, or of others."""
+    from reports.simplex import flows, problem
+
+    suite = _suite("quick", methods, None, "1", None, None, None, override)
+    several = [run.method for run in suite.runs if len(run.phases) > 1]
+    if several:
+        fail(f"{', '.join(several)}: phases have no flow of their own; name their methods")
+    try:
+        of = problem(*([float(x) for x in text.split(",")] for text in (rewards, start)))
+    except ValueError as error:
+        fail(f"--rewards {rewards!r}, --start {start!r}: {error}")
+    found = flows({run.method: run.build_methods()[0] for run in suite.runs}, of, group)
+    return found.table(), [found.plot()]
+
+
+def _weights(runs: list[Path], names: list[str] | None, batches: int) -> Any:
+    """The table and figures of token weights on stored rollouts."""
+    from pydantic import ValidationError
+
+    from reports.anatomy import anatomy, objectives
+
+    loaded = _load(runs)
+    try:
+        found = anatomy(loaded, objectives(loaded, names), batches)
+    except KeyError as error:
+        fail(error.args[0])
+    except (FileNotFoundError, ValidationError, ValueError) as error:
+        fail(str(error))
+    return found.table(), found.plots()
+
+
+@app.command()
 def regrade(
     runs: Runs,
     option: Annotated[
@@ -721,7 +836,7 @@ def check(
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Hold a method or a task against its contract and print what holds."""
+    """Hold a method or a task against its contract: what holds, what fails, and why."""
     from pydantic import ValidationError
     from rich.console import Console
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -20,6 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 import methods
 import tasks
+from methods.contract import learns_from
+from tasks.registry import load_plugin
 
 RECIPES = Path(__file__).parent / "recipes"
 Axis = Literal["updates", "samples", "tokens", "flops", "seconds"]
@@ -43,11 +46,31 @@ class Pretrain(Section):
     seed: int = 0
 
 
+class Lora(Section):
+    """Low-rank adapters (peft) instead of all weights; the reference policy is the model with them
+    switched off."""
+
+    r: int = Field(default=32, ge=1)
+    alpha: float = Field(default=64.0, gt=0)
+    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"  # names of modules
+    dropout: float = Field(default=0.0, ge=0, le=0)  # the exact gradient needs one function
+    seed: int = Field(default=0, ge=0)  # of the adapters' start: the same for all runs
+
+
 class Model(Section):
     """A folder or hub id (`path`), or a Llama built on the spot, pretrained on its corpus."""
 
     path: str | None = None
     revision: str | None = None
+    chat: Literal["none", "template", "plain"] = "none"  # template: the model's own
+    chat_options: dict[str, Any] = {}  # variables of the template, e.g. enable_thinking = false
+    system: str | None = None
+    stop: tuple[str, ...] = ()  # strings that end a response, besides the task's
+    attention: (
+        Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] | None
+    ) = None  # None: bench.fast where the architecture allows it, else transformers' choice
+    checkpointing: bool = False  # recompute activations in the backward pass; changes no result
+    lora: Lora | None = None
     hidden: int = Field(default=96, ge=8)
     layers: int = Field(default=3, ge=1)
     heads: int = Field(default=3, ge=1)
@@ -66,6 +89,17 @@ class Model(Section):
                 f"hidden = {self.hidden} must be a multiple of 2 * heads = {2 * self.heads}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _chat_is_used(self) -> Model:
+        if self.chat == "none" and (self.system or self.chat_options):
+            raise ValueError("system and chat_options need chat = 'template' or 'plain'")
+        return self
+
+    def starting_point(self) -> str:
+        """JSON of the fields that a model built on the spot depends on."""
+        use = {"chat", "chat_options", "system", "stop", "attention", "checkpointing", "lora"}
+        return self.model_dump_json(exclude=use)
 
 
 class RolloutShape(Section):
@@ -167,10 +201,12 @@ class Run(Section):
     optimizer: Optimizer = Optimizer()
     budget: Budget = Budget()
     eval: Evaluation = Evaluation()
+    plugins: dict[str, str] = {}  # code from outside that the run uses: name and hash of its file
     reward: str = "correct"  # correct | format | random | path.py:function | an installed one
     replay_rollouts: int | None = Field(default=None, ge=1)  # None: as many as a policy run draws
-    checkpoint: Literal["last", "none"] = "last"  # what a finished run keeps
-    keep_rollouts: bool = False
+    # what a run keeps: its end, also its best (on validation questions) or every evaluated point
+    checkpoint: Literal["last", "none", "best", "all"] = "last"
+    keep_rollouts: bool = False  # for `evenbench anatomy`; costs a copy of the start and two scores
     track: Literal["tensorboard", "wandb", "trackio"] | None = None  # who else gets the numbers
     micro_tokens: int = Field(
         default=65536, ge=1
@@ -209,16 +245,42 @@ class Run(Section):
             return -(-int(self.budget.amount) // (shape.prompts * shape.group))
         return None
 
+    def check_plugins(self) -> None:
+        """Raises ConfigError where code from outside is gone, or is not what it was when the recipe
+        was read: a result must not carry the name of other code."""
+        for name, code in self.plugins.items():
+            now = plugin_code([p.method for p in self.phases], self.task["name"], self.reward)
+            if now.get(name) != code:
+                raise ConfigError(
+                    f"{name}: the file has changed since the suite was started; "
+                    "`evenbench run` starts what it concerns anew"
+                )
+
     def digest(self) -> str:
         """Eight hex digits of what determines the result."""
-        content = self.model_dump(
-            mode="json", exclude={"micro_tokens", "checkpoint", "keep_rollouts", "track", "method"}
+        unused: dict[str, Any] = dict.fromkeys(
+            ("micro_tokens", "checkpoint", "keep_rollouts", "track", "method"), True
         )
+        unused["model"] = {"checkpointing"}
+        if not self.plugins:
+            unused["plugins"] = True
+        content = self.model_dump(mode="json", exclude=unused)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
     def name(self) -> str:
         return f"{_slug(self.method)}-{_slug(self.task['name'])}-s{self.seed}-{self.digest()}"
+
+
+class Hardware(Section):
+    """What a recipe is meant for, and what `evenbench plan` reckons with."""
+
+    name: str  # e.g. "H100 80 GB"
+    gpus: int = Field(default=1, ge=1)
+    gpus_per_run: int = Field(default=1, ge=1)
+    memory_gb: float = Field(gt=0)  # of one GPU
+    teraflops: float = Field(gt=0)  # of one GPU, dense bfloat16
+    bandwidth: float = Field(gt=0)  # TB/s of one GPU's memory
 
 
 class Suite(Section):
@@ -228,6 +290,7 @@ class Suite(Section):
     margin: float = Field(default=0.02, gt=0)  # equivalence margin, in accuracy
     about: str = ""
     expected: str = ""  # cost as the recipe states it
+    hardware: Hardware | None = None
 
 
 RUN_SECTIONS = (
@@ -251,6 +314,7 @@ SUITE_KEYS = (
     "margin",
     "about",
     "expected",
+    "hardware",
     "task",
     "method",
 )
@@ -308,14 +372,22 @@ def _merge(node: dict[str, Any], change: Mapping[str, Any], assignment: str) -> 
         node[key] = value
 
 
-def build_suite(recipe: Mapping[str, Any], origin: str = "recipe") -> Suite:
-    """Check a recipe and resolve it to runs. Raises ConfigError, with the key's path."""
+def build_suite(recipe: Mapping[str, Any], origin: str = "recipe", data: bool = True) -> Suite:
+    """Check a recipe and resolve it to runs; without `data`, questions are not looked at. Raises
+    ConfigError, with the key's path."""
     for key in recipe:
         if key not in RUN_SECTIONS + SUITE_KEYS:
             raise ConfigError(
                 f"{origin}: unknown key {key!r}{_nearest(key, RUN_SECTIONS + SUITE_KEYS)}"
             )
     labels = _methods(recipe, origin)
+    for name, own in recipe.get("method", {}).items():  # others than the chosen ones may be there
+        named = isinstance(own, dict) and ("objective" in own or "phases" in own)
+        if name not in labels and name not in methods.names() and not named:
+            raise ConfigError(
+                f"{origin}: method.{name}: no such method"
+                + _nearest(name, [*dict.fromkeys([*labels, *methods.names()])])
+            )
     seeds = recipe.get("seeds", 5)
     seeds = list(range(seeds)) if isinstance(seeds, int) else seeds
     if (
@@ -330,16 +402,40 @@ def build_suite(recipe: Mapping[str, Any], origin: str = "recipe") -> Suite:
     task = _task(recipe, origin)
     runs = [_run(recipe, label, seed, task, origin) for seed in seeds for label in labels]
     for run in runs[: len(labels)]:
-        _check(run, origin)
+        _check(run, origin, data)
     control = recipe.get("control")
     if control is not None and control not in labels:
         control = None  # the control is not among the chosen methods
-    values = {k: recipe[k] for k in ("about", "expected", "margin") if k in recipe}
+    values = {k: recipe[k] for k in ("about", "expected", "margin", "hardware") if k in recipe}
     return _validated(
         Suite,
         {"name": recipe.get("name", "suite"), "runs": runs, "control": control, **values},
         origin,
     )
+
+
+def plugin_code(objectives: Sequence[str], task: str, reward: str) -> dict[str, str]:
+    """Name and hash of the file of each objective, task and reward function that is not the
+    project's own. Raises ConfigError: no such file or name."""
+    found = {}
+    try:
+        classes: dict[str, type] = {name: methods.entry(name).cls for name in objectives}
+        for name, cls in [*classes.items(), (task, tasks.entry(task).cls)]:
+            if cls.__module__.partition(".")[0] not in ("methods", "tasks"):
+                found[name] = Path(str(sys.modules[cls.__module__].__file__))
+        if ".py:" in reward:
+            module, function, found[reward] = load_plugin(reward)
+            if not callable(getattr(module, function, None)):
+                raise ConfigError(f"reward = {reward!r}: the file has no function {function!r}")
+        elif reward in installed_rewards():
+            point = installed_rewards()[reward]
+            point.load()
+            found[reward] = Path(str(sys.modules[point.module].__file__))
+        return {k: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for k, path in found.items()}
+    except KeyError as error:
+        raise ConfigError(error.args[0]) from None
+    except FileNotFoundError as error:  # it was loaded before
+        raise ConfigError(f"no file {error.filename}") from None
 
 
 def _methods(recipe: Mapping[str, Any], origin: str) -> list[str]:
@@ -379,11 +475,22 @@ def _run(
             value = own.pop(key)
             sections[key] = {**sections.get(key, {}), **value} if isinstance(value, dict) else value
     source = own.pop("source", None)
-    phases = own.pop("phases", None) or [
-        {"method": own.pop("objective", label), "fields": own, "source": source}
-    ]
+    phases = own.pop("phases", None)
+    beside = [*own, *(["source"] if source else [])]
+    if phases and beside:
+        raise ConfigError(
+            f"{origin}: method.{label}: {', '.join(beside)} beside phases would be ignored; a "
+            'phase holds its own, e.g. { method = "grpo", share = 0.5, fields = { clip = 0.1 } }'
+        )
+    if not phases:
+        phases = [{"method": own.pop("objective", label), "fields": own, "source": source}]
     values = {"method": label, "phases": phases, "task": task, "seed": seed, **sections}
-    return _validated(Run, values, f"{origin}: method.{label}")
+    run = _validated(Run, values, f"{origin}: method.{label}")
+    try:
+        plugins = plugin_code([p.method for p in run.phases], run.task["name"], run.reward)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: method.{label}: {error}") from None
+    return run.model_copy(update={"plugins": plugins})
 
 
 def installed_rewards() -> dict[str, EntryPoint]:
@@ -391,7 +498,7 @@ def installed_rewards() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group="evenbench.rewards")}
 
 
-def _check(run: Run, origin: str) -> None:
+def _check(run: Run, origin: str, data: bool) -> None:
     """Refuse what cannot be run as it stands."""
     where = f"{origin}: method.{run.method}"
     try:
@@ -423,9 +530,8 @@ def _check(run: Run, origin: str) -> None:
                 f"{where}: budget.axis = {run.budget.axis!r} does not tell the size of the "
                 "replay set; set replay_rollouts"
             )
-        if (needs.gold or source == "demonstrations") and not any(
-            e.solution for e in task.examples("train")
-        ):
+        gold = data and (needs.gold or source == "demonstrations")
+        if gold and not any(e.solution for e in task.examples("train")):
             raise ConfigError(
                 f"{where}: {phase.method} needs reference answers; "
                 f"task {run.task['name']!r} has none"
@@ -435,9 +541,22 @@ def _check(run: Run, origin: str) -> None:
         raise ConfigError(
             f"{where}: reward = {run.reward!r}{_nearest(run.reward, known)}; or path.py:function"
         )
+    for phase, method in zip(run.phases, built, strict=True):
+        if run.reward != "correct" and learns_from(method) == {"verdict"}:
+            pairs = " and has no rule for pairs by reward" if method.needs().pairs else ""
+            raise ConfigError(
+                f"{where}: reward = {run.reward!r}: {phase.method} learns from the checker's "
+                f"verdict{pairs}, so that this reward would change nothing"
+            )
     if run.track and find_spec(run.track) is None:
         what = "'evenbench[track]'" if run.track == "tensorboard" else run.track
         raise ConfigError(f"{where}: track = {run.track!r}: not installed; pip install {what}")
+    if run.model.lora and find_spec("peft") is None:
+        raise ConfigError(
+            f"{where}: model.lora: peft is not installed; pip install evenbench[lora]"
+        )
+    if run.checkpoint == "best" and "validation" not in run.eval.curve:
+        raise ConfigError(f"{where}: checkpoint = 'best': eval.curve has no validation questions")
     for split in (*run.eval.curve, *(run.eval.final or ())):
         if split not in task.splits:
             raise ConfigError(

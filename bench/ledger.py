@@ -23,19 +23,32 @@ class Flops:
     linear: int  # weights multiplied with every token
     head: int  # weights of the output layer, where logits are taken
     attention: int  # per query token and visible key: 2 * (QK^T and AV) * layers * width
+    frozen: int = 0  # of the linear weights, those that get no gradient
+    head_frozen: bool = False
 
     @classmethod
     def of(cls, model: Any) -> Flops:
         config = model.config.get_text_config()
         output = model.get_output_embeddings().weight
-        tables = {id(output), id(model.get_input_embeddings().weight)}
+        tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
+        tables.add(id(output))
         matrices = [p for p in model.parameters() if p.dim() >= 2 and id(p) not in tables]
         width = config.num_attention_heads * (
             getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         )
         return cls(
-            sum(p.numel() for p in matrices), output.numel(), 4 * config.num_hidden_layers * width
+            sum(p.numel() for p in matrices),
+            output.numel(),
+            4 * config.num_hidden_layers * width,
+            sum(p.numel() for p in matrices if not p.requires_grad),
+            not output.requires_grad,
         )
+
+    def training(self, rows: Rows, head: bool = True) -> float:
+        """Forward and backward, which costs twice as much, or once where a weight is frozen."""
+        tokens = int(rows.prompt_mask_PL.sum()) + int(rows.mask_NT.sum())
+        logits = int(rows.mask_NT.sum()) if head and self.head_frozen else 0
+        return 3 * self.forward(rows, head) - 2 * self.frozen * tokens - 2 * self.head * logits
 
     def forward(self, rows: Rows, head: bool = True) -> float:
         """Each prompt once, each response token on top of it."""

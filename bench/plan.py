@@ -5,12 +5,27 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
-from .config import Model, Run, Suite
+from tasks import Task, TaskError
+
+from .config import Hardware, Run, Suite
+from .sampling.hf import CACHE_BYTES
+from .shapes import Shape, shape
 
 FILL = 0.35  # assumed mean response length, as a share of the limit; 0.3 to 0.4 on quick
 EFFICIENCY = {"cpu": 0.35, "cuda": 0.25}  # of the matrix rate, all phases; cpu: from quick
 BYTES = {"float32": 4, "bfloat16": 2, "float64": 8}
+LAYER_SECONDS = 2e-4  # assumed time of a layer in a step of sampling beside reading its weights
+ACTIVATIONS = 40  # numbers that a token leaves in a layer for the backward pass, times its width
+# Where the data are not at hand: characters of a prompt, questions of a split.
+PROMPT, SPLIT = 400, 1000
+SIZES = {
+    "gsm8k": {"validation": 500, "test": 1319},
+    "math": {"validation": 500, "test": 5000},
+    "math500": {"validation": 500, "test": 500},
+    "hh": {"validation": 500, "test": 2354},
+}
 
 
 @dataclass(frozen=True)
@@ -29,68 +44,64 @@ class Cost:
     assumptions: str
 
 
-def shape(model: Model, vocabulary: int) -> tuple[float, float, int, int]:
-    """(linear weights, head weights, layers, width) of a model, from its config alone."""
-    if model.path:
-        from transformers import AutoConfig
+def plan(
+    suite: Suite,
+    workers: int,
+    device: str = "cpu",
+    teraflops: float | None = None,
+    hardware: Hardware | None = None,
+) -> Cost:
+    """Estimates for the whole suite. `teraflops`: matrix rate of one worker; None: measured now. On
+    `hardware` a step of sampling also waits for the memory. Memory is that of one GPU there.
 
-        c = AutoConfig.from_pretrained(
-            model.path, revision=model.revision or "main"
-        ).get_text_config()
-        hidden, layers, inner, vocab = (
-            c.hidden_size,
-            c.num_hidden_layers,
-            c.intermediate_size,
-            c.vocab_size,
-        )
-        heads, kv = (
-            c.num_attention_heads,
-            getattr(c, "num_key_value_heads", None) or c.num_attention_heads,
-        )
-        head_dim = getattr(c, "head_dim", None) or hidden // heads
+    Raises ConfigError where nothing says what shape the model has.
+    """
+    if hardware:
+        rate, device = hardware.teraflops * 1e12 * hardware.gpus_per_run, "cuda"
     else:
-        hidden, layers, inner, vocab = model.hidden, model.layers, model.intermediate, vocabulary
-        heads = kv = model.heads
-        head_dim = hidden // heads
-    linear = layers * (hidden * head_dim * (2 * heads + 2 * kv) + 3 * hidden * inner)
-    return float(linear), float(hidden * vocab), layers, heads * head_dim
-
-
-def plan(suite: Suite, workers: int, device: str = "cpu", teraflops: float | None = None) -> Cost:
-    """Estimates for the whole suite. `teraflops`: matrix rate of one worker; None: measured now."""
-    rate = teraflops * 1e12 if teraflops else matrix_rate()
-    totals = dict.fromkeys(("updates", "samples", "sampled", "trained", "flops", "evaluate"), 0.0)
-    memory = disk = parameters = 0.0
-    for run in suite.runs:
-        one = _run(run)
-        for key in totals:
-            totals[key] += one[key]
-        memory, parameters = max(memory, one["memory"]), max(parameters, one["parameters"])
-        disk += one["disk"]
-    seconds = (totals["flops"] + totals["evaluate"]) / (rate * EFFICIENCY[device]) / max(1, workers)
+        rate = teraflops * 1e12 if teraflops else matrix_rate(device)
+    one = [_run(run, hardware) for run in suite.runs]
+    total = {key: sum(r[key] for r in one) for key in one[0]}
+    busy = (total["flops"] + total["evaluate"]) / (rate * EFFICIENCY[device])
+    said = [f"responses of {FILL:.0%} of the limit"]
+    said += [f"{rate / 1e12:.3g} TFLOP/s a worker at {EFFICIENCY[device]:.0%}"]
+    if hardware:
+        said += [f"a step of sampling reads weights and cache at {hardware.bandwidth:g} TB/s"]
+        said += [f"and takes {1e3 * LAYER_SECONDS:g} ms a layer besides"]
+    if total["guessed"]:
+        said += [f"the data are not at hand: prompts of {PROMPT} characters"]
     return Cost(
         len(suite.runs),
-        int(totals["updates"]),
-        totals["samples"],
-        totals["sampled"],
-        totals["trained"],
-        totals["flops"],
-        totals["evaluate"],
-        memory,
-        disk,
-        seconds,
-        parameters,
-        f"responses of {FILL:.0%} of the limit; {rate / 1e12:.3g} TFLOP/s a worker "
-        f"at {EFFICIENCY[device]:.0%}",
+        int(total["updates"]),
+        total["samples"],
+        total["sampled"],
+        total["trained"],
+        total["flops"],
+        total["evaluate"],
+        max(r["memory"] for r in one),
+        total["disk"] + workers * max(r["state"] for r in one),
+        (busy + total["waiting"]) / max(1, workers),
+        one[0]["parameters"],
+        "; ".join(said),
     )
 
 
-def _run(run: Run) -> dict[str, float]:
+def _questions(task: Task) -> tuple[float, dict[str, int], bool]:
+    """Mean characters of a prompt, questions by split, and whether both are guessed."""
+    try:
+        examples = task.examples("train")[:256]
+        sizes = {s: len(task.examples(s)) for s in task.splits}
+        return sum(len(e.prompt) for e in examples) / max(1, len(examples)), sizes, False
+    except TaskError:
+        known = SIZES.get(type(task).__name__.lower(), {})
+        return PROMPT, {s: known.get(s, SPLIT) for s in task.splits}, True
+
+
+def _run(run: Run, hardware: Hardware | None) -> dict[str, float]:
     task, r = run.build_task(), run.rollout
     vocabulary = len(task.vocabulary()) + 4 if task.word_pattern else run.model.vocabulary
-    linear, head, layers, width = shape(run.model, vocabulary)
-    examples = task.examples("train")[:256]
-    characters = sum(len(e.prompt) for e in examples) / max(1, len(examples))
+    model = shape(run.model, vocabulary)
+    characters, sizes, guessed = _questions(task)
     prompt = characters / (2 if task.word_pattern or not run.model.path else 4)
     length = FILL * run.max_tokens
     per_rollout = r.prompts * r.group
@@ -98,19 +109,21 @@ def _run(run: Run) -> dict[str, float]:
     def forward(prompts: float, rows: float) -> float:
         tokens = prompts * prompt + rows * length
         seen = prompts * prompt**2 / 2 + rows * (length * prompt + length**2 / 2)
-        return 2 * linear * tokens + 2 * head * rows * length + 4 * layers * width * seen
+        linear, head = 2 * model.linear * tokens, 2 * model.head * rows * length
+        return linear + head + 4 * model.layers * model.width * seen
 
-    out = dict.fromkeys(("samples", "sampled", "trained", "flops"), 0.0)
+    out = dict.fromkeys(("samples", "sampled", "trained", "flops", "waiting"), 0.0)
     needs = [m.needs() for m in run.build_methods()]
+    backward = 1 if run.model.lora else 2  # forward passes; of frozen weights none is computed
     for i, phase in enumerate(run.phases):
         sampled = run.source(i) != "demonstrations"
         one = forward(r.prompts if sampled else per_rollout, per_rollout)
         cost = (
             (one if sampled else 0.0)
-            + 3 * r.epochs * one
+            + (1 + backward) * r.epochs * one
             + one * (needs[i].reference + (r.updates > 1))
         )
-        cost += one * (1 + 3 * r.epochs) if needs[i].critic else 0.0
+        cost += one * (1 + (1 + backward) * r.epochs) if needs[i].critic else 0.0
         spent = {
             "updates": r.updates,
             "samples": per_rollout,
@@ -123,42 +136,82 @@ def _run(run: Run) -> dict[str, float]:
         out["sampled"] += count * per_rollout * length * sampled
         out["trained"] += count * per_rollout * length * r.epochs
         out["flops"] += count * cost
+        out["waiting"] += count * sampled * _waiting(run, model, prompt, per_rollout, hardware)
     updates = out["samples"] / per_rollout * r.updates
-    decodings = run.eval.samples + run.eval.greedy
-    sizes = {s: len(task.examples(s)) for s in task.splits}
     final = run.eval.final or {s: 0 for s in task.splits if s != "train"}
     questions = sum(n or sizes[s] for s, n in final.items()) + run.eval.train_questions
     curve = sum(n or sizes[s] for s, n in run.eval.curve.items()) * run.eval.points
-    weights = linear + head
-    copies = 1 + any(n.reference for n in needs) + any(n.critic for n in needs)
-    trained = 1 + any(n.critic for n in needs)
-    bytes_each = BYTES[run.model.dtype]
-    activations = run.micro_tokens * layers * width * 40 * bytes_each
+    answers = (questions + curve) * (run.eval.samples + run.eval.greedy)
+    out["waiting"] += _waiting(run, model, prompt, answers, hardware)
     return {
         **out,
         "updates": updates,
-        "evaluate": forward(1, 1) * (questions + curve) * decodings,
-        "memory": weights * bytes_each * copies
-        + trained * weights * 3 * bytes_each
-        + min(activations, per_rollout * (prompt + length) * layers * width * 40 * bytes_each)
-        + 4e8,
-        "disk": weights * bytes_each * 3 + (questions + curve) * decodings * 60 + updates * 1200,
-        "parameters": weights,
+        "evaluate": forward(1, 1) * answers,
+        "memory": _memory(run, model, prompt, needs) / (hardware.gpus_per_run if hardware else 1),
+        "disk": _kept(run, model) + answers * 60 + updates * 1200,
+        "state": _trained(run, model) * (12 if BYTES[run.model.dtype] == 2 else 8),
+        "parameters": float(model.parameters),
+        "guessed": float(guessed),
     }
 
 
-def matrix_rate() -> float:
-    """float32 FLOP/s of one thread on a matrix product, measured for about a tenth of a second."""
+def _waiting(
+    run: Run, model: Shape, prompt: float, rows: float, hardware: Hardware | None
+) -> float:
+    """Seconds that sampling so many rows waits for the memory and for the launching of kernels: as
+    many steps as the longest row has tokens, for each batch that the cache has room for."""
+    if hardware is None:
+        return 0.0
+    size = BYTES[run.model.dtype]
+    weights = model.parameters * size
+    together = math.ceil(1.5 * weights / (hardware.memory_gb * 1e9))  # GPUs that hold one copy
+    copies = max(1, hardware.gpus_per_run // together)
+    row = model.cached() * size * (prompt + run.max_tokens)
+    at_once = min(rows / copies, max(1.0, CACHE_BYTES * together / row))
+    read = (weights + at_once * row * FILL) / (hardware.bandwidth * 1e12 * together)
+    steps = run.max_tokens * max(1.0, rows / copies / at_once)
+    return steps * (read + model.layers * LAYER_SECONDS)
+
+
+def _memory(run: Run, model: Shape, prompt: float, needs: Any) -> float:
+    """Bytes of weights, of what the optimiser holds, of the cache or of activations."""
+    size, rows = BYTES[run.model.dtype], run.rollout.prompts * run.rollout.group
+    critic = any(n.critic for n in needs)
+    reference = any(n.reference for n in needs) and not run.model.lora
+    trained = _trained(run, model)
+    # gradient and two moments; weights of 16 bits have a float32 copy besides
+    state = 3 * size if size > 2 else 16
+    tokens = min(run.micro_tokens, rows * (prompt + FILL * run.max_tokens))
+    deep = model.layers + ACTIVATIONS if run.model.checkpointing else model.layers * ACTIVATIONS
+    cache = min(CACHE_BYTES, rows * model.cached() * size * (prompt + run.max_tokens))
+    held = model.parameters * size * (1 + reference + critic) + (1 + critic) * trained * state
+    return held + max(tokens * deep * model.width * size, cache) + 4e8
+
+
+def _trained(run: Run, model: Shape) -> int:
+    return model.adapters(run.model.lora) if run.model.lora else model.parameters
+
+
+def _kept(run: Run, model: Shape) -> float:
+    """Bytes of the checkpoints that stay."""
+    copies = {"none": 0, "last": 1, "best": 2, "all": 2 + run.eval.points}[run.checkpoint]
+    return copies * _trained(run, model) * BYTES[run.model.dtype]
+
+
+def matrix_rate(device: str = "cpu") -> float:
+    """FLOP/s of a matrix product, measured for about a tenth of a second: float32 on one thread of
+    the CPU, bfloat16 on the GPU."""
     import torch
 
+    n, dtype = (512, torch.float32) if device == "cpu" else (4096, torch.bfloat16)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    a = torch.randn(512, 512)
-    torch.mm(a, a)
+    a = torch.randn(n, n, dtype=dtype, device=device)
+    float(torch.mm(a, a)[0, 0])  # on a GPU reading a number waits for it
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < 0.1:
-        torch.mm(a, a)
+        float(torch.mm(a, a)[0, 0])
         count += 1
-    rate = count * 2 * 512**3 / (time.perf_counter() - start)
+    rate = count * 2 * n**3 / (time.perf_counter() - start)
     torch.set_num_threads(threads)
     return rate

@@ -3,18 +3,27 @@
 A backbone encodes each prompt once: for scoring (`hidden`) its keys and values stay in the autograd
 graph, for sampling (`prefill`, `expand`, then `step` after `step`) they are repeated for its rows.
 `Backbone` does so with any Hugging Face causal LM; `bench.fast` has a leaner one for Llama shapes.
+With activation checkpointing a prompt is encoded once a row instead: what is recomputed cannot be
+shared.
 """
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache
+from transformers.modeling_layers import GradientCheckpointingLayer
 
+from . import lora
+from .chat import Chat
 from .rows import Rows
 
 LOGIT_CHUNK = 1 << 24  # logits held at once (numbers, not bytes): 64 MiB in float32
@@ -38,15 +47,9 @@ class Backbone:
     def prefill(self, ids_PL: Tensor, mask_PL: Tensor) -> tuple[Tensor, Cache]:
         """Hidden state of each prompt's last token, shape (P, D), and the prompts' cache."""
         position_PL = (mask_PL.cumsum(-1) - 1).clamp(min=0)
-        out = self.model.base_model(
-            input_ids=ids_PL,
-            attention_mask=mask_PL.long(),
-            position_ids=position_PL,
-            past_key_values=DynamicCache(config=self.model.config),
-            use_cache=True,
-        )
-        cache = Cache(out.past_key_values, mask_PL, mask_PL.sum(-1))
-        return out.last_hidden_state[:, -1], cache
+        layers = DynamicCache(config=self.model.config)
+        states_PLD = self._states(ids_PL, mask_PL, position_PL, layers)
+        return states_PLD[:, -1], Cache(layers, mask_PL, mask_PL.sum(-1))
 
     def expand(self, cache: Cache, prompt_N: Tensor) -> Cache:
         """A row for each of the given prompts. The argument is used up."""
@@ -63,6 +66,8 @@ class Backbone:
     def hidden(self, rows: Rows) -> Tensor:
         """Hidden states (tokens, D) from which the response tokens are predicted, row by row: the
         prompt's last token for the first one, the token before for the others."""
+        if recomputing(self.model):
+            return self._recomputed(rows)
         first_PD, cache = self.prefill(rows.prompt_PL, rows.prompt_mask_PL)
         states_NTD = first_PD[rows.prompt_N][:, None]
         if rows.response_NT.shape[1] > 1:
@@ -75,32 +80,115 @@ class Backbone:
         """Hidden states (N, S, D) of further tokens; the cache grows by them in place."""
         cache.mask_NL = torch.cat([cache.mask_NL, mask_NS], -1)
         position_NS = cache.position_N[:, None] + (mask_NS.cumsum(-1) - 1).clamp(min=0)
-        out = self.model.base_model(
-            input_ids=ids_NS,
-            attention_mask=cache.mask_NL.long(),
-            position_ids=position_NS,
-            past_key_values=cache.layers,
-            use_cache=True,
-        )
+        states_NSD = self._states(ids_NS, cache.mask_NL, position_NS, cache.layers)
         cache.position_N = cache.position_N + mask_NS.sum(-1)
-        return out.last_hidden_state
+        return states_NSD
+
+    def _recomputed(self, rows: Rows) -> Tensor:
+        """As `hidden`, each row with its prompt, layers recomputed in the backward pass."""
+        prompt_NL, prompt_mask_NL = (
+            rows.prompt_PL[rows.prompt_N],
+            rows.prompt_mask_PL[rows.prompt_N],
+        )
+        ids_NS = torch.cat([prompt_NL, rows.response_NT[:, :-1]], 1)
+        mask_NS = torch.cat([prompt_mask_NL, rows.mask_NT[:, :-1]], 1)
+        position_NS = (mask_NS.cumsum(-1) - 1).clamp(min=0)
+        with _checkpointing(self.model):
+            states_NSD = self._states(ids_NS, mask_NS, position_NS, None)
+        return states_NSD[:, prompt_NL.shape[1] - 1 :][rows.mask_NT]
+
+    def _states(self, ids_NS: Tensor, mask_NL: Tensor, position_NS: Tensor, layers: Any) -> Tensor:
+        return self.model.base_model(
+            input_ids=ids_NS,
+            attention_mask=mask_NL.long(),
+            position_ids=position_NS,
+            past_key_values=layers,
+            use_cache=layers is not None,
+        ).last_hidden_state
+
+
+class AdapterOff(Backbone):
+    """The model without its adapters; the weights are shared."""
+
+    def _states(self, *args: Any) -> Tensor:
+        with lora.off(self.model):
+            return super()._states(*args)
+
+
+def recompute(model: Any) -> None:
+    """Turn activation checkpointing on."""
+    for layer in _layers(model):
+        layer.gradient_checkpointing = True
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # pyright: ignore
+
+
+def recomputing(model: Any) -> bool:
+    return any(layer.gradient_checkpointing for layer in _layers(model))
+
+
+def _layers(model: Any) -> list[GradientCheckpointingLayer]:
+    return [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
+
+
+@contextmanager
+def _checkpointing(model: Any) -> Iterator[None]:
+    """transformers checkpoints layers in training mode alone, and drops caches there. Only the
+    layers' own flag is set: what is inside them, dropout above all, stays in evaluation mode."""
+    layers = _layers(model)
+    for layer in layers:
+        layer.training = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = False
+
+
+def backbone(model: Any, general: bool = False) -> Any:
+    """The leaner way through a model where there is one; `general` refuses it."""
+    from .fast import LlamaBackbone
+
+    plain = not (general or lora.adapted(model) or recomputing(model))
+    return LlamaBackbone(model) if plain and LlamaBackbone.supports(model) else Backbone(model)
 
 
 class Policy:
     """A model, its tokenizer and its backbone. The model stays in eval mode: no dropout, so that
-    both passes of the exact backward see the same function."""
+    both passes of the exact backward see the same function.
 
-    def __init__(self, model: Any, tokenizer: Any):
+    `end_id` closes a reference answer; any of `stop_ids` (a tokenizer's, a generation config's, a
+    chat template's) ends a sample, and so does any of the strings `stop`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        chat: Chat | None = None,
+        stop: tuple[str, ...] = (),
+        general: bool = False,
+    ):
         self.model = model.eval()
-        self.tokenizer = tokenizer
-        from .fast import LlamaBackbone
-
-        self.backbone = LlamaBackbone(model) if LlamaBackbone.supports(model) else Backbone(model)
+        self.tokenizer, self.chat, self.stop, self.general = tokenizer, chat, stop, general
+        self.backbone = backbone(model, general)
         eos = tokenizer.eos_token_id
         if eos is None:
             raise ValueError(f"the tokenizer of {model.name_or_path!r} has no eos token")
-        self.eos_id = int(eos)
+        turn = chat.end_id() if chat else None
+        self.end_id = int(eos if turn is None else turn)
+        named = getattr(model.generation_config, "eos_token_id", None)
+        named = named if isinstance(named, list) else [] if named is None else [named]
+        self.stop_ids = sorted({int(eos), self.end_id, *map(int, named)})
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else eos)
+
+    def reference(self) -> Policy:
+        """The policy as it is now, for good: with its adapters off, or a frozen copy."""
+        shared = lora.adapted(self.model)
+        model = self.model if shared else copy.deepcopy(self.model).requires_grad_(False)
+        frozen = Policy(model, self.tokenizer, self.chat, self.stop, self.general)
+        if shared:
+            frozen.backbone = AdapterOff(model)
+        return frozen
 
     @property
     def device(self) -> torch.device:
@@ -113,26 +201,40 @@ class Policy:
             getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 2**31
         )
 
+    def cached_rows(self, size: int, tokens: int) -> int:
+        """Rows of so many tokens whose keys and values take at most `size` bytes."""
+        c = self.model.config.get_text_config()
+        heads = getattr(c, "num_key_value_heads", None) or c.num_attention_heads
+        width = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
+        each = 2 * c.num_hidden_layers * heads * width * self.model.dtype.itemsize
+        return size // (each * max(1, tokens))
+
     def parameters(self) -> list[nn.Parameter]:
         return [p for p in self.model.parameters() if p.requires_grad]
 
     def encode_prompt(self, text: str) -> list[int]:
+        if self.chat:
+            return self.chat.prompt(text)
         ids = list(self.tokenizer(text)["input_ids"])
-        if ids and ids[-1] == self.eos_id:  # some tokenizers close what they encode
+        if ids and ids[-1] == self.tokenizer.eos_token_id:  # some tokenizers close what they encode
             ids.pop()
         bos = self.tokenizer.bos_token_id
-        return ids or [bos if bos is not None else self.eos_id]
+        return ids or [bos if bos is not None else self.tokenizer.eos_token_id]
 
     def encode_response(self, text: str) -> list[int]:
         """Token ids of a whole response, closed by the end token."""
-        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        return [*ids, self.eos_id]
+        if self.chat:
+            return [*self.chat.answer(text), self.end_id]
+        return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.end_id]
 
     def decode(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=True)
+        return self.decode_many([ids])[0]
 
     def decode_many(self, rows: list[list[int]]) -> list[str]:
-        return self.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        """Texts to the letter: no space is tidied away."""
+        return self.tokenizer.batch_decode(
+            rows, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
 
     def logits(self, hidden_MD: Tensor) -> Tensor:
         """Next-token logits in float32 (float64 for a float64 model)."""
@@ -176,18 +278,17 @@ class Policy:
 
 
 class Critic(nn.Module):
-    """A separate copy of the starting model with a scalar head that starts at zero."""
+    """A separate copy of the starting model with a scalar head that starts at zero. It trains what
+    the policy trains: all weights, or adapters of its own."""
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, general: bool = False):
         super().__init__()
-        from .fast import LlamaBackbone
-
         self.model = model.eval()
         self.head = nn.Linear(model.config.get_text_config().hidden_size, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.head.to(model.device, model.dtype)
-        self.backbone = LlamaBackbone(model) if LlamaBackbone.supports(model) else Backbone(model)
+        self.backbone = backbone(model, general)
 
     def score(self, rows: Rows) -> Tensor:
         """Values (N, T) of the states before each response token, zero where masked."""

@@ -13,12 +13,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from .config import Suite
+from .config import Hardware, Suite
 from .sources import broken_rows
 from .store import RunFolder
 from .suite import State, expected_end, run_suite
 
-UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+UNITS = ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def human(value: float, unit: str = "") -> str:
@@ -48,10 +48,14 @@ def show_plan(
     device: str,
     teraflops: float | None = None,
     every_run: bool = False,
+    hardware: Hardware | None = None,
 ) -> None:
     from .plan import plan
 
-    cost = plan(suite, workers, device, teraflops)
+    cost = plan(suite, workers, device, teraflops, hardware)
+    where = device
+    if hardware:
+        where = f"{hardware.gpus} x {hardware.name}, {hardware.gpus_per_run} for a run"
     labels = list(dict.fromkeys(r.method for r in suite.runs))
     seeds = sorted({r.seed for r in suite.runs})
     first = suite.runs[0]
@@ -62,7 +66,7 @@ def show_plan(
         f"{len(labels)} methods x {len(seeds)} seeds on {first.task['name']}: {', '.join(labels)}\n"
         f"budget a run: {first.budget.amount:g} {first.budget.axis}; "
         f"{prompts} prompts x {group} samples; "
-        f"{workers} worker(s) on {device}"
+        f"{workers} worker(s) on {where}"
     )
     table = Table(title="Expected cost of the suite", title_justify="left", show_header=False)
     rows = [
@@ -73,7 +77,7 @@ def show_plan(
         ("tokens trained", human(cost.tokens_trained)),
         ("FLOPs, training", human(cost.flops, "FLOP")),
         ("FLOPs, evaluation", human(cost.flops_evaluate, "FLOP")),
-        ("memory a worker", human(cost.memory, "B")),
+        ("memory a GPU" if hardware else "memory a worker", human(cost.memory, "B")),
         ("disk", human(cost.disk, "B")),
         (
             "time",
@@ -86,6 +90,8 @@ def show_plan(
     if every_run:
         console.print(table)
         console.print(f"assumed: {cost.assumptions}")
+        if hardware and cost.memory > hardware.memory_gb * 1e9:
+            console.print(f"[yellow]does not fit[/] into {hardware.memory_gb:g} GB a GPU")
     else:
         console.print(
             f"expected: {human(cost.tokens_sampled)} tokens generated, "
@@ -185,7 +191,7 @@ def _where_time_went(console: Console, states: list[State], folder: Path, wall: 
             inside += done["seconds"]
     if rows:
         phases = ("sample", "grade", "score", "train", "evaluate", "store")
-        spent = {p: sum(r.get(f"seconds_{p}", 0.0) for r in rows) for p in phases}
+        spent = {p: float(sum(r.get(f"seconds_{p}", 0.0) for r in rows)) for p in phases}
         spent["else"] = max(0.0, inside - sum(spent.values()))
         parts = ", ".join(f"{p} {clock(v)}" for p, v in spent.items() if v >= 0.5)
         console.print(f"where the time went, over {len(rows)} runs: {parts}; wall {clock(wall)}")

@@ -28,6 +28,7 @@ PACKAGES = (
     "numpy",
     "pandas",
     "sympy",
+    "peft",
     "trl",
     "vllm",
 )

@@ -146,7 +146,8 @@ def _stored(folder: Path, splits: Sequence[str]) -> pd.DataFrame:
         evals[["prompt", "gold"]] = told.transform("first")
         found.append(evals.assign(file="evals"))
     for path in sorted((folder / "rollouts").glob("step-*.parquet")):
-        samples: Any = pd.read_parquet(path).drop(columns=["tokens", "logp"], errors="ignore")
+        samples: Any = pd.read_parquet(path)
+        samples = samples[samples["kind"] == 0]  # no reference answers
         step = int(path.stem.removeprefix("step-"))
         found.append(
             samples.assign(step=step, split="rollouts", decoding="sampled", file="rollouts")

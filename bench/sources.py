@@ -123,20 +123,12 @@ def draw_samples(
     with ledger.phase("sample"):
         prompts = [policy.encode_prompt(e.prompt) for e in examples]
         keys = [rng.key(run.seed, "sample", rollout, e.id, g) for e in examples for g in range(G)]
-        # prompts at once, so that the sampler's cache stays as small as a micro-batch
-        longest = max(map(len, prompts), default=0) + max_tokens
-        per = max(1, run.micro_tokens // (G * longest))
-        ids_N: list[list[int]] = []
-        logp_N: list[list[float]] = []
-        finished_N: list[bool] = []
-        for i in range(0, len(prompts), per):
-            drawn = sample(
-                policy, prompts[i : i + per], G, keys[i * G : (i + per) * G], max_tokens,
-                run.rollout.temperature, stop=task.stop,
-            )  # fmt: skip
-            ids_N += drawn.response_ids()
-            logp_N += drawn.logp_NT.tolist()
-            finished_N += drawn.finished_N.tolist()
+        drawn = sample(
+            policy, prompts, G, keys, max_tokens, run.rollout.temperature, stop=task.stop
+        )
+        ids_N = drawn.response_ids()
+        logp_N = drawn.logp_NT.tolist()
+        finished_N = drawn.finished_N.tolist()
         texts_N = policy.decode_many(ids_N)
     with ledger.phase("grade"):
         groups = []
@@ -171,12 +163,13 @@ class PolicySource:
         self.run, self.task, self.policy = run, task, policy
         self.examples = task.examples("train")
         self.flops = Flops.of(policy.model)
+        self.reward = reward_function(run.reward)
 
     def draw(
         self, rollout: int, cursor: int, ledger: Ledger, refill: bool
     ) -> tuple[list[Group], int]:
         """Q groups and the new position in the order of prompts. With `refill`, groups whose
-        samples are all equally right are dropped and further prompts drawn, up to `refill_cap`
+        samples all earn the same are dropped and further prompts drawn, up to `refill_cap`
         batches; what is then missing is made up from the dropped groups, which have no signal."""
         Q = self.run.rollout.prompts
         live: list[Group] = []
@@ -194,11 +187,22 @@ class PolicySource:
                 self.flops,
             )
             for group in drawn:
-                uniform = len({r.grade.correct for r in group.responses}) == 1
-                (dead if refill and uniform else live).append(group)
+                uniform = refill and len(set(self._rewards(group, rollout))) == 1
+                (dead if uniform else live).append(group)
             if len(live) >= Q:
                 break
         return (live + dead)[:Q], cursor
+
+    def _rewards(self, group: Group, rollout: int) -> list[float]:
+        return [
+            self.reward(group.example, r.text, r.grade, reward_key(self.run, rollout, group, k))
+            for k, r in enumerate(group.responses)
+        ]
+
+
+def reward_key(run: Run, rollout: int, group: Group, sample: int) -> int:
+    """What a random reward is made from."""
+    return rng.key(run.seed, "reward", rollout, group.example.id, sample)
 
 
 class ReplaySource:
@@ -338,12 +342,7 @@ def assemble(
     table: list[tuple[int, int, list[int], Grade, bool, list[float] | None, float]] = []
     for p, group in enumerate(groups):
         for k, r in enumerate(group.responses):
-            value = reward(
-                group.example,
-                r.text,
-                r.grade,
-                rng.key(run.seed, "reward", step, group.example.id, k),
-            )
+            value = reward(group.example, r.text, r.grade, reward_key(run, step, group, k))
             table.append((p, SAMPLE, r.ids, r.grade, r.finished, r.logp, value))
         if (needs.gold or gold_only) and group.example.solution:
             ids = policy.encode_response(group.example.solution)
@@ -397,16 +396,29 @@ def batch_metrics(rollout: Rollout, signal: Signal) -> dict[str, float]:
     return {**means, **{name: float(value) for name, value in signal.metrics.items()}}
 
 
-def rollout_frame(batch: Batch) -> pd.DataFrame:
-    """ROLLOUT_COLUMNS of results.schema, a row a sample."""
-    rewards = iter(batch.rollout.reward_N[batch.rollout.kind_N == SAMPLE].tolist())
-    return pd.DataFrame(
-        {
-            "question_id": g.example.id, "sample": k, "prompt": g.example.prompt,
-            "response": r.text, "gold": g.example.gold, "reward": next(rewards),
-            "correct": r.grade.correct, "strict": r.grade.strict, "finished": r.finished,
-            "kind": SAMPLE, "tokens": r.ids, "logp": r.logp,
-        }
-        for g in batch.groups
-        for k, r in enumerate(g.responses)
-    )  # fmt: skip
+def rollout_frame(
+    batch: Batch, source: str, policy_NT: torch.Tensor, ref_NT: torch.Tensor
+) -> pd.DataFrame:
+    """ROLLOUT_COLUMNS of results.schema, a row a sample or reference answer; mismatched rows, which
+    stand elsewhere as samples, are left out. The log-probs are [N, T]."""
+    r = batch.rollout
+    drawn = iter((k, x) for g in batch.groups for k, x in enumerate(g.responses))
+    rows = []
+    for n, (p, kind) in enumerate(zip(r.group_N.tolist(), r.kind_N.tolist(), strict=True)):
+        if kind == MISMATCHED:
+            continue
+        example, length = batch.groups[p].example, int(r.mask_NT[n].sum())
+        ids = batch.rows.response_NT[n, :length].tolist()
+        reference = (-1, Response(ids, example.solution or "", GOLD_GRADE, True))
+        k, answer = next(drawn) if kind == SAMPLE else reference
+        values = None if r.old_value_NT is None else r.old_value_NT[n, :length].tolist()
+        rows.append({
+            "question_id": example.id, "group": p, "sample": k, "kind": kind, "source": source,
+            "prompt": example.prompt, "response": answer.text, "gold": example.gold,
+            "reward": float(r.reward_N[n]), "correct": answer.grade.correct,
+            "strict": answer.grade.strict, "finished": answer.finished,
+            "format_ok": answer.grade.format_ok, "max_tokens": r.max_tokens, "tokens": ids,
+            "logp": answer.logp, "policy_logp": policy_NT[n, :length].tolist(),
+            "ref_logp": ref_NT[n, :length].tolist(), "value": values,
+        })  # fmt: skip
+    return pd.DataFrame(rows)

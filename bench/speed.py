@@ -124,7 +124,7 @@ class Ours:
         (folder / run.name).mkdir(parents=True, exist_ok=True)
         self.trainer = Trainer(run, RunFolder(folder / run.name), "speed", work.device)
         if work.full and feed is None:  # what is given has its end already
-            self.trainer.policy.eos_id = -1
+            self.trainer.policy.stop_ids = []
         if undropped:
             self.trainer.methods = [Undropped(m) for m in self.trainer.methods]  # pyright: ignore[reportAttributeAccessIssue]
         if feed is not None:

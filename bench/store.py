@@ -15,7 +15,10 @@ from typing import Any
 import pandas as pd
 import torch
 
+from . import lora
 from .policy import Critic, Policy
+
+RESUMING = ("optimizer.pt", "critic.pt")  # files that only resuming needs
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -132,12 +135,10 @@ class RunFolder:
         critic_optimizer: torch.optim.Optimizer | None,
     ) -> dict[str, Any] | None:
         """Load the newest checkpoint into the given objects; its state, or None."""
-        from safetensors.torch import load_model
-
         folder = self.checkpoint
         if folder is None:
             return None
-        load_model(policy.model, folder / "model.safetensors")
+        load_weights(policy, folder)
         optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
         if critic is not None and critic_optimizer is not None:
             weights, moments = torch.load(folder / "critic.pt", weights_only=True)
@@ -145,10 +146,34 @@ class RunFolder:
             critic_optimizer.load_state_dict(moments)
         return json.loads((folder / "state.json").read_text())
 
+    def retain(self, names: list[str]) -> None:
+        """Keep the newest checkpoint's model under these names as well. Its files are never written
+        to again, so that a link is a copy, which costs nothing while both stand."""
+        for target in (self.path / name for name in names):
+            partial, source = target.with_name(target.name + ".partial"), self.checkpoint
+            assert source is not None
+            shutil.rmtree(partial, ignore_errors=True)
+            skip = shutil.ignore_patterns(*RESUMING)
+            shutil.copytree(source, partial, copy_function=os.link, ignore=skip)
+            shutil.rmtree(target, ignore_errors=True)
+            partial.rename(target)
+
     def finish(self, done: dict[str, Any], keep: str) -> None:
         """Mark the run as finished, then drop what only resuming needs."""
         self.write_json("DONE", done)
         if keep == "none":
             shutil.rmtree(self.path / "checkpoint", ignore_errors=True)
-        for name in ("optimizer.pt", "critic.pt"):
+        for name in RESUMING:
             (self.path / "checkpoint" / name).unlink(missing_ok=True)
+
+
+def load_weights(policy: Policy, folder: Path) -> None:
+    """What trained, from a checkpoint: adapters, or all weights in one file or several."""
+    from safetensors.torch import load_model
+
+    if lora.adapted(policy.model):
+        return lora.load(policy.model, folder)
+    files = sorted(folder.glob("*.safetensors"))
+    absent = [set(load_model(policy.model, f, strict=len(files) == 1)[0]) for f in files]
+    if not files or (len(files) > 1 and set.intersection(*absent)):
+        raise OSError(f"{folder}: weights are missing")

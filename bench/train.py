@@ -11,25 +11,30 @@ from __future__ import annotations
 import copy
 import math
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
-from methods import Method, Rollout, Signal
+from methods import Method, Needs, Rollout, Signal
 
 from . import base, rng
-from .backward import Backward, backward
+from .backward import Backward, backward, score
 from .config import Run
 from .evaluate import evaluate
 from .ledger import Flops, Ledger
-from .policy import Critic, Policy
+from .optim import AdamW
+from .policy import Critic
 from .provenance import describe
 from .rows import Rows
 from .scoring import Scorer
 from .sources import (
+    Batch,
     DemonstrationSource,
+    Group,
     PolicySource,
     ReplaySource,
     assemble,
@@ -47,6 +52,7 @@ class Trainer:
 
     def __init__(self, run: Run, folder: RunFolder, suite: str, device: str = "cpu"):
         self.run, self.folder, self.suite = run, folder, suite
+        run.check_plugins()
         self.task = run.build_task()
         self.methods = run.build_methods()
         self.sources = [run.source(i) for i in range(len(self.methods))]
@@ -55,10 +61,11 @@ class Trainer:
         self.flops = Flops.of(self.policy.model)
         needs = [m.needs() for m in self.methods]
         replay = "replay" in self.sources
-        self.start = self._copy() if replay or any(n.reference for n in needs) else None
-        self.critic = (
-            Critic(copy.deepcopy(self.policy.model)) if any(n.critic for n in needs) else None
-        )
+        wanted = replay or run.keep_rollouts or any(n.reference for n in needs)
+        self.start = self.policy.reference() if wanted else None
+        self.critic = None
+        if any(n.critic for n in needs):
+            self.critic = Critic(copy.deepcopy(self.policy.model), self.policy.general)
         self.optimizer = self._adamw(self.policy.parameters(), run.optimizer.lr)
         self.critic_optimizer = None
         if self.critic is not None:
@@ -72,6 +79,7 @@ class Trainer:
         self.rollout = self.cursor = self.points = (
             0  # rollout batches, prompts and evaluations so far
         )
+        self.best = -1.0  # accuracy on validation questions, of the evaluations so far
         self.warnings = [w for m in self.methods for w in m.warnings(run.rollout.updates)]
         self.warnings += broken_rows(run, self.task)
         self.track = None
@@ -79,15 +87,10 @@ class Trainer:
             config = run.model_dump(mode="json")
             self.track = Track(run.track, suite, run.name, folder.path.parent, config)
 
-    def _copy(self) -> Policy:
-        frozen = Policy(copy.deepcopy(self.policy.model), self.policy.tokenizer)
-        frozen.model.requires_grad_(False)
-        return frozen
-
-    def _adamw(self, parameters: Any, lr: float) -> torch.optim.AdamW:
+    def _adamw(self, parameters: Any, lr: float) -> AdamW:
         o = self.run.optimizer
         fused = self.policy.device.type == "cuda"
-        return torch.optim.AdamW(parameters, lr, o.betas, o.eps, o.weight_decay, fused=fused)
+        return AdamW(parameters, lr, o.betas, o.eps, o.weight_decay, fused=fused)
 
     @property
     def progress(self) -> float:
@@ -120,6 +123,8 @@ class Trainer:
                 state["cursor"],
                 state["points"],
             )
+            self.best = state.get("best", -1.0)
+            self.folder.retain(state.get("keep", []))  # a kill may have come before
             self.folder.keep_steps(self.ledger.updates)
         reason = None
         while self.progress < 1 and reason is None:
@@ -164,7 +169,7 @@ class Trainer:
             )
         if run.keep_rollouts:
             with self.ledger.phase("store"):
-                self.folder.write_rollout(self.rollout, rollout_frame(batch))
+                self._keep(replace(batch, rollout=rollout), needs, source)
         rows_done: list[dict[str, Any]] = []
         reason = None
         for epoch in range(run.rollout.epochs):
@@ -189,6 +194,24 @@ class Trainer:
             if self.track:
                 self.track.steps(rows_done)
         return reason
+
+    def _keep(self, batch: Batch, needs: Needs, source: str) -> None:
+        """Store a rollout batch as `evenbench anatomy` reads it: with the reference answers, and
+        all rows scored by the policy as it stands and by the start. Nothing of it is charged, since
+        no method asked for it, and nothing of it enters the training."""
+        assert self.start is not None
+        parts = [batch]
+        told = [Group(g.example, []) for g in batch.groups]
+        if not needs.gold and any(g.example.solution for g in told):
+            where = (self.run, self.task, self.policy, self.reward, self.rollout, self.progress)
+            parts.append(assemble(told, needs, *where, gold_only=True))
+        frames = []
+        for part in parts:
+            every_N = torch.ones(len(part.rows), dtype=torch.bool, device=part.rows.mask_NT.device)
+            how = (part.rows, every_N, part.rows.mask_NT.shape[1], self.run.micro_tokens)
+            scored = (score(model, *how) for model in (self.policy, self.start))
+            frames.append(rollout_frame(part, source, *scored))
+        self.folder.write_rollout(self.rollout, pd.concat(frames, ignore_index=True))
 
     def _feed(self, source: str) -> Any:
         if source not in self.feeds:
@@ -250,13 +273,13 @@ class Trainer:
         o = self.run.optimizer
         if not result.has_gradient:
             return 0.0, None
-        norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), o.clip_norm))
+        norm = self.optimizer.clip(o.clip_norm)
         value = float(result.loss.value)
         if not (math.isfinite(norm) and math.isfinite(value)):
             return norm, f"non-finite loss or gradient: loss {value}, gradient norm {norm}"
         pairs = [(self.optimizer, o.lr)]
-        if self.critic is not None and self.critic_optimizer is not None:
-            torch.nn.utils.clip_grad_norm_(self.critic.parameters(), o.clip_norm)
+        if self.critic_optimizer is not None:
+            self.critic_optimizer.clip(o.clip_norm)
             pairs.append((self.critic_optimizer, o.critic_lr or o.lr))
         for optimizer, lr in pairs:
             optimizer.param_groups[0]["lr"] = lr * factor
@@ -267,12 +290,12 @@ class Trainer:
     def _charge(self, trained: Rows, result: Backward) -> None:
         tokens, forward = int(trained.mask_NT.sum()), self.flops.forward(trained)
         self.ledger.tokens_trained += tokens
-        self.ledger.flops_train += 3 * forward  # forward, and twice as much for the backward pass
+        self.ledger.flops_train += self.flops.training(trained)
         if result.passes == 2:
             self.ledger.flops_recomputed += forward
         if self.critic is not None:
             self.ledger.tokens_critic += tokens
-            self.ledger.flops_critic += 3 * self.flops.forward(trained, head=False)
+            self.ledger.flops_critic += self.flops.training(trained, head=False)
 
     def _evaluate(self) -> None:
         """Evaluate, store, and leave a checkpoint from which the run can go on."""
@@ -284,15 +307,30 @@ class Trainer:
             if self.track:
                 self.track.evaluation(frame)
             self.points = math.floor(self.progress * run.eval.points + 1e-9) + 1
+            score = self._validation(frame) if run.checkpoint == "best" else -1.0
+            keep = ["best"] if score > self.best else []
+            keep += [f"checkpoints/step-{self.ledger.updates:06d}"] * (run.checkpoint == "all")
+            self.best = max(score, self.best)
             state = {
                 "ledger": self.ledger.row(),
                 "rollout": self.rollout,
                 "cursor": self.cursor,
                 "points": self.points,
+                "best": self.best,
+                "keep": keep,
             }
             self.folder.save_checkpoint(
                 self.policy, self.optimizer, self.critic, self.critic_optimizer, state
             )
+            self.folder.retain(keep)
+
+    def _validation(self, frame: pd.DataFrame) -> float:
+        """Accuracy on the curve's validation questions, of samples where there are any."""
+        count = self.run.eval.curve["validation"] or None
+        asked = [e.id for e in self.task.examples("validation")[:count]]
+        of_split = (frame["split"] == "validation") & frame["question_id"].isin(asked)
+        decoding = "sampled" if self.run.eval.samples else "greedy"
+        return float(frame.loc[of_split & (frame["decoding"] == decoding), "correct"].mean())
 
 
 def train(run: Run, suite_folder: Path, suite: str, device: str = "cpu") -> dict[str, Any] | None:

@@ -112,6 +112,7 @@ class Method(BaseModel, ABC):
 
     paper: ClassVar[str] = ""  # address
     unbounded: ClassVar[str] = ""  # reason, where the loss has no bound as logp -> -inf
+    coupled: ClassVar[str] = ""  # reason, where a group's gradient depends on its minibatch
     stop_gradients: ClassVar[str] = ""  # declared sg(.): finite differences cannot agree there
 
     @abstractmethod

@@ -4,7 +4,8 @@ One prompt, K one-token answers with known rewards, a policy softmax(theta). All
 samples are laid out in one rollout, the objective's weights dL/dlogp are taken as they are, and
 each group is weighted by its probability under the distribution that samples it: the expected
 gradient, without noise. (Where an objective divides by the number of groups that it keeps, or by a
-standard deviation over the batch, the flow is exact up to its speed.)
+standard deviation over the batch, the flow is exact up to its speed. There is no other prompt, so
+KTO's reference point is 0.)
 """
 
 from __future__ import annotations
@@ -129,3 +130,48 @@ def flow(
         policies.append(theta_K.softmax(-1))
         losses.append(loss)
     return Path(torch.stack(policies), torch.stack(losses), theta_K)
+
+
+def trace(
+    method: Method,
+    problem: Problem,
+    start_K: torch.Tensor,
+    group: int = 4,
+    length: float = 0.01,
+    most: int = 2000,
+) -> torch.Tensor:
+    """Policies [S, K] along the flow's path until it rests, in steps of `length` (midpoint rule).
+
+    For drawing: speed, which differs by orders of magnitude, is left out. No step takes more than
+    half of an answer's probability. Steps are halved where the path turns back on itself, as it
+    does about its end, also of an objective that never slows down, and where the last ones lead
+    nowhere (on a crease). At rest: 1e-5 of the highest speed so far, or steps of length / 128.
+    """
+    policies, before_K, top, step, since = [start_K], torch.zeros_like(start_K), 0.0, length, 0
+    while len(policies) <= most and step > length / 128:
+        policy_K = policies[-1]
+        first_K = velocity(method, problem, policy_K, group)
+        top = max(top, float(first_K.norm()))
+        if float(first_K.norm()) <= max(1e-5 * top, 1e-12):
+            break
+        second_K = velocity(method, problem, _moved(policy_K, first_K, step / 2), group)
+        turns = float((second_K * before_K).sum()) < 0 or not second_K.any()
+        before_K = torch.zeros_like(start_K) if turns else second_K
+        if not turns:
+            policies.append(_moved(policy_K, second_K, step))
+        if turns or (len(policies) - since > 6 and _lost(policies[-7:])):
+            step, since = step / 2, len(policies)
+    return torch.stack(policies)
+
+
+def _lost(policies: list[torch.Tensor]) -> bool:
+    """Whether the steps together led less than 0.6 of their length away."""
+    policy_SK = torch.stack(policies)
+    walked = (policy_SK[1:] - policy_SK[:-1]).norm(dim=-1).sum()
+    return bool((policy_SK[-1] - policy_SK[0]).norm() < 0.6 * walked)
+
+
+def _moved(policy_K: torch.Tensor, velocity_K: torch.Tensor, step: float) -> torch.Tensor:
+    along_K = velocity_K / velocity_K.norm().clamp(min=1e-300)
+    half = float((policy_K / (-along_K).clamp(min=1e-300)).min()) / 2
+    return policy_K + min(step, half) * along_K

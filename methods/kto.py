@@ -25,6 +25,7 @@ class KTO(Method):
 
     paper = "https://arxiv.org/abs/2402.01306"
     stop_gradients = "the reference point z0"
+    coupled = "the reference point z0 is a mean over the mismatched rows of the whole minibatch"
 
     beta: float = Field(0.1, gt=0)
     desirable: float = Field(1.0, ge=0)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -479,7 +480,8 @@ def wins(frame: pd.DataFrame, *, name: str = "wins") -> Plot:
     def draw(width: float) -> Figure:
         narrow = width < 5
         side = len(methods) * (0.3 if narrow else 0.42)
-        figure, ax = _figure(width, side + 0.75)
+        slanted = 0.05 * max(map(len, methods)) if narrow else 0  # inches, of the longest name
+        figure, ax = _figure(width, side + 0.75 + slanted)
         ax.pcolormesh(chance, cmap=DIVERGING, vmin=0, vmax=1, edgecolors="white", lw=0.8)
         ax.invert_yaxis()
         for i, j in zip(*np.nonzero(np.isfinite(chance)), strict=True):
@@ -647,6 +649,21 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # type: ignore[union-attr]
     return figure, figure.subplots()
+
+
+def headed(width: float, height: float, title: str, more: str) -> Figure:
+    """A figure for many panels of `height` inches, below its title and a line that explains it."""
+    said, told = textwrap.wrap(title, int(width * 11)), textwrap.wrap(more, int(width * 15.5))
+    tall = height + 0.15 * (len(said) + len(told)) + 0.1
+    figure = Figure(figsize=(width, tall), layout="constrained")
+    figure.get_layout_engine().set(  # type: ignore[union-attr]
+        w_pad=0.02, h_pad=0.03, hspace=0, wspace=0, rect=(0, 0.08 / tall, 1, 1 - 0.08 / tall)
+    )
+    room = "\n" * len(told)  # which the layout keeps free
+    figure.suptitle("\n".join(said) + room, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
+    below = 1 - (0.06 + 0.15 * len(said)) / tall
+    figure.text(0.01, below, "\n".join(told), va="top", fontsize=7.5, color=FAINT)
+    return figure
 
 
 def _legend(

@@ -7,8 +7,9 @@
 | run.json | resolved config and provenance: RUN_FIELDS; written once, before the first step |
 | steps.jsonl | append-only, a JSON object a step: STEP_COLUMNS, LEDGER_COLUMNS, method's metrics |
 | evals.parquet | a row per question and sample of each evaluation: EVAL_COLUMNS |
-| rollouts/ | optional: training samples, step-NNNNNN.parquet with ROLLOUT_COLUMNS |
-| checkpoint/ | model, optimiser, data cursor; absent once it is not kept |
+| rollouts/ | optional: step-NNNNNN.parquet with ROLLOUT_COLUMNS, a rollout batch each |
+| checkpoint/ | model (or adapter), optimiser, data cursor; absent once it is not kept |
+| best/, checkpoints/ | optional: the best model on validation questions; every evaluation's |
 | DONE | JSON, DONE_FIELDS; its presence means that the run is finished (also when it diverged) |
 
 Beside the runs, `runs/<suite>/suite.json` holds the resolved recipe.
@@ -104,11 +105,27 @@ EVAL_COLUMNS = {
     "gold": "str, likewise",
 }
 
-ROLLOUT_COLUMNS = {
-    "question_id": "str", "sample": "int16", "prompt": "str", "response": "str", "gold": "str",
-    "reward": "float", "correct": "bool", "strict": "bool", "finished": "bool", "kind": "int8",
-    "tokens": "list<int32>", "logp": "list<float32>",
-}  # fmt: skip
+ROLLOUT_COLUMNS = {  # a row a sample and, where the task has it, a row a prompt's reference answer
+    "question_id": "str, content hash",
+    "group": "int, rows of one prompt of the batch share it",
+    "sample": "int, 0..G-1; -1 for a reference answer",
+    "kind": "int, 0 a sample, 1 the reference answer (also of methods that do not train on it)",
+    "source": "str: policy | replay | demonstrations",
+    "prompt": "str",
+    "response": "str",
+    "gold": "str",
+    "reward": "float",
+    "correct": "bool",
+    "strict": "bool",
+    "finished": "bool",
+    "format_ok": "bool",
+    "max_tokens": "int, the generation limit",
+    "tokens": "list<int>",
+    "logp": "list<float>, as the sampler reported it; null for a reference answer",
+    "policy_logp": "list<float>, of the policy before the batch's updates",
+    "ref_logp": "list<float>, of the starting model",
+    "value": "list<float>, of the critic before the batch's updates; null without one",
+}
 
 DONE_FIELDS = {
     "status": "finished | diverged",

@@ -13,6 +13,7 @@ from bench import rng
 from bench.policy import Policy
 from bench.rows import Rows, pad
 
+CACHE_BYTES = 16 << 30  # of keys and values held at once; more rows wait for their turn
 STOP_TAIL = 32  # tokens of a response's end in which a stop string is looked for
 
 
@@ -44,10 +45,13 @@ def sample(
 
     `keys_N` are 64-bit keys (bench.rng), one a row; None decodes greedily. Rows that have ended are
     dropped from the batch once fewer than the share `compact` of its rows is still running. A row
-    ends with the end token or as soon as its text holds one of the `stop` strings.
+    ends with one of the policy's end tokens, or as soon as its text holds one of the `stop` strings
+    (the policy's own included).
     """
     P, N = len(prompts), len(prompts) * group
     device = policy.device
+    stop = (*stop, *policy.stop)
+    ends_E = torch.tensor(policy.stop_ids, dtype=torch.int64, device=device)
     longest = max(map(len, prompts), default=0)
     if longest + max_tokens > policy.positions:
         raise ValueError(
@@ -58,6 +62,16 @@ def sample(
     head = pad(
         prompts, prompt_N.tolist(), [[] for _ in range(N)], [temperature] * N, policy.pad_id, device
     )
+    most = policy.cached_rows(CACHE_BYTES, longest + max_tokens) // group
+    if (most := max(1, most)) < P:
+        at = range(0, P, most)
+        keys = [None if keys_N is None else keys_N[i * group : (i + most) * group] for i in at]
+        rest = (max_tokens, temperature, stop, compact)
+        parts = [
+            sample(policy, prompts[i : i + most], group, k, *rest)
+            for i, k in zip(at, keys, strict=True)
+        ]
+        return _joined(policy, prompts, head, parts)
     drawn_TN = torch.full((max_tokens, N), policy.pad_id, device=device)
     chance_TN = torch.ones(max_tokens, N, dtype=torch.float64, device=device)
     length_N = torch.full((N,), max_tokens, device=device)
@@ -77,7 +91,7 @@ def sample(
         uniform_A = None if uniform_TA is None else uniform_TA[t]
         token_A, chance_A = _choose(policy.logits(hidden_AD), temperature, uniform_A)
         recent.append((token_A, chance_A))
-        running_A = running_A & (token_A != policy.eos_id)
+        running_A = running_A & (token_A[:, None] != ends_E).all(-1)
         if stop:
             _write(recent, drawn_TN, chance_TN, row_A, t + 1)
             tails = drawn_TN[max(0, t + 1 - STOP_TAIL) : t + 1, row_A].t().tolist()
@@ -99,7 +113,7 @@ def sample(
     _write(recent, drawn_TN, chance_TN, row_A, t + 1)
 
     # a row's first end token ends it, whatever was drawn for it until it left the batch
-    ended_TN = drawn_TN == policy.eos_id
+    ended_TN = torch.isin(drawn_TN, ends_E)
     ended_N = ended_TN.any(0)
     length_N = torch.where(ended_N, (ended_TN.int().argmax(0) + 1).minimum(length_N), length_N)
     T = max(int(length_N.max()), 1) if N else 0
@@ -118,6 +132,24 @@ def sample(
         finished_N | ended_N,
         sum(map(len, prompts)),
         int(length_N.sum()),
+    )
+
+
+def _joined(
+    policy: Policy, prompts: Sequence[list[int]], head: Rows, parts: Sequence[Samples]
+) -> Samples:
+    """Parts of a batch, one after another, as one."""
+    texts = [ids for part in parts for ids in part.response_ids()]
+    prompt_N, temperature_N = head.prompt_N.tolist(), head.temperature_N.tolist()
+    rows = pad(prompts, prompt_N, texts, temperature_N, policy.pad_id, policy.device)
+    logp_M = torch.cat([part.logp_NT[part.rows.mask_NT] for part in parts])
+    logp_NT = torch.zeros(rows.mask_NT.shape, device=policy.device)
+    return Samples(
+        rows,
+        logp_NT.masked_scatter(rows.mask_NT, logp_M),
+        torch.cat([part.finished_N for part in parts]),
+        sum(part.prompt_tokens for part in parts),
+        sum(part.sampled_tokens for part in parts),
     )
 
 

@@ -22,7 +22,13 @@ from bench.config import Suite, build_suite
 from bench.store import RunFolder
 from bench.suite import run_suite
 from bench.train import train
-from results.schema import EVAL_COLUMNS, LEDGER_COLUMNS, RUN_FIELDS, STEP_COLUMNS
+from results.schema import (
+    EVAL_COLUMNS,
+    LEDGER_COLUMNS,
+    ROLLOUT_COLUMNS,
+    RUN_FIELDS,
+    STEP_COLUMNS,
+)
 from tests import tiny
 
 
@@ -339,10 +345,48 @@ def test_two_processes_never_work_on_one_run(tmp_path):
         assert train(run, tmp_path, "tiny") is None
 
 
-def test_rollouts_are_kept_on_request(tmp_path):
-    run = tiny.run(keep_rollouts=True)
-    train(run, tmp_path, "tiny")
-    files = sorted((tmp_path / run.name / "rollouts").glob("*.parquet"))
+def test_rollouts_are_kept_on_request_and_change_nothing(tmp_path):
+    """Also the reference answers of a method that does not use them, and what anatomy reads."""
+    task = {"name": "arithmetic", "gold_answers": 4096}
+    plain, kept = tiny.run(task=task), tiny.run(task=task, keep_rollouts=True)
+    assert plain.name == kept.name
+    for run, where in ((plain, "plain"), (kept, "kept")):
+        train(run, tmp_path / where, "tiny")
+    steps: Any = [
+        pd.read_json(tmp_path / where / plain.name / "steps.jsonl", lines=True)
+        for where in ("plain", "kept")
+    ]
+    own = [c for c in steps[0] if "seconds" not in c and "memory" not in c]
+    pd.testing.assert_frame_equal(steps[0][own], steps[1][own])
+    files = sorted((tmp_path / "kept" / kept.name / "rollouts").glob("*.parquet"))
     assert len(files) == 4
-    frame: Any = pd.read_parquet(files[0])
-    assert len(frame) == 12 and not frame["response"].isna().any()
+    for i, file in enumerate(files):
+        frame: Any = pd.read_parquet(file)
+        assert list(frame) == list(ROLLOUT_COLUMNS)
+        samples, gold = frame[frame["kind"] == 0], frame[frame["kind"] == 1]
+        assert len(samples) == 12 and len(gold) == 3
+        assert not frame["response"].isna().any() and gold["correct"].all()
+        assert set(gold["group"]) == set(samples["group"]) == {0, 1, 2}
+        for row in frame.to_dict("records"):
+            lengths = {len(row[c]) for c in ("tokens", "policy_logp", "ref_logp")}
+            assert lengths == {len(row["tokens"])} and max(row["policy_logp"]) <= 0
+        for row in samples.to_dict("records"):  # the policy that sampled them
+            assert row["policy_logp"] == pytest.approx(row["logp"], abs=1e-4)
+        moved = max(
+            abs(a - b).max() for a, b in zip(frame.policy_logp, frame.ref_logp, strict=True)
+        )
+        assert (moved < 1e-6) if i == 0 else (moved > 1e-4)
+
+
+def test_rollouts_of_demonstrations_and_of_a_critic(tmp_path):
+    for label in ("sft", "ppo"):
+        run = tiny.run(label, keep_rollouts=True)
+        train(run, tmp_path, "tiny")
+        frame: Any = pd.read_parquet(
+            sorted((tmp_path / run.name / "rollouts").glob("*.parquet"))[0]
+        )
+        if label == "sft":
+            assert set(frame["kind"]) == {1} and len(frame) == 12
+        else:
+            samples = frame[frame["kind"] == 0]
+            assert all(len(v) == len(t) for v, t in zip(samples.value, samples.tokens, strict=True))

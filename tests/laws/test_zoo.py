@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import methods
-from methods import Leaves, Rollout, reduce
+from methods import Rollout, reduce
 from methods.pairs import pair_up
 
 from . import factory
@@ -477,31 +477,6 @@ def test_the_verdict_decides_and_not_the_reward(name):
     r = factory.rollout(method, seed=14)
     other = replace(r, reward_N=-3 * r.reward_N + 0.1)
     assert torch.equal(evaluate(name, r)[1], evaluate(name, other)[1])
-
-
-def test_anchors_are_read_where_they_are_declared():
-    """`needs` is the truth: without what it does not ask for, nothing changes."""
-    for name, extra in factory.cases():
-        method = methods.get(name, **extra)
-        needs = method.needs()
-        r = factory.rollout(method, seed=15)
-        signal, at = factory.scored(method, r)
-        bare = replace(
-            r,
-            sampler_logp_NT=None,
-            old_logp_NT=None if needs.old == "no" else r.old_logp_NT,
-            ref_logp_NT=r.ref_logp_NT if needs.reference else None,
-            old_value_NT=r.old_value_NT if needs.critic else None,
-        )
-        # the signal reads old and reference log-probs only where it says so
-        early = bare if needs.old == "signal" else replace(bare, old_logp_NT=None, ref_logp_NT=None)
-        few = Leaves(
-            at.logp_NT,
-            at.value_NT if needs.critic else None,
-            at.entropy_NT if needs.entropy else None,
-        )
-        found = method.loss(few, bare, method.signal(early)).value
-        assert torch.equal(method.loss(at, r, signal).value, found), name
 
 
 # wrong fields

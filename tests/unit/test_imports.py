@@ -28,6 +28,7 @@ ALLOWED = {
     "bench": {"methods", "tasks", "results"},
     "reports": {"results"},
     "reports.anatomy": {"results", "methods"},
+    "reports.simplex": {"results", "methods"},
     "reports.claims": {"results", "methods"},
     "bench.cli": set(PACKAGES),
 }

@@ -84,6 +84,27 @@ def test_a_rows_tokens_do_not_depend_on_compaction_or_company():
     assert sample(policy, prompts, 4, keys, 50).response_ids() == whole
 
 
+def test_batches_that_the_cache_has_no_room_for_take_turns(monkeypatch):
+    policy = tiny.policy()
+    prompts = [[2, 5, 6], [2, 9, 8, 7, 11], [2, 30], [2, 7, 7]]
+    keys = [rng.key(0, i) for i in range(12)]
+    whole, greedy = sample(policy, prompts, 3, keys, 40, 1.3), sample(policy, prompts, 1, None, 40)
+    row = 2 * 2 * 2 * 8 * 4 * (5 + 40)  # layers, keys and values, heads, width, bytes; tokens
+    assert policy.cached_rows(7 * row, 45) == 7
+    for size in (7 * row, 3 * row, 1):
+        monkeypatch.setattr("bench.sampling.hf.CACHE_BYTES", size)
+        parts = sample(policy, prompts, 3, keys, 40, 1.3)
+        assert parts.response_ids() == whole.response_ids()
+        for name in vars(whole.rows):
+            assert torch.equal(getattr(parts.rows, name), getattr(whole.rows, name)), name
+        torch.testing.assert_close(parts.logp_NT, whole.logp_NT)
+        assert torch.equal(parts.finished_N, whole.finished_N)
+        assert parts.sampled_tokens == whole.sampled_tokens
+        assert parts.prompt_tokens == whole.prompt_tokens
+        again = sample(policy, prompts, 1, None, 40)
+        assert again.response_ids() == greedy.response_ids()
+
+
 def test_greedy_equals_transformers_generate():
     policy = tiny.policy()
     for prompt in ([2, 5, 6, 40], [2, 9]):
@@ -92,7 +113,7 @@ def test_greedy_equals_transformers_generate():
             torch.tensor([prompt]),
             max_new_tokens=20,
             do_sample=False,
-            eos_token_id=policy.eos_id,
+            eos_token_id=policy.end_id,
             pad_token_id=policy.pad_id,
         )
         assert ours == theirs[0, len(prompt) :].tolist()

@@ -73,6 +73,7 @@ def test_validation_of_other_scripts_depends_on_content_too(folder):
 
 
 def test_broken_rows_are_left_out_counted_and_named(folder, caplog):
+    caplog.set_level("WARNING", logger="evenbench.tasks")  # the command line turns it down
     rows = [
         problem(1), '{"question": "cut off"', {"question": "no answer?"},
         {"question": "no hashes?", "answer": "It is 5."},

@@ -1,0 +1,63 @@
+"""Low-rank adapters (peft), injected into a Hugging Face model, which stays of its own class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from . import rng
+from .config import Lora
+
+
+def adapted(model: Any) -> bool:
+    return bool(getattr(model, "_hf_peft_config_loaded", False))
+
+
+def add(model: Any, section: Lora) -> None:
+    """Inject adapters, which alone will train. Raises ValueError where no module is so called."""
+    from peft import LoraConfig
+
+    targets = section.targets if isinstance(section.targets, str) else list(section.targets)
+    config = LoraConfig(
+        r=section.r,
+        lora_alpha=section.alpha,  # pyright: ignore[reportArgumentType]
+        lora_dropout=0.0,
+        target_modules=targets,
+        fan_in_fan_out=type(model).__name__.startswith("GPT2"),  # whose weights are transposed
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng.key(section.seed, "lora") % 2**63)
+        model.add_adapter(config)
+    tables = (model.get_input_embeddings(), model.get_output_embeddings())
+    if any(hasattr(table, "lora_A") for table in tables):
+        raise ValueError("lora.targets may not name the embeddings or the output layer")
+
+
+@contextmanager
+def off(model: Any) -> Iterator[None]:
+    """The model as it was before its adapters were trained."""
+    model.disable_adapters()
+    try:
+        yield
+    finally:
+        model.enable_adapters()
+
+
+def load(model: Any, folder: Any) -> None:
+    """Adapter weights as `save_pretrained` wrote them."""
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    found = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
+    if found.unexpected_keys:
+        raise ValueError(f"{folder}: weights of another adapter: {found.unexpected_keys[:3]}")
+
+
+def merged(model: Any, folder: Any) -> Any:
+    """The plain model with the adapter in `folder` added to its weights."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()

@@ -1,0 +1,118 @@
+"""Costs are estimated from names and configs alone: no weights, no data, no hub."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from bench.cli import app
+from bench.config import ConfigError, Hardware, Lora, Model, build_suite, read_recipe
+from bench.plan import plan
+from bench.shapes import KNOWN, shape
+from tests import architectures, tiny
+
+REAL = (
+    "gsm8k-qwen2.5-0.5b",
+    "gsm8k-qwen2.5-1.5b",
+    "math-qwen2.5-math-7b",
+    "grao-hh-qwen2.5-7b",
+    "gift-dapo-32b",
+)
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    monkeypatch.delenv("EVENBENCH_DATA", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),  # as the models' weights hold them
+    [
+        ("Qwen/Qwen2.5-0.5B", 494_032_768),
+        ("Qwen/Qwen2.5-Math-7B", 7_615_616_512),
+        ("Qwen/Qwen2.5-32B", 32_763_876_352),
+        ("Qwen/Qwen3-0.6B", 596_049_920),
+        ("meta-llama/Llama-3.2-1B-Instruct", 1_235_814_400),
+        ("mistralai/Mistral-7B-v0.1", 7_241_732_096),
+        ("google/gemma-2-2b-it", 2_614_341_888),
+        ("openai-community/gpt2", 124_439_808),
+    ],
+)
+def test_known_shapes_have_the_known_numbers_of_weights(name, parameters):
+    found = shape(Model(path=name), 0).parameters
+    assert found == pytest.approx(parameters, rel=0.008 if "gpt2" in name else 1e-3)
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma3", "gpt2"])
+def test_a_folders_shape_is_its_configs(tmp_path, name):
+    from transformers import AutoModelForCausalLM
+
+    folder = architectures.save(name, tmp_path)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    tables = {id(m.weight) for m in model.modules() if type(m).__name__ == "Embedding"}
+    tables.add(id(model.get_output_embeddings().weight))
+    matrices = [p for p in model.parameters() if p.dim() == 2 and id(p) not in tables]
+    found = shape(Model(path=str(folder)), 0)
+    assert found.linear == sum(p.numel() for p in matrices)
+    assert found.head == model.get_output_embeddings().weight.numel()
+
+
+def test_adapters_are_counted_as_peft_makes_them(tmp_path):
+    from bench import base
+
+    folder = architectures.save("qwen2", tmp_path)
+    model = Model(path=str(folder), lora=Lora(r=3))
+    policy = base.load(folder, model)
+    assert shape(model, 0).adapters(Lora(r=3)) == sum(p.numel() for p in policy.parameters())
+
+
+def test_an_unknown_model_is_named_with_those_known(alone):
+    with pytest.raises(ConfigError) as caught:
+        shape(Model(path="someone/unheard-of"), 0)
+    assert "someone/unheard-of" in str(caught.value) and next(iter(KNOWN)) in str(caught.value)
+    done = CliRunner().invoke(
+        app, ["plan", "gsm8k-qwen2.5-0.5b", "-o", "model.path=someone/unheard-of"]
+    )
+    assert done.exit_code == 2 and "whose shape is known" in done.output
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_recipes_cost_needs_neither_hub_nor_data(alone, name):
+    recipe = read_recipe(name)
+    done = CliRunner().invoke(app, ["plan", name], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    hardware = recipe["hardware"]
+    assert f"{hardware.get('gpus', 1)} x {hardware['name']}" in done.output
+    assert "memory a GPU" in done.output and "does not fit" not in done.output
+    assert recipe["expected"] in done.output and "estimated by `evenbench plan`" in done.output
+
+
+def test_what_does_not_fit_is_said(alone):
+    words = ["plan", "gsm8k-qwen2.5-1.5b", "-o", "micro_tokens=65536"]
+    assert "does not fit into 80 GB a GPU" in CliRunner().invoke(app, words).output
+
+
+def test_costs_follow_what_they_depend_on(alone):
+    hardware = Hardware(name="G", memory_gb=80, teraflops=1000, bandwidth=3)
+    base = {"path": "Qwen/Qwen2.5-0.5B", "dtype": "bfloat16"}
+
+    def cost(teraflops=None, on: Hardware | None = hardware, **changes):
+        content = tiny.recipe(task={"name": "gsm8k"}, **{"model": base, **changes})
+        content["eval"] = {"curve": {"test": 4}, "final": {"test": 8}}
+        return plan(build_suite(content, data=False), 1, "cuda", teraflops, on)
+
+    one = cost()
+    assert cost(model={**base, "path": "Qwen/Qwen2.5-1.5B"}).flops > 2 * one.flops
+    assert cost(model={**base, "lora": {}}).memory < one.memory / 2
+    assert cost(model={**base, "lora": {}}).flops < one.flops
+    assert cost(model={**base, "dtype": "float32"}).memory > 0.8 * one.memory
+    assert cost(methods=["gift"]).memory > one.memory  # the reference
+    assert cost(methods=["ppo"]).memory > 1.5 * one.memory  # and a critic
+    assert cost(checkpoint="all").disk > cost().disk > cost(checkpoint="none").disk
+    slower = hardware.model_copy(update={"bandwidth": 0.3})
+    assert cost(on=slower).seconds > one.seconds
+    assert cost(teraflops=1000, on=None).seconds < one.seconds  # arithmetic alone
+    assert "the data are not at hand" in one.assumptions
