@@ -13,8 +13,6 @@ import typer
 if TYPE_CHECKING:
     from results import Results
 
-logging.getLogger("evenbench.tasks").setLevel(logging.ERROR)  # the commands show what it warns of
-
 app = typer.Typer(
     name="evenbench",
     help="Honest comparison of the objectives that align language models.\n\n"
@@ -910,6 +908,8 @@ def clean(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] =
 
 
 def main() -> None:
+    # the commands themselves show what it warns of
+    logging.getLogger("evenbench.tasks").setLevel(logging.ERROR)
     app()
 
 

@@ -238,40 +238,39 @@ def _model(
     extra: dict[str, Any],
 ) -> tuple[Any, dict[str, Any]]:
     """lm-eval's model, and how it is asked: template, system prompt, `stop` strings of its own."""
-    section = about.run.model.model_dump() if about.run else {}
+    section = about.run.model if about.run else None
     how: dict[str, Any] = {
-        "apply_chat_template": chat or section.get("chat", "none") != "none",
-        "system_instruction": section.get("system"),
-        "stop": list(section.get("stop") or ()),
+        "apply_chat_template": chat or (section is not None and section.chat != "none"),
+        "system_instruction": section.system if section else None,
+        "stop": list(section.stop) if section else [],
     }
     arguments: dict[str, Any] = {
         "pretrained": about.where,
-        "dtype": section.get("dtype", "auto"),
+        "dtype": section.dtype if section else "auto",
         "revision": about.revision or "main",
-        "chat_template_args": section.get("chat_options") or {},
+        "chat_template_args": section.chat_options if section else {},
     }
-    adapter = section.get("lora")  # then a checkpoint holds what is added to the starting model
+    adapter = section.lora if section else None  # then checkpoints hold what is added to the start
     if about.run and adapter:
         arguments["pretrained"] = str(base.ensure(about.run.model, about.run.build_task()))
     if backend == "local-completions":
         arguments = {"model": about.where, "base_url": url, "tokenized_requests": False,
                      "tokenizer_backend": "huggingface", "num_concurrent": 8}  # fmt: skip
     elif backend == "vllm" and adapter:
-        rank = {"max_lora_rank": adapter["r"], "lora_local_path": about.where}
+        rank = {"max_lora_rank": adapter.r, "lora_local_path": about.where}
         arguments |= {"tokenizer": about.where, **rank}
-    elif backend == "hf" and about.run:
+    elif backend == "hf" and section:
         # the harness's own reading of the folder, so that lm-eval asks the very same policy
         own = {"lora": None} if adapter else {"path": about.where, "revision": None}
-        config = about.run.model.model_copy(update=own)
+        config = section.model_copy(update=own)
         policy = base.load(arguments["pretrained"], config, str(device))
         network: Any = policy.model
         if adapter:
             from peft import PeftModel
 
             network = PeftModel.from_pretrained(network, about.where)
-        how["stop"] = list(getattr(policy, "stop", ()))
-        ends = getattr(policy, "stop_ids", [policy.tokenizer.eos_token_id])
-        network.generation_config.update(eos_token_id=ends, pad_token_id=policy.pad_id)
+        how["stop"] = list(policy.stop)
+        network.generation_config.update(eos_token_id=policy.stop_ids, pad_token_id=policy.pad_id)
         arguments |= {"pretrained": network, "tokenizer": policy.tokenizer}
     common = {"batch_size": batch_size, "device": str(device)}
     try:

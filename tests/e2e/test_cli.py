@@ -81,7 +81,8 @@ def command(home: Path, *words: str, **environment: str) -> subprocess.Completed
 
 
 def said(*words: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, list(words))
+    kept = {"EVENBENCH_DATA": os.environ.get("EVENBENCH_DATA")}  # which --data-dir changes
+    result = CliRunner().invoke(app, list(words), env=kept)
     return result.exit_code, " ".join(result.output.split())
 
 

@@ -140,6 +140,21 @@ def test_accuracy_and_answers_are_those_of_the_loop(run, tmp_path):
     )
 
 
+def test_adapters_and_chat_templates_are_asked_as_in_the_loop(suite, tmp_path):
+    pytest.importorskip("peft")
+    model = {"path": str(suite.parent / "start"), "chat": "plain", "system": "Tom",
+             "lora": {"r": 4, "alpha": 8.0}}  # fmt: skip
+    made = tiny.run("grpo", model=model, budget={"amount": 2}, eval=FINAL, optimizer={"lr": 0.01})
+    train(made, tmp_path, "tiny")
+    result = benchmarks.evaluate(str(tmp_path / made.name), ["evenbench_arithmetic"], device="cpu")
+    told = result["tasks"]["evenbench_arithmetic"]
+    assert result["chat_template"] and told["accuracy"] == told["in_loop_accuracy"]
+    rows = evals(tmp_path / made.name)
+    last = rows[(rows["step"] == 2) & (rows["decoding"] == "greedy")]
+    said = last.pivot(index="question_id", columns="split", values="response")
+    assert (said["test"] == said["evenbench_arithmetic"]).all() and said["test"].nunique() > 10
+
+
 def test_paired_statistics_work_on_benchmarks(suite, tmp_path):
     suite = Path(shutil.copytree(suite, tmp_path / "tiny"))
     for folder in suite.glob("*-arithmetic-*"):
