@@ -48,20 +48,18 @@ def off(model: Any) -> Iterator[None]:
 
 
 def full_parameters(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Names and weights of the plain model with its adapters added, one weight at a time. Nothing is
-    merged in place: adding and subtracting again would wear the weights off."""
+    """Names and weights of the plain model with its adapters added, one weight at a time. Nothing
+    is merged in place: adding and subtracting again would wear the weights off."""
     from peft.tuners.lora import LoraLayer
 
-    adapted = {
+    layers: dict[str, Any] = {
         f"{n}.base_layer.weight": m for n, m in model.named_modules() if isinstance(m, LoraLayer)
     }
     for name, weight in model.named_parameters():
-        if name in adapted:
-            (adapter,) = adapted[name].active_adapters
-            yield (
-                name.replace(".base_layer", ""),
-                weight.data + adapted[name].get_delta_weight(adapter),
-            )
+        if layer := layers.get(name):
+            (adapter,) = layer.active_adapters
+            added = layer.get_delta_weight(adapter)
+            yield name.replace(".base_layer", ""), weight.data + added
         elif ".lora_" not in name:
             yield name.replace(".base_layer", ""), weight.data
 
