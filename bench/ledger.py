@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from typing import Any
 
 import torch
 
+from . import memory
 from .rows import Rows
 
 
@@ -140,8 +139,14 @@ class Ledger:
 
 
 def peak_memory() -> int:
-    """Bytes: allocated on the GPU where one is used, else resident (macOS counts in bytes)."""
+    """Bytes: allocated on the GPU where one is used, else resident."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return memory.peak()
+
+
+def forget_peak() -> None:
+    """Watch the peak anew: a worker's next run begins."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+    memory.forget_peak()

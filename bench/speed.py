@@ -11,8 +11,6 @@ Growth is measured in a process of its own a point, since a process's peak memor
 from __future__ import annotations
 
 import json
-import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -29,7 +27,7 @@ import torch
 import tasks
 from tasks import Example
 
-from . import base
+from . import base, memory
 from .config import Model, Run, Suite, build_suite
 from .ledger import Ledger
 from .sources import Group, Response
@@ -216,6 +214,7 @@ def alternate(trainer: Any, ours: dict[str, Callable[[], None]]) -> dict[str, li
 
     class Alternate(TrainerCallback):
         mark = 0.0
+        turn = list(ours)
 
         def on_train_begin(self, *_: Any, **__: Any) -> None:
             self.mark = time.perf_counter()
@@ -224,8 +223,9 @@ def alternate(trainer: Any, ours: dict[str, Callable[[], None]]) -> dict[str, li
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             seconds["trl"].append(time.perf_counter() - self.mark)
-            for name, step in ours.items():
-                seconds[name].append(timed(step))
+            self.turn = self.turn[::-1]  # who comes first finds TRL's data in the caches
+            for name in self.turn:
+                seconds[name].append(timed(ours[name]))
             self.mark = time.perf_counter()
 
     trainer.remove_callback(PrinterCallback)
@@ -465,24 +465,18 @@ def measure(point: Point, steps: int = 2) -> dict[str, Any]:
         work = replace(point.work, model=str(build(point.shape, Path(scratch) / "model")))
         if point.who == "trl":
             trainer = peer("grpo", work, steps, scratch)
-            before = _resident()
+            memory.forget_peak()
+            before = memory.peak()
             seconds = alternate(trainer, {})["trl"]
         else:
             step = Ours(work.run("grpo", reward="random"), Path(scratch), work)
-            before = _resident()
+            memory.forget_peak()
+            before = memory.peak()
             seconds = [timed(step) for _ in range(1 + steps)][1:]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
         "axis": point.axis, "value": point.value, "who": point.who,
-        "seconds": statistics.median(seconds), "memory": max(0, peak - before),
+        "seconds": statistics.median(seconds), "memory": memory.peak() - before,
     }  # fmt: skip
-
-
-def _resident() -> int:
-    pages = Path("/proc/self/statm")
-    if pages.is_file():
-        return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def growth(peers: bool, done: Callable[[int, int, str], None] | None = None) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from .backward import Backward, backward, score
 from .config import Run
 from .correction import Correction
 from .evaluate import evaluate
-from .ledger import Flops, Ledger
+from .ledger import Flops, Ledger, forget_peak
 from .optim import AdamW
 from .policy import Critic
 from .provenance import describe
@@ -378,4 +378,7 @@ def train(
     with folder.claimed() as mine:
         if not mine:
             return None
-        return folder.done or trainer(run, folder, suite, device).fit()
+        if folder.done:
+            return folder.done
+        forget_peak()
+        return trainer(run, folder, suite, device).fit()

@@ -592,8 +592,8 @@ def shares(points: pd.DataFrame, method: str, *, name: str) -> Plot:
 
 
 def growth(points: pd.DataFrame, *, name: str = "growth") -> Plot:
-    """Seconds and memory of a step against what makes it larger, on logarithmic axes; the thin line
-    is linear growth from the first point.
+    """Seconds (logarithmic) and memory (from zero) of a step against what makes it larger; the thin
+    line is linear growth from the first point.
 
     Args:
         points: a row a measurement: axis, value, who, seconds, memory (bytes above the start).
@@ -623,10 +623,13 @@ def growth(points: pd.DataFrame, *, name: str = "growth") -> Plot:
                     if column == "seconds":
                         ax.plot(here["value"], linear, lw=0.6, color=colour, alpha=0.6)
                 ax.set_xscale("log", base=10 if axis == "parameters" else 2)
-                ax.set_yscale("log")
                 ax.xaxis.set_major_formatter(FuncFormatter(_short))
+                if column == "seconds":
+                    ax.set_yscale("log")
+                    ax.yaxis.set_minor_formatter(NullFormatter())
+                else:
+                    ax.set_ylim(bottom=0)
                 ax.yaxis.set_major_formatter(FuncFormatter(_short))
-                ax.yaxis.set_minor_formatter(NullFormatter())
                 ax.minorticks_off()
                 if k % columns == 0:
                     ax.set_ylabel(label)
