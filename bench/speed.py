@@ -213,8 +213,7 @@ def alternate(trainer: Any, ours: dict[str, Callable[[], None]]) -> dict[str, li
     seconds: dict[str, list[float]] = {"trl": [], **{name: [] for name in ours}}
 
     class Alternate(TrainerCallback):
-        mark = 0.0
-        turn = list(ours)
+        mark, turn = 0.0, tuple(ours)
 
         def on_train_begin(self, *_: Any, **__: Any) -> None:
             self.mark = time.perf_counter()
