@@ -193,6 +193,8 @@ def anatomy(
     notes = [where, *_notes(chosen, read_in)]
     if silent:
         notes.append(f"No weight on these batches: {', '.join(silent)}.")
+    if any(np.isnan(c).any() for c, _, _ in found):
+        notes.append("A cosine is the mean over batches on which both have weight; white: none.")
     return Anatomy(cosine.loc[order, order], shares, profile, notes)
 
 
