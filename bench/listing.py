@@ -35,9 +35,7 @@ def method_table(width: int = 80) -> Table:
     columns = ["name", "data", "needs", "paper", "fields", *(["about"] if width >= ROOM else [])]
     for column in columns:
         right = column == "fields"
-        table.add_column(
-            column, no_wrap=column != "about", justify="right" if right else "left"
-        )
+        table.add_column(column, no_wrap=column != "about", justify="right" if right else "left")
     for name in known:
         entry = methods.entry(name)
         needs = methods.get(name).needs()
