@@ -103,20 +103,24 @@ def _error(
     return result if result == result else float("inf")
 
 
-COLUMNS: dict[str, dict[str, Any]] = {
-    "fp32": {"dtype": torch.float32},
-    "bf16 log-probs, near": {"dtype": torch.float32, "stored": torch.bfloat16},
-    "bf16 log-probs, far": {"dtype": torch.float32, "stored": torch.bfloat16, "spread": FAR},
-    "bf16 throughout, near": {"dtype": torch.bfloat16},
-    "bf16 throughout, far": {"dtype": torch.bfloat16, "spread": FAR},
-}
+def columns() -> dict[str, dict[str, Any]]:
+    """Options of `error` by the heading of their column."""
+    half = torch.bfloat16
+    return {
+        "fp32": {"dtype": torch.float32},
+        "bf16 log-probs, near": {"dtype": torch.float32, "stored": half},
+        "bf16 log-probs, far": {"dtype": torch.float32, "stored": half, "spread": FAR},
+        "bf16 throughout, near": {"dtype": half},
+        "bf16 throughout, far": {"dtype": half, "spread": FAR},
+    }
 
 
 def main(device: str = "cpu") -> None:
-    print(f"| method | {' | '.join(COLUMNS)} |\n| --- |{' ---: |' * len(COLUMNS)}")
+    wanted = columns()
+    print(f"| method | {' | '.join(wanted)} |\n| --- |{' ---: |' * len(wanted)}")
     for name in registry.names():
         method = registry.get(name)
-        found = [error(method, device=device, **options) for options in COLUMNS.values()]
+        found = [error(method, device=device, **options) for options in wanted.values()]
         print(f"| {name} | {' | '.join(f'{x:.1g}' for x in found)} |")
 
 
