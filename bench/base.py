@@ -35,7 +35,7 @@ from .rows import pad
 
 Progress = Callable[[int, int, str], None]  # done, total, what
 PROBE = "Tom's 3 coins + 12.50 = $\\frac{31}{2}$ , then:\n  buys  10 more  (é)\n#### 26"
-FORMAT = 5  # enters the cache key: raise it when building changes
+FORMAT = 6  # enters the cache key: raise it when building changes
 
 
 def base_id(model: Model, task: Task) -> str:
@@ -190,17 +190,23 @@ def build(
 def _pretrain(
     policy: Policy, model: Model, task: Task, progress: Progress | None
 ) -> tuple[int, float]:
-    """Token mean NLL of prompts and responses, AdamW, linear decay to zero. (On
-    responses alone the base learns to guess before it learns to reason: docs/decisions.md.)"""
+    """Token mean NLL of prompts and responses, linear decay to zero. Muon for the layers' matrices,
+    at AdamW's size of steps, and AdamW for the rest reach in 700 steps what AdamW alone reaches in
+    1,900. (On responses alone the base learns to guess before it learns to reason.
+    docs/decisions.md has both comparisons.)"""
     plan = model.pretrain
-    optimizer = torch.optim.AdamW(
-        policy.parameters(), lr=plan.lr, betas=(0.9, 0.95), weight_decay=0.0
-    )
+    layers = dict(policy.model.model.layers.named_parameters())
+    matrices = [p for p in layers.values() if p.ndim == 2]
+    theirs = {id(p) for p in matrices}
+    rest = [p for p in policy.parameters() if id(p) not in theirs]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.Muon(matrices, lr=plan.lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=plan.lr, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
     texts = task.corpus(plan.seed)
     start = policy.tokenizer.bos_token_id  # which `encode_prompt` begins with
     tokens, mean = 0, float("nan")
     for step in range(plan.steps):
-        optimizer.param_groups[0]["lr"] = plan.lr * (1 - step / plan.steps)
         batch = [_text(policy, plan.length, *pair) for pair in islice(texts, plan.batch)]
         rows = pad(
             [[start]], [0] * plan.batch, batch, [1.0] * plan.batch, policy.pad_id, policy.device
@@ -209,8 +215,10 @@ def _pretrain(
         loss = -logp_NT.sum() / rows.mask_NT.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = plan.lr * (1 - step / plan.steps)
+            optimizer.step()
+            optimizer.zero_grad()
         tokens += int(rows.mask_NT.sum())
         mean = loss.item() if step == 0 else 0.95 * mean + 0.05 * loss.item()
         if progress:

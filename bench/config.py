@@ -42,9 +42,9 @@ class Section(BaseModel):
 
 
 class Pretrain(Section):
-    steps: int = Field(default=1900, ge=0)
+    steps: int = Field(default=700, ge=0)
     batch: int = Field(default=64, ge=1)
-    lr: float = Field(default=3e-3, gt=0)
+    lr: float = Field(default=5e-3, gt=0)
     length: int = Field(default=128, ge=8)  # prompts and responses are cut to that many tokens
     seed: int = 0
 
