@@ -394,11 +394,12 @@ def list_(
 
     from .listing import entrant_table, method_table, recipe_table, task_table
 
-    chosen = [(methods, method_table), (methods, entrant_table)]
+    console = Console()
+    chosen = [(methods, lambda: method_table(console.width)), (methods, entrant_table)]
     chosen += [(tasks, task_table), (recipes, recipe_table)]
     for wanted, table in chosen:
         if wanted or not (methods or tasks or recipes):
-            Console().print(table())
+            console.print(table())
 
 
 @app.command()

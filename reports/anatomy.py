@@ -193,6 +193,8 @@ def anatomy(
     notes = [where, *_notes(chosen, read_in)]
     if silent:
         notes.append(f"No weight on these batches: {', '.join(silent)}.")
+    if any(np.isnan(c).any() for c, _, _ in found):
+        notes.append(WHITE)
     return Anatomy(cosine.loc[order, order], shares, profile, notes)
 
 
@@ -290,19 +292,21 @@ def _families(cosine: pd.DataFrame) -> list[str]:
 
 
 HEAT = "How alike objectives are: cosine of their token weights on the same rollouts"
+WHITE = "A cosine is the mean over batches on which both have weight; white: there is none."
 PROFILE = "What objectives do to a token, by its probability and the answer's reward"
 
 
 def _heat(found: Anatomy) -> plots.Plot:
     labels, value = [*found.cosine.index], found.cosine.to_numpy()
     count = len(labels)
+    said = " ".join(note for note in found.notes if note in (found.notes[0], WHITE))
 
     def draw(width: float) -> Figure:
         narrow = width < 5
         size = min(8.0, 58 * width / 7 / max(count, 1) + (2.5 if narrow else 3.2))
         longest = 0.0075 * size * max(map(len, labels))  # inches
         height = min(width * 0.84 - 0.75 * longest + 0.2, 0.55 * count + longest)
-        figure = plots.headed(width, height, HEAT, found.notes[0])
+        figure = plots.headed(width, height, HEAT, said)
         ax = figure.subplots()
         mesh = ax.pcolormesh(
             value, cmap=plots.DIVERGING, vmin=-1, vmax=1, edgecolors="white", lw=0.4
@@ -338,7 +342,7 @@ def _heat(found: Anatomy) -> plots.Plot:
     far = sorted((value[i, j], labels[i], labels[j]) for i, j in above)
     alt = "; ".join(f"{a} and {b}: {c:+.2f}" for c, a, b in [*far[:3], *far[-3:]])
     data = found.cosine.reset_index(names="method")
-    return plots.Plot("weight-cosine", HEAT, f"{found.notes[0]} {alt}", data, draw)
+    return plots.Plot("weight-cosine", HEAT, f"{said} {alt}", data, draw)
 
 
 def _boxes(cosine: pd.DataFrame) -> list[tuple[int, int]]:

@@ -662,14 +662,15 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 def headed(width: float, height: float, title: str, more: str) -> Figure:
     """A figure for many panels of `height` inches, below its title and a line that explains it."""
     said, told = textwrap.wrap(title, int(width * 11)), textwrap.wrap(more, int(width * 15.5))
-    tall = height + 0.15 * (len(said) + len(told)) + 0.1
+    top = 0.15 * (len(said) + len(told)) + 0.1
+    tall = height + top
     figure = Figure(figsize=(width, tall), layout="constrained")
+    box = (0, 0.08 / tall, 1, 1 - (top + 0.08) / tall)
     figure.get_layout_engine().set(  # type: ignore[union-attr]
-        w_pad=0.02, h_pad=0.03, hspace=0, wspace=0, rect=(0, 0.08 / tall, 1, 1 - 0.08 / tall)
+        w_pad=0.02, h_pad=0.03, hspace=0, wspace=0, rect=box
     )
-    room = "\n" * len(told)  # which the layout keeps free
-    figure.suptitle("\n".join(said) + room, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
-    below = 1 - (0.06 + 0.15 * len(said)) / tall
+    first, below = 1 - 0.03 / tall, 1 - (0.06 + 0.15 * len(said)) / tall
+    figure.text(0.01, first, "\n".join(said), va="top", fontsize=8.5, fontweight="bold")
     figure.text(0.01, below, "\n".join(told), va="top", fontsize=7.5, color=FAINT)
     return figure
 

@@ -95,6 +95,7 @@ class Flows:
             for ax in axes[len(self.panels) :]:
                 ax.axis("off")
             figure.legend(handles=KEYS, loc="outside lower center", ncols=2 if narrow else 4)
+            figure.draw_without_rendering()  # square axes below titles need a second layout
             return figure
 
         ends = "; ".join(f"{p.label} ends at {p.end}" for p in self.panels)
@@ -179,11 +180,11 @@ def _draw(ax: Axes, one: Panel, of: Problem, colour: str, size: float) -> None:
         )  # fmt: skip
     ax.set_title(one.label, fontweight="bold", pad=22, loc="center")
     ax.annotate(
-        f"theory: {one.theory.words if one.theory else NONE}", (0.5, 1), xytext=(0, 11),
+        f"theory: {one.theory.words}" if one.theory else "", (0.5, 1), xytext=(0, 11),
         xycoords="axes fraction", textcoords="offset points", ha="center", va="bottom",
         fontsize=size, color=plots.FAINT, in_layout=False,
     )  # fmt: skip
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.13, 0.88), aspect="equal")
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.13, 0.88), aspect="equal", anchor="N")
     ax.axis("off")
 
 

@@ -43,7 +43,7 @@ def command(home: Path, *words: str, path: str = "") -> subprocess.CompletedProc
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT), path] if path else [str(ROOT)]),
         "EVENBENCH_CACHE": str(home / "cache"),
-        "COLUMNS": "160",
+        "COLUMNS": "80",
     }
     return subprocess.run(
         [sys.executable, *words], cwd=home, env=env, capture_output=True, text=True, timeout=400
@@ -115,12 +115,17 @@ def test_the_tutorials_objective_keeps_the_laws_and_its_equation(tmp_path):
 def test_every_command_of_the_tutorial(tmp_path):
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     assert lines[0] == "evenbench new my-rwr" and len(lines) > 8
+    printed = ""
     for line in lines:
         program, *words = shlex.split(line)
         module = {"evenbench": "bench.cli", "pytest": "pytest"}[program]
         done = command(tmp_path, "-m", module, *words)
         assert done.returncode == 0, (line, done.stdout + done.stderr)
+        printed += done.stdout
         file = written(tmp_path)
+    shown = [line.split() for block in blocks("text") for line in block.splitlines()]
+    told = [line.split() for line in printed.splitlines()]
+    assert len(shown) > 8 and all(line in told for line in shown)
     page = (tmp_path / "runs/smoke/report/report.md").read_text()
     assert "MyRwr | " in page and "differ in more than the seed" not in page
     assert "my_rwr.py:MyRwr" in (tmp_path / "anatomy/flows.csv").read_text()

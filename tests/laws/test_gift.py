@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import methods
+from methods import reduce
+from methods.contract import HeldStops
 
 from . import factory
 
@@ -184,6 +186,8 @@ def test_self_limiting():
     assert z[0] > a[0]
     assert torch.equal(detached[:, 0] > 0, z > a)
     assert torch.equal(full[:, 0] > 0, rho * z > a)
+    _, grpo = factory.logp_gradient(methods.get("grpo"), d, r)
+    assert (grpo[:2] <= 0).all()  # which never pushes a right answer down
 
 
 @pytest.mark.parametrize("scale", [0.2, 1.0, 5.0])
@@ -198,20 +202,31 @@ def test_minimisers_are_a_family(scale):
     assert gradient.abs().max() < 1e-10
 
 
-def test_convexity_is_of_the_detached_loss_only():
+def test_convexity_is_of_the_detached_loss_only(monkeypatch):
     """Along a segment in d: the loss with statistics held fixed is a convex quadratic, the full one
     (which depends on d through a correlation) is not."""
     reward_PG = torch.tensor([[1.0, 0.0, 0.3, 0.1]], dtype=torch.float64)
     r = factory.bandit(reward_PG)
     start, end = torch.tensor([[-3.0, 4.0, 0.5, 1.0], [0.1, 4.2, 0.4, 1.1]], dtype=torch.float64)
 
-    def loss(d: torch.Tensor) -> float:
-        return factory.logp_gradient(methods.get("gift", **FULL), d[:, None], r)[0].value.item()
+    fields, held = FULL, HeldStops()
 
-    path = [loss(start + (end - start) * i / 20) for i in range(21)]
-    curvature = [a - 2 * b + c for a, b, c in zip(path, path[1:], path[2:], strict=False)]
-    assert min(curvature) < -1e-4
-    # beta z - A with fixed mean and std is linear in d, its square convex: Hessian 2 beta^2/(N s^2)
+    def loss(d: torch.Tensor) -> float:
+        held.next = 0
+        return factory.logp_gradient(methods.get("gift", **fields), d[:, None], r)[0].value.item()
+
+    def curvature() -> list[float]:
+        path = [loss(start + (end - start) * i / 20) for i in range(21)]
+        return [a - 2 * b + c for a, b, c in zip(path, path[1:], path[2:], strict=False)]
+
+    assert min(curvature()) < -1e-4
+    # statistics held at those of the start: second differences of 2 |step|^2 / (N s^2) throughout
+    monkeypatch.setattr(reduce, "stop", held)
+    fields = DETACHED
+    loss(start)
+    held.recording = False
+    step = (end - start) / 20
+    assert curvature() == pytest.approx([2 * float(step @ step) / (4 * float(start.var()))] * 19)
 
 
 def test_length_exponent_divides_the_implicit_reward():

@@ -121,14 +121,13 @@ def test_without_negatives_it_is_rft_up_to_one_factor(reduction):
     r = factory.rollout(method)
     signal, at = factory.scored(method, r)
     assert torch.equal(signal.trained_N, r.correct_N)
-    right, length_N = r.correct_N, r.mask_NT.sum(-1)
-    nll_N = -(at.logp_NT * r.mask_NT).sum(-1)
-    if reduction == "token_mean":
-        rft = nll_N[right].sum() / length_N[right].sum()
-        factor = length_N[right].sum() / length_N.sum()
-    else:
-        rft, factor = (nll_N / length_N)[right].mean(), right.double().mean()
-    torch.testing.assert_close(loss(method, r, at), factor * rft)
+    size_N = r.mask_NT.sum(-1) if reduction == "token_mean" else torch.ones(len(r))
+    factor = (size_N[r.correct_N].sum() / size_N.sum()).double()
+    result, gradient = factory.gradients(method, at, r, signal)
+    rft = methods.get("rft", reduction=reduction)
+    other, other_gradient = factory.gradients(rft, at, r, rft.signal(r))
+    torch.testing.assert_close(result.value, factor * other.value, rtol=1e-6, atol=0)
+    torch.testing.assert_close(gradient[0], factor * other_gradient[0], rtol=1e-6, atol=0)
 
 
 def test_positive_reward_weights_the_likelihood():
