@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,11 @@ def show_plan(
     prompts, group = shapes.most_common(1)[0][0]
     console.print(f"[bold]{suite.name}[/]  {suite.about}")
     console.print(
-        f"{len(labels)} methods x {len(seeds)} seeds on {first.task['name']}: {', '.join(labels)}\n"
+        f"{_count(labels, 'method')} x {_count(seeds, 'seed')} on {first.task['name']}: "
+        f"{', '.join(labels)}\n"
         f"budget a run: {first.budget.amount:g} {first.budget.axis}; "
         f"{prompts} prompts x {group} samples; "
-        f"{workers} worker(s) on {where}"
+        f"{_count(range(workers), 'worker')} on {where}"
     )
     table = Table(title="Expected cost of the suite", title_justify="left", show_header=False)
     rows = [
@@ -307,3 +309,7 @@ def _frame_table(title: str, frame: Any) -> Table:
     for row in frame.itertuples(index=False):
         table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row))
     return table
+
+
+def _count(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
