@@ -379,8 +379,8 @@ def objectives(work: Work, steps: int) -> pd.DataFrame:
 
 
 def sampler(work: Work, rows: int = 512, tries: int = 5) -> float:
-    """Tokens a second of the sampler alone on one thread, at the rows of an evaluation batch and, as
-    in a suite's workers, with freed memory kept (by this process, from here on)."""
+    """Tokens a second of the sampler alone on one thread, at the rows of an evaluation batch and,
+    as in a suite's workers, with freed memory kept (by this process, from here on)."""
     from .sampling.hf import sample
 
     memory.keep_freed()
