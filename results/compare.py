@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from . import scores, stats
@@ -164,7 +165,7 @@ def _compare(
     questions = left.columns.intersection(right.columns)
     left, right = left[questions], right[questions]
     shared = left.index.intersection(right.index)
-    notes = []
+    notes, alike = [], 0  # scores that were compared where none differs
     if len(questions) == 0:
         missing = " and ".join(m for m, x in ((a, left), (b, right)) if x.empty) or f"{a} and {b}"
         nothing = stats.paired_difference([float("nan")])
@@ -176,6 +177,9 @@ def _compare(
         gaps = left.loc[shared] - right.loc[shared]  # each seed on the questions that both runs saw
         difference = stats.paired_difference(gaps.mean(axis=1), delta=delta, alpha=alpha)
         wide = stats.two_way_interval(gaps.dropna(axis=1).to_numpy(), alpha)
+        if len(shared) > 1 and not gaps.fillna(0).to_numpy().any():
+            alike = int(gaps.notna().to_numpy().sum())
+            difference = replace(difference, p_equivalent=stats.never_apart(alike, delta))
     else:
         difference = stats.welch_difference(left.mean(axis=1), right.mean(axis=1), delta, alpha)
         seen = left.notna().all() & right.notna().all()
@@ -189,13 +193,29 @@ def _compare(
                 f"these two checkpoints differ by {100 * alone.mean:+.1f} ±{100 * alone.half:.1f}"
                 " points over questions, which says nothing of other seeds"
             )
-    elif len(questions) and difference.p != difference.p:
-        notes.append("the difference is the same in every seed, so its error is unknown")
+    elif len(questions) and difference.low != difference.low:
+        notes.append(_no_spread(difference, alike, delta, alpha))
+        level = np.unique(left.loc[shared])
+        if alike and len(level) == 1 and level[0] in (0, 1):
+            notes.append(f"these questions are too {'easy' if level[0] else 'hard'} to tell")
     nan = float("nan")
     return Comparison(
         a, b, task, split, metric, difference, wide, nan, nan, 1, "undetermined", delta,
         len(questions), "; ".join(notes),
     )  # fmt: skip
+
+
+def _no_spread(d: Difference, alike: int, delta: float, alpha: float) -> str:
+    """What can be said where a t test has no spread between seeds to work with."""
+    if d.design == "welch":
+        return "neither mean varies between seeds, so the error of their difference is unknown"
+    if alike:
+        few = stats.never_apart(alike, delta) >= alpha
+        small = f", but {alike} scores are too few to show ±{100 * delta:g} points" if few else ""
+        return f"all differences are exactly 0, in every seed and question, so no t test{small}"
+    if abs(d.estimate) < 1e-12:
+        return "the means are equal in every seed, by different answers, so the error is unknown"
+    return "the difference is the same in every seed, so its error is unknown: no t test"
 
 
 def table(comparisons: Iterable[Comparison]) -> pd.DataFrame:

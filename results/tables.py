@@ -704,7 +704,9 @@ def _verdict_note(control: str | None, made: list[compare.Comparison], delta: fl
     tested = [c for c in made if c.difference.p == c.difference.p]
     if not tested:
         return ["No comparison could be tested."] if made else []
-    kinds = sorted({"paired t" if c.difference.design == "paired" else "Welch's t" for c in tested})
+    with_t = [c for c in tested if c.difference.low == c.difference.low]
+    kinds = sorted({"paired t" if c.difference.design == "paired" else "Welch's t" for c in with_t})
+    kinds = kinds or ["no t test, since nothing differs,"]
     against = f" with {control}" if control else ""
     family = f"Holm over {len(tested)} comparisons" if len(tested) > 1 else "one comparison"
     return [

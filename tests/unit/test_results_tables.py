@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 import results
+from reports import verdicts
 from results import compare, curves, render, scores, stats, tables
 from results.render import Column, Table
 from tests.synthetic import Spread, write_suite
@@ -179,6 +180,81 @@ def test_a_seed_that_diverged_is_compared_on_the_questions_that_both_saw(
     c = suite.compare("gift", "grpo")
     assert c.difference.estimate == pytest.approx(np.mean(gaps))
     assert len((frame.loc["gift", 2] - frame.loc["grpo", 2]).dropna()) == 40
+
+
+def twins(folder: Path, change: Any = None, **options: Any) -> results.Results:
+    """grpo, and the same runs under the name of gift; `change` edits the twin's evaluations."""
+    suite = write_suite(
+        folder / "twins",
+        **{
+            "methods": ["grpo", "gift", "sft"],
+            "seeds": 3,
+            "questions": 120,
+            "samples": 2,
+            "evaluations": 2,
+            "steps": 6,
+            **options,
+        },
+    )
+    for source in suite.glob("grpo-*"):
+        seed = source.name.split("-s")[1][0]
+        rows = pd.read_parquet(source / "evals.parquet")
+        (target,) = suite.glob(f"gift-*-s{seed}-*")
+        (change(rows) if change else rows).to_parquet(target / "evals.parquet")
+    return results.load(suite)
+
+
+def test_the_same_answers_in_every_seed_are_equivalent_without_a_t_test(tmp_path: Path) -> None:
+    r = twins(tmp_path)
+    same, other = compare.family(r, [("gift", "grpo"), ("sft", "grpo")])
+    assert (same.verdict, same.difference.estimate) == ("equivalent", 0)
+    assert "all differences are exactly 0, in every seed and question, so no t test" in same.note
+    assert same.p_equivalent_holm == pytest.approx(2 * stats.never_apart(3 * 120))
+    assert np.isnan([same.difference.low, same.wide.low]).all()
+    assert other.family == 2  # it was looked at, so it counts
+    main = tables.main_table(r).frame.set_index("method")
+    assert main.loc["gift", "verdict"] == "equivalent"
+    assert main.loc["gift", "best"] == main.loc["grpo", "best"] == True  # noqa: E712
+    (said,) = [v for v in verdicts.verdicts(r) if v.method == "gift"]
+    assert said.sentence == f"gift and grpo are equivalent: {same.note} (3 seeds)."
+
+
+def test_no_spread_is_no_equivalence_by_itself(tmp_path: Path) -> None:
+    one = twins(tmp_path / "one", seeds=1).compare("gift", "grpo")
+    assert (one.verdict, one.difference.estimate) == ("undetermined", 0)
+    assert "one seed" in one.note
+    few = twins(tmp_path / "few", questions=8).compare("gift", "grpo")
+    assert few.verdict == "undetermined"
+    assert "24 scores are too few to show ±2 points" in few.note
+
+    def all_right(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.assign(correct=True)
+
+    twins(tmp_path / "easy")
+    for file in tmp_path.glob("easy/twins/*/evals.parquet"):
+        all_right(pd.read_parquet(file)).to_parquet(file)
+    easy = results.load(tmp_path / "easy/twins").compare("gift", "grpo")
+    assert easy.note.endswith("these questions are too easy to tell")
+
+    def moved(rows: pd.DataFrame) -> pd.DataFrame:  # equal means, other questions
+        ids = sorted(rows["question_id"].unique())
+        return rows.assign(
+            question_id=rows["question_id"].map(dict(zip(ids, ids[::-1], strict=True)))
+        )
+
+    apart = twins(tmp_path / "apart", moved, questions={"test": 60}).compare("gift", "grpo")
+    assert (apart.verdict, apart.difference.p) == ("undetermined", 1)
+    assert "the means are equal in every seed, by different answers" in apart.note
+
+
+def test_a_constant_difference_is_said_in_words(tmp_path: Path) -> None:
+    def worse(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.assign(correct=False)
+
+    r = twins(tmp_path, worse, effects={"grpo": 0.999}, spread=Spread(0, 0, 0), questions=4)
+    c = r.compare("gift", "grpo")
+    assert (c.verdict, c.difference.estimate) == ("undetermined", -1)
+    assert c.note == "the difference is the same in every seed, so its error is unknown: no t test"
 
 
 def test_unequal_seeds_are_paired_where_three_are_shared_else_not(tmp_path: Path) -> None:
