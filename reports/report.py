@@ -44,6 +44,7 @@ AXIS_WORDS = {"flops": "FLOPs"}
 FURTHER = {
     "passk": "unbiased estimate from all samples; the band is a 95 % interval over seeds",
     "wins": "over pairs of runs, ties count half; its intervals stand in the table",
+    "profile": "Performance profiles over tasks and seeds, with pointwise bootstrap bands",
     "tuning": "mean over all subsets of the trials (unbiased)",
     "loss-shares": "Share of each term in the loss",
     "selection": "", "checker": "", "variance": "", "aggregate": "", "published": "",

@@ -150,7 +150,8 @@ def _sentence(c: Comparison) -> str:
         return f"Cannot be judged: {c.note or 'no test is possible'}."
     chance = f"p {stats_p(c.p_holm)}" + (f" after Holm over {c.family}" if c.family > 1 else "")
     if c.verdict in ("better", "worse"):
-        return f"{c.a} is {c.verdict} than {c.b} by {by} ({chance}, {seeds})."
+        small = f", within the margin of ±{100 * c.delta:g} points" if c.within_margin else ""
+        return f"{c.a} is {c.verdict} than {c.b} by {by}{small} ({chance}, {seeds})."
     if c.verdict == "equivalent":
         return (
             f"{c.a} and {c.b} are equivalent: the difference is shown to be within"

@@ -22,7 +22,7 @@ from scipy import stats as sp
 ALPHA = 0.05  # level of tests; intervals cover 1 - ALPHA
 DELTA = 0.02  # margin of equivalence: two points of accuracy
 POWER = 0.8  # of the minimum detectable effect
-FEW_QUESTIONS = 300  # below it no normal approximation over questions
+PROFILE_CELLS = 15  # task x seed cells that a performance profile needs
 
 Floats = NDArray[np.float64]
 Verdict = Literal["better", "worse", "equivalent", "undetermined"]
@@ -424,7 +424,7 @@ def performance_profile(
     """
     tasks = [np.asarray(s, float) for s in scores]
     cells = sum(len(t) for t in tasks)
-    if cells < 15:
+    if cells < PROFILE_CELLS:
         raise ValueError(
             f"a performance profile needs about 15 task x seed cells; there are {cells}"
         )

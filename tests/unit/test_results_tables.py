@@ -366,6 +366,43 @@ def test_tuning_is_compared_at_equal_numbers_of_trials() -> None:
     assert "unequal numbers of trials" in table.notes[1]
 
 
+def test_the_search_space_is_listed() -> None:
+    trials = pd.DataFrame({"method": ["a", "a", "b"], "score": [0.2, 0.4, 0.3], "lr": [1e-4, 1, 1]})
+    assert "Search space: learning rate a 0.0001, 1; b 1." in tables.tuning_table(trials).notes
+    notes = tables.tuning_table(trials[trials["method"] == "a"]).notes
+    assert "Search space: learning rate 0.0001, 1, of all." in notes
+
+
+def test_readings_that_rank_differently_say_where(tmp_path: Path) -> None:
+    """gift leads by the headline reading and loses half of it in the official one."""
+    ends = {"gift": 0.8, "grpo": 0.6}
+    suite = write_suite(tmp_path / "s", [*ends], 2, 200, effects=ends, evaluations=2, steps=4)
+    assert tables.checker_table(results.load(suite)).notes[-1] == "Both rank the methods alike."
+    for file in suite.glob("gift-*/evals.parquet"):
+        rows = pd.read_parquet(file)
+        rows.assign(strict=rows["correct"] & (rows["tokens"] % 2 == 0)).to_parquet(file)
+    note = tables.checker_table(results.load(suite)).notes[-1]
+    assert note.startswith("They rank differently: gift and grpo (+")
+    assert "and -" in note
+
+
+def test_drift_is_from_the_first_to_the_last_update(suite: results.Results) -> None:
+    frame = tables.drift_table(suite).frame.set_index("method")
+    assert frame.loc["grpo", ["entropy_start", "entropy_end"]].tolist() == pytest.approx(
+        [1 - 0.5 / 60, 0.5]
+    )
+    assert frame.loc["grpo", "policy_kl_end"] == pytest.approx(0.6)
+
+
+def test_a_significant_difference_within_the_margin_is_called_small(tmp_path: Path) -> None:
+    r = write(tmp_path, methods=["grpo", "gift"], effects={"grpo": 0.4, "gift": 0.5}, seeds=5,
+              questions=200, spread=Spread(seed=0, interaction=0), margin=0.3)  # fmt: skip
+    (said,) = verdicts.verdicts(r)
+    assert (
+        said.verdict == "better" and "points, within the margin of ±30 points (p" in said.sentence
+    )
+
+
 def test_one_seed_says_what_holds_for_the_checkpoints_alone(tmp_path: Path) -> None:
     c = write(tmp_path, methods=["grpo", "gift"], seeds=1).compare("gift", "grpo")
     assert c.verdict == "undetermined"
