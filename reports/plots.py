@@ -568,8 +568,8 @@ def against(points: pd.DataFrame, x: str, y: str, *, name: str) -> Plot:
                     line = ([low, high], [up, up]) if across else ([at, at], [low, high])
                     ax.plot(*line, lw=1.1, **mark)
             ax.plot([at], [up], style.marker, ms=6, **mark)
-        values = 100 * rows[["x", "y"]].to_numpy(float)
-        low, high = np.nanmin(values) - 4, np.nanmax(values) + 4
+        values = 100 * rows[[c for c in rows if c != "method"]].to_numpy(float)
+        low, high = np.nanmin(values) - 2, np.nanmax(values) + 2
         ax.axline((low, low), slope=1, color=FAINT, lw=0.8, ls=(0, (4, 3)))
         ax.set_xlim(max(low, 0), min(high, 100))
         ax.set_ylim(max(low, 0), min(high, 100))

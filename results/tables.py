@@ -396,7 +396,9 @@ def drift_table(results: Runs, split: str | None = None) -> Table:
         columns.append(Column(f"{column}_start", f"{label}, start", kind))
         columns.append(Column(f"{column}_end", "end", kind))
     for m in monitors:
-        columns.append(Column(f"{m}_start", f"{m.replace('_', ' ')}, start", "number"))
+        columns.append(
+            Column(f"{m}_start", f"{m.replace('_', ' ').replace('kl', 'KL')}, start", "number")
+        )
         columns.append(Column(f"{m}_end", "end", "number"))
     note = (
         f"The {decoding} answers of the first and the last evaluation, to the questions of all;"
