@@ -535,6 +535,8 @@ def failures_table(results: Runs) -> Table:
     """Runs that diverged, are unfinished, or could not be read whole."""
     runs = results.runs[results.runs["status"] != "finished"]
     listed = runs[["run", "method", "seed", "status", "last_step", "reason"]].astype(object)
+    written = results.steps.groupby("run", observed=True)["step"].max()
+    listed["last_step"] = listed["last_step"].fillna(listed["run"].map(written))
     known = {str(r) for r in runs["run"]}
     rest = [
         {"run": p.run, "status": "problem", "reason": p.what}
