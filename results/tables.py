@@ -558,12 +558,12 @@ def failures_table(results: Runs) -> Table:
 def published_table(results: Runs, *files: str | Path) -> Table:
     """Published numbers of the methods that were run, beside what the runs measured."""
     frame = papers.beside(results, *files)
-    frame = frame.assign(half=(frame["high"] - frame["low"]) / 2)
+    place = frame["table"].where(frame["table"] == "", frame["table"] + ": ") + frame["column"]
+    frame = frame.assign(half=(frame["high"] - frame["low"]) / 2, place=place)
     columns = (
         Column("row", "Published row"),
+        Column("place", "table: column"),
         Column("paper", "paper", wide=True),
-        Column("table", "table", wide=True),
-        Column("column", "column"),
         Column("value", "value", "plain", "uncertainty"),
         Column("method", "measured: method"),
         *_task_column(results),

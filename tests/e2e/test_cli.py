@@ -259,6 +259,8 @@ def test_report_table_plot_and_claims_of_runs(home):
     [
         (["table", "nope"], "there are main"),
         (["plot", "nope"], "there are forest"),
+        (["claims", f"--file={__file__}"], "test_cli.py: "),
+        (["compare-published", f"--csv={__file__}"], "test_cli.py: "),
         (["table", "main", "--query", "nonsense =="], "--query"),
     ],
 )
