@@ -281,13 +281,14 @@ def test_clean_empties_the_cache_alone(home, monkeypatch):
     assert "nothing to clean" in said("clean", "--yes")[1]
 
 
-def test_track_writes_event_files_that_can_be_read_back(home):
+def test_track_writes_event_files_that_can_be_read_back(tmp_path):
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     words = ("--methods", "grpo", "--seeds", "1", "--out", "tracked", "--track", "tensorboard")
-    done = command(home, "run", "mine.toml", *words)
+    (tmp_path / "mine.toml").write_text(RECIPE)
+    done = command(tmp_path, "run", "mine.toml", *words)
     assert done.returncode == 0, done.stdout + done.stderr
-    (run,) = home.glob("tracked/mine/grpo-*")
-    events = reader.EventAccumulator(str(home / "tracked" / "mine" / "tracker" / run.name))
+    (run,) = tmp_path.glob("tracked/mine/grpo-*")
+    events = reader.EventAccumulator(str(tmp_path / "tracked" / "mine" / "tracker" / run.name))
     events.Reload()
     rows = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
     for tag, column in (("train/loss", "loss"), ("spent/tokens", "tokens")):
@@ -296,12 +297,13 @@ def test_track_writes_event_files_that_can_be_read_back(home):
 
 
 @pytest.mark.parametrize("tracker", ["wandb", "trackio"])
-def test_a_tracker_that_is_not_installed_is_named(home, tracker):
+def test_a_tracker_that_is_not_installed_is_named(tmp_path, tracker):
     if importlib.util.find_spec(tracker):
         pytest.skip(f"{tracker} is installed")
     words = ("--out", "untracked", "--track", tracker)
-    done = command(home, "run", "mine.toml", *words)
+    (tmp_path / "mine.toml").write_text(RECIPE)
+    done = command(tmp_path, "run", "mine.toml", *words)
     assert done.returncode == 2
     message = f"track = '{tracker}': not installed; pip install {tracker}"
     assert message in " ".join(done.stderr.split())
-    assert not (home / "untracked").exists()
+    assert not (tmp_path / "untracked").exists()
