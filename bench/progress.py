@@ -175,6 +175,8 @@ def watch_suite(
 
         states = run_suite(suite, folder, workers, 1 if device == "cpu" else 4, device, watch)
     _where_time_went(console, states, folder, time.time() - started)
+    if any(state.run.sampler.name != "hf" for state in states):
+        _engine_drift(console, folder)
     return states
 
 
@@ -197,6 +199,19 @@ def _where_time_went(console: Console, states: list[State], folder: Path, wall: 
         spent["else"] = max(0.0, inside - sum(spent.values()))
         parts = ", ".join(f"{p} {clock(v)}" for p, v in spent.items() if v >= 0.5)
         console.print(f"where the time went, over {len(rows)} runs: {parts}; wall {clock(wall)}")
+
+
+def _engine_drift(console: Console, folder: Path) -> None:
+    """How far an engine's log-probs were from the trainer's, over the suite's updates."""
+    import results
+
+    steps = results.load(folder).steps
+    if "sampler_drift" in steps:
+        mean, most = steps["sampler_drift"].mean(), steps["sampler_drift_max"].max()
+        console.print(
+            f"the sampler's log-probs beside the trainer's: {mean:.2g} nats a token off on "
+            f"average, at most {most:.2g}"
+        )
 
 
 def _warnings(suite: Suite) -> list[str]:
