@@ -39,6 +39,7 @@ class Comparison:
     delta: float
     questions: int
     note: str  # what cannot be said, or "" where nothing is missing
+    identical: bool = False  # every score of every question in every seed, of two seeds at least
 
     def __repr__(self) -> str:
         d, points = self.difference, 100.0
@@ -61,7 +62,7 @@ class Comparison:
     @property
     def within_margin(self) -> bool:
         """Shown to be smaller than the margin, whatever its sign."""
-        return self.p_equivalent_holm < ALPHA
+        return self.identical or self.p_equivalent_holm < ALPHA
 
     def row(self) -> dict[str, object]:
         """One row of a table."""
@@ -126,7 +127,9 @@ def family(
             p_holm=float(p),
             p_equivalent_holm=float(q),
             family=tested,
-            verdict=stats.verdict(c.difference.estimate, p, q, alpha),
+            verdict="equivalent"
+            if c.identical
+            else stats.verdict(c.difference.estimate, p, q, alpha),
         )
         for c, p, q in zip(made, adjusted, equivalent, strict=True)
     ]
@@ -164,7 +167,7 @@ def _compare(
     questions = left.columns.intersection(right.columns)
     left, right = left[questions], right[questions]
     shared = left.index.intersection(right.index)
-    notes = []
+    notes, identical = [], False
     if len(questions) == 0:
         missing = " and ".join(m for m, x in ((a, left), (b, right)) if x.empty) or f"{a} and {b}"
         nothing = stats.paired_difference([float("nan")])
@@ -176,6 +179,7 @@ def _compare(
         gaps = left.loc[shared] - right.loc[shared]  # each seed on the questions that both runs saw
         difference = stats.paired_difference(gaps.mean(axis=1), delta=delta, alpha=alpha)
         wide = stats.two_way_interval(gaps.dropna(axis=1).to_numpy(), alpha)
+        identical = len(shared) >= 2 and bool((gaps.isna() | (gaps == 0)).all(axis=None))
     else:
         difference = stats.welch_difference(left.mean(axis=1), right.mean(axis=1), delta, alpha)
         seen = left.notna().all() & right.notna().all()
@@ -189,12 +193,14 @@ def _compare(
                 f"these two checkpoints differ by {100 * alone.mean:+.1f} ±{100 * alone.half:.1f}"
                 " points over questions, which says nothing of other seeds"
             )
+    elif identical:
+        notes.append("no question was scored differently in any seed: nothing is left to test")
     elif len(questions) and difference.p != difference.p:
         notes.append("the difference is the same in every seed, so its error is unknown")
     nan = float("nan")
     return Comparison(
         a, b, task, split, metric, difference, wide, nan, nan, 1, "undetermined", delta,
-        len(questions), "; ".join(notes),
+        len(questions), "; ".join(notes), identical,
     )  # fmt: skip
 
 
@@ -233,6 +239,5 @@ def best_group(
     place = split or scores.headline_split(results)
     made = [_compare(frame, m, best, str(tasks[0]), place, metric, DELTA, alpha) for m in others]
     p = stats.holm([c.difference.p for c in made])
-    if not len(p) or all(p != p):
-        return best, set()
-    return best, {best} | {m for m, value in zip(others, p, strict=True) if value >= alpha}
+    level = {m for m, c, q in zip(others, made, p, strict=True) if c.identical or q >= alpha}
+    return best, {best} | level if level or any(p < alpha) else set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,33 @@ def test_a_family_is_adjusted_together(suite: results.Results) -> None:
 def test_a_wide_margin_makes_equals_equivalent(suite: results.Results) -> None:
     assert suite.compare("grao", "grpo", delta=0.15).verdict == "equivalent"
     assert suite.compare("grao", "grpo", delta=0.001).verdict == "undetermined"
+
+
+def test_the_same_answers_everywhere_are_equivalent_and_coarse_means_are_not(
+    tmp_path: Path,
+) -> None:
+    methods = ("grpo", "grao", "gift")
+    write(tmp_path, methods=methods, seeds=3, effects={"gift": 0.1})
+    folders = {m: sorted((tmp_path / "small").glob(f"{m}-*")) for m in methods}
+    for ours, theirs in zip(folders["grpo"], folders["grao"], strict=True):
+        shutil.copy(ours / "evals.parquet", theirs / "evals.parquet")
+    r = results.load(tmp_path / "small")
+    same = r.compare("grao", "grpo")
+    assert same.verdict == "equivalent" and same.within_margin and "nothing is left" in same.note
+    assert same.difference.estimate == 0 and same.difference.p != same.difference.p
+    verdicts = {c.a: c for c in compare.family(r, compare.against(methods, "grpo"))}
+    assert verdicts["grao"].verdict == "equivalent" and verdicts["gift"].family == 1
+    best, level = compare.best_group(r)
+    assert best in ("grpo", "grao") and {"grpo", "grao"} <= level
+
+    for theirs in folders["grao"]:  # questions swap their scores: the means stay
+        rows = pd.read_parquet(theirs / "evals.parquet")
+        asked = [*rows.loc[rows["split"] == "test", "question_id"].unique()]
+        turned = dict(zip(asked, reversed(asked), strict=True))
+        rows["question_id"] = rows["question_id"].replace(turned)
+        rows.to_parquet(theirs / "evals.parquet")
+    swapped = results.load(tmp_path / "small").compare("grao", "grpo")
+    assert swapped.verdict == "undetermined" and "its error is unknown" in swapped.note
 
 
 def test_a_seed_that_diverged_is_compared_on_the_questions_that_both_saw(
