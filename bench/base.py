@@ -208,11 +208,9 @@ def _pretrain(
     tokens, mean = 0, float("nan")
     for step in range(plan.steps):
         batch = [_text(policy, plan.length, *pair) for pair in islice(texts, plan.batch)]
-        rows = pad(
-            [[start]], [0] * plan.batch, batch, [1.0] * plan.batch, policy.pad_id, policy.device
-        )
+        rows = pad([[start]], [0] * plan.batch, batch, [1.0] * plan.batch, policy.pad_id)
         logp_NT, _ = policy.score(rows)
-        loss = -logp_NT.sum() / rows.mask_NT.sum()
+        loss = -logp_NT.sum() / int(rows.mask_NT.sum())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
         for optimizer in optimizers:

@@ -362,7 +362,6 @@ def assemble(
         [t[2] for t in table],
         [1.0 if t[1] == GOLD else T for t in table],
         policy.pad_id,
-        policy.device,
     )
     sampler_logp_NT = torch.zeros(rows.mask_NT.shape)
     for n, t in enumerate(table):
@@ -370,9 +369,9 @@ def assemble(
             sampler_logp_NT[n, : len(t[5])] = torch.tensor(t[5])
     device = policy.device
     rollout = Rollout(
-        mask_NT=rows.mask_NT,
+        mask_NT=rows.mask_NT.to(device),
         reward_N=torch.tensor([t[6] for t in table], dtype=torch.float32).to(device),
-        group_N=rows.prompt_N,
+        group_N=rows.prompt_N.to(device),
         kind_N=torch.tensor([t[1] for t in table]).to(device),
         correct_N=torch.tensor([t[3].correct for t in table]).to(device),
         finished_N=torch.tensor([t[4] for t in table]).to(device),

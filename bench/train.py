@@ -223,7 +223,7 @@ class Trainer:
             parts.append(assemble(told, needs, *where, gold_only=True))
         frames = []
         for part in parts:
-            every_N = torch.ones(len(part.rows), dtype=torch.bool, device=part.rows.mask_NT.device)
+            every_N = torch.ones(len(part.rows), dtype=torch.bool)
             how = (part.rows, every_N, part.rows.mask_NT.shape[1], self.run.micro_tokens)
             scored = (score(model, *how) for model in (self.policy, self.start))
             frames.append(rollout_frame(part, source, *scored))
@@ -291,7 +291,7 @@ class Trainer:
             "rows": len(rollout),
             "rows_trained": int(signal.trained_N.sum()),
             "empty": not result.has_gradient,
-            "drift": result.drift,
+            "drift": float(result.drift),
             **{k: float(v) for k, v in result.loss.metrics.items()},
         }
         return row, reason
