@@ -385,8 +385,10 @@ def assemble(
 
 def batch_metrics(rollout: Rollout, signal: Signal) -> dict[str, float]:
     """Means over the sampled rows of a rollout batch, or over its gold rows where it has no others,
-    and the signal's own metrics."""
+    and the signal's own metrics. `sampler_entropy`, nats a token: minus the mean log-prob that the
+    sampler gave to what it drew, an unbiased estimate unless top-p or top-k cuts it."""
     sampled_N = rollout.kind_N == SAMPLE
+    drawn_NT = rollout.mask_NT & sampled_N[:, None]
     if not sampled_N.any():
         sampled_N = rollout.kind_N == GOLD
     columns = {
@@ -397,6 +399,8 @@ def batch_metrics(rollout: Rollout, signal: Signal) -> dict[str, float]:
         "response_tokens": rollout.mask_NT.sum(-1),
     }
     means = {name: float(x[sampled_N].double().mean()) for name, x in columns.items()}
+    if rollout.sampler_logp_NT is not None and rollout.sampler_logp_NT[drawn_NT].any():
+        means["sampler_entropy"] = -float(rollout.sampler_logp_NT[drawn_NT].double().nanmean())
     return {**means, **{name: float(value) for name, value in signal.metrics.items()}}
 
 

@@ -209,8 +209,10 @@ class _Row:
     def p(self) -> float:
         """Two-sided, of no advantage; NaN without a test."""
         d = self.difference
-        if d is None or d.p != d.p:
+        if d is None:
             return float("nan")
+        if not d.se > 1e-12:  # no t test; what is kept may be shown all the same
+            return d.p_equivalent if self.claim.direction.startswith("not") else float("nan")
         return float(2 * sp.t.sf(abs(self.advantage) / d.se, d.df))
 
 
@@ -234,7 +236,8 @@ def claims_table(findings: Sequence[Finding]) -> Table:
             "id": f.claim.id, "paper": f.claim.paper, "short": f.claim.paper.partition(",")[0],
             "claim": f.claim.claim,
             "where": f.claim.where, "measured": f.claim.measured, "method": f.claim.method,
-            "against": f.against, "task": f.task, "metric": f.claim.metric,
+            "against": f.against if f.claim.factor == 1 else f"{f.claim.factor:g} × {f.against}",
+            "task": f.task, "metric": f.claim.metric,
             "direction": f.claim.direction, "status": f.status,
             "mark": f"{MARKS[f.status]} {f.status}", "size": f.size, "effect": f.effect,
             "low": f.low, "high": f.high, "mde": f.mde, "unit": f.unit, "p": f.p,
@@ -360,6 +363,9 @@ def _against(results: Results, claim: Claim, method: str, baseline: str) -> list
             for c in made
         ]
     values = per_run(results, claim)
+    if values.empty:
+        why = "no question was left unsolved" if name == "unsolved" else f"no {claim.metric}"
+        return [_Row(claim, baseline, status="not tested", why=why)]
     rows = []
     for task, here in values.groupby("task", observed=True):
         wide = here.pivot_table("value", "seed", "method", observed=True)
@@ -394,7 +400,8 @@ def _against_value(results: Results, claim: Claim, method: str) -> list[_Row]:
         margin = _margin(results, claim, 1.0)
         difference = stats.paired_difference(x, claim.value, delta=margin or 1.0)
         difference = difference if margin else replace(difference, p_equivalent=np.nan)
-        note = "one seed: its error over seeds is unknown" if len(x) == 1 else ""
+        note = "" if difference.se > 1e-12 else "the same in every seed: no t test"
+        note = "one seed: its error over seeds is unknown" if len(x) == 1 else note
         unit, held = _unit(claim), f"{claim.value:g}"
         rows.append(_Row(claim, held, str(task), difference, unit, why=note, margin=margin))
     return rows
@@ -405,7 +412,8 @@ def _difference(a: pd.Series, b: pd.Series, delta: float | None) -> tuple[Differ
     shared = a.index.intersection(b.index)
     if len(shared) >= 3 or len(shared) == len(a) == len(b):
         found = stats.paired_difference(a[shared] - b[shared], delta=delta or 1.0)
-        note = "" if len(shared) > 1 else "one seed: its error over seeds is unknown"
+        note = "" if found.se > 1e-12 else "the same difference in every seed: no t test"
+        note = note if len(shared) > 1 else "one seed: its error over seeds is unknown"
     else:
         found = stats.welch_difference(a, b, delta or 1.0)
         note = "seeds differ: not paired"
@@ -514,8 +522,10 @@ def _finding(row: _Row, p: float, q: float) -> Finding:
     if late := _late(row, status):
         status = "undetermined"
         why = f"{late} never got there, so its cost is more than was counted"
-    if status == "undetermined" and p != p:
-        why = ""
+    elif status == "undetermined" and p != p:
+        method, baseline = row.censored
+        never = f"{method} runs of {claim.method} and {baseline} of {row.against} never got there"
+        why = never if method or baseline else ""
     return Finding(
         claim, row.against, row.task, status, d.estimate, d.low, d.high, d.mde, row.p, p,
         min(d.seeds), row.unit, "; ".join(w for w in (why, row.why) if w),
@@ -551,7 +561,7 @@ def _judge(claim: Claim, advantage: float, raw: float, p: float, q: float) -> tu
         return "contradicted", "any difference is shown to be within the margin"
     if raw < ALPHA:
         return "undetermined", "not significant after Holm"
-    return "undetermined", "too few seeds for a difference of this size"
+    return "undetermined", "no significant difference: it is too small for these seeds to find"
 
 
 def _audit(claim: Claim) -> list[_Row]:

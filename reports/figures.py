@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from results import compare, curves, scores, stats, tables
@@ -133,6 +134,19 @@ def win_matrix(results: Results, split: str | None = None) -> list[Plot]:
     return [plots.wins(frame)] if len(frame) > 1 else []
 
 
+def profile(results: Results, split: str | None = None) -> list[Plot]:
+    """Performance profiles over all tasks, of the methods that have 15 cells."""
+    by_seed = scores.seed_scores(scores.metric_scores(results, split=split))
+    levels, parts = np.linspace(0, 1, 101), []
+    for method, own in by_seed.groupby("method", observed=True):
+        cells = [task["score"] for _, task in own.groupby("task", observed=True)]
+        if len(own) >= stats.PROFILE_CELLS:
+            above = zip(levels, *stats.performance_profile(cells, levels), strict=True)
+            rows = pd.DataFrame(above, columns=["accuracy", "value", "low", "high"])
+            parts.append(rows.assign(method=str(method)))
+    return [plots.profile(pd.concat(parts, ignore_index=True))] if parts else []
+
+
 def against_split(results: Results, other: str = "train", split: str | None = None) -> list[Plot]:
     """Accuracy on another split against the headline's, paired by run."""
     split = split or scores.headline_split(results)
@@ -202,6 +216,7 @@ FIGURES: dict[str, Callable[..., list[Plot]]] = {
     **{f"cost-{axis}": partial(cost, axis=axis) for axis in BUDGET_AXES},
     "passk": passk,
     "wins": win_matrix,
+    "profile": profile,
     "train": against_split,
     "loss-shares": loss_shares,
     "tuning": tuning,

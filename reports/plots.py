@@ -445,6 +445,35 @@ def pass_curves(points: pd.DataFrame, *, name: str = "passk", metric: str = "pas
     return Plot(name, f"{metric} against k", words, points, draw)
 
 
+def profile(points: pd.DataFrame, *, name: str = "profile") -> Plot:
+    """Share of task x seed cells above each accuracy, with its pointwise band.
+
+    Args:
+        points: method, accuracy, value, low, high (shares).
+    """
+    look = looks(points["method"])
+
+    def draw(width: float) -> Figure:
+        narrow = width < 5
+        figure, ax = _figure(width, 2.8 if narrow else 3.2)
+        for method, style in look.items():
+            own = points[points["method"] == method]
+            mark: dict[str, Any] = {"color": style.colour, "gid": css_class(method)}
+            x, low, high = (100 * own[c] for c in ("accuracy", "low", "high"))
+            ax.fill_between(x, low, high, alpha=0.1, lw=0, step="post", **mark)
+            ax.step(x, 100 * own["value"], where="post", ls=style.dashes, **mark)
+        ax.set_xlabel("accuracy (%)")
+        ax.set_ylabel("runs above it (%)")
+        _legend(figure, look, narrow)
+        return figure
+
+    half = points[points["value"] >= 0.5].groupby("method", observed=True)["accuracy"].max()
+    words = "; ".join(
+        f"half of {m}'s runs are above {100 * _number(half.get(m, 0)):.0f} %" for m in look
+    )
+    return Plot(name, "Share of runs above an accuracy", words, points, draw)
+
+
 def tuning(points: pd.DataFrame, *, name: str = "tuning") -> Plot:
     """Expected best validation score against the number of tuning trials.
 
@@ -539,8 +568,8 @@ def against(points: pd.DataFrame, x: str, y: str, *, name: str) -> Plot:
                     line = ([low, high], [up, up]) if across else ([at, at], [low, high])
                     ax.plot(*line, lw=1.1, **mark)
             ax.plot([at], [up], style.marker, ms=6, **mark)
-        values = 100 * rows[["x", "y"]].to_numpy(float)
-        low, high = np.nanmin(values) - 4, np.nanmax(values) + 4
+        values = 100 * rows[[c for c in rows if c != "method"]].to_numpy(float)
+        low, high = np.nanmin(values) - 2, np.nanmax(values) + 2
         ax.axline((low, low), slope=1, color=FAINT, lw=0.8, ls=(0, (4, 3)))
         ax.set_xlim(max(low, 0), min(high, 100))
         ax.set_ylim(max(low, 0), min(high, 100))

@@ -44,6 +44,7 @@ AXIS_WORDS = {"flops": "FLOPs"}
 FURTHER = {
     "passk": "unbiased estimate from all samples; the band is a 95 % interval over seeds",
     "wins": "over pairs of runs, ties count half; its intervals stand in the table",
+    "profile": "Performance profiles over tasks and seeds, with pointwise bootstrap bands",
     "tuning": "mean over all subsets of the trials (unbiased)",
     "loss-shares": "Share of each term in the loss",
     "selection": "", "checker": "", "variance": "", "aggregate": "", "published": "",
@@ -144,6 +145,7 @@ def context(
         "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "classes": {m: plots.css_class(m) for m in plots.looks(results.methods)},
         "main": _main(made_tables["main"]),
+        "claims": _claims(made_tables["claims"]) if "claims" in made_tables else [],
     }
 
 
@@ -232,6 +234,30 @@ def _main(table: Table) -> Table:
     costs = [c.key for c in table.columns if c.kind in ("si", "number")]
     first = [c.key for c in table.columns if c.key in ("task", "method", "accuracy")]
     return table.select(*first, "difference", "mde", "verdict", "greedy", "auc", *costs)
+
+
+TONES = {
+    "supported": "better", "law: proved": "better", "contradicted": "worse",
+    "law: refuted": "worse", "undetermined": "undetermined",
+}  # fmt: skip
+
+
+def _claims(table: Table) -> list[dict[str, str]]:
+    """The rows of the table of claims as sentences; the tone of what was not tested is empty."""
+    said = []
+    for row in table.frame.to_dict("records"):
+        found, why = row["against"], row["why"]
+        if row["size"]:
+            found = f"{row['size']} against {found}"
+            found += f", p {verdicts.stats_p(row['p_holm'])}" if row["p_holm"] >= 0 else ""
+        tone = TONES.get(row["status"], "")
+        told = ": ".join(part for part in (found if tone else "", why) if part)
+        said.append({
+            **{k: row[k] for k in ("paper", "claim", "status", "against", "measured")},
+            "tone": tone, "sign": claims.MARKS[row["status"]],
+            "found": told if told.endswith((".", ")")) or not told else f"{told}.",
+        })  # fmt: skip
+    return said
 
 
 def _questions_table(results: Results) -> Table:

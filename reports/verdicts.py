@@ -144,11 +144,14 @@ def _interval(c: Comparison) -> str:
 def _sentence(c: Comparison) -> str:
     d, by = c.difference, f"{100 * abs(c.difference.estimate):.1f} points"
     seeds = f"{min(d.seeds)} seeds" if min(d.seeds) > 1 else "one seed"
-    if d.p != d.p:
+    if d.low != d.low and c.verdict == "equivalent":
+        return f"{c.a} and {c.b} are equivalent: {c.note} ({seeds})."
+    if d.low != d.low:
         return f"Cannot be judged: {c.note or 'no test is possible'}."
     chance = f"p {stats_p(c.p_holm)}" + (f" after Holm over {c.family}" if c.family > 1 else "")
     if c.verdict in ("better", "worse"):
-        return f"{c.a} is {c.verdict} than {c.b} by {by} ({chance}, {seeds})."
+        small = f", within the margin of ±{100 * c.delta:g} points" if c.within_margin else ""
+        return f"{c.a} is {c.verdict} than {c.b} by {by}{small} ({chance}, {seeds})."
     if c.verdict == "equivalent":
         return (
             f"{c.a} and {c.b} are equivalent: the difference is shown to be within"

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from . import scores, stats
@@ -39,7 +40,6 @@ class Comparison:
     delta: float
     questions: int
     note: str  # what cannot be said, or "" where nothing is missing
-    identical: bool = False  # every score of every question in every seed, of two seeds at least
 
     def __repr__(self) -> str:
         d, points = self.difference, 100.0
@@ -62,7 +62,7 @@ class Comparison:
     @property
     def within_margin(self) -> bool:
         """Shown to be smaller than the margin, whatever its sign."""
-        return self.identical or self.p_equivalent_holm < ALPHA
+        return self.p_equivalent_holm < ALPHA
 
     def row(self) -> dict[str, object]:
         """One row of a table."""
@@ -127,9 +127,7 @@ def family(
             p_holm=float(p),
             p_equivalent_holm=float(q),
             family=tested,
-            verdict="equivalent"
-            if c.identical
-            else stats.verdict(c.difference.estimate, p, q, alpha),
+            verdict=stats.verdict(c.difference.estimate, p, q, alpha),
         )
         for c, p, q in zip(made, adjusted, equivalent, strict=True)
     ]
@@ -167,7 +165,7 @@ def _compare(
     questions = left.columns.intersection(right.columns)
     left, right = left[questions], right[questions]
     shared = left.index.intersection(right.index)
-    notes, identical = [], False
+    notes, alike = [], 0  # scores that were compared where none differs
     if len(questions) == 0:
         missing = " and ".join(m for m, x in ((a, left), (b, right)) if x.empty) or f"{a} and {b}"
         nothing = stats.paired_difference([float("nan")])
@@ -179,7 +177,9 @@ def _compare(
         gaps = left.loc[shared] - right.loc[shared]  # each seed on the questions that both runs saw
         difference = stats.paired_difference(gaps.mean(axis=1), delta=delta, alpha=alpha)
         wide = stats.two_way_interval(gaps.dropna(axis=1).to_numpy(), alpha)
-        identical = len(shared) >= 2 and bool((gaps.isna() | (gaps == 0)).all(axis=None))
+        if len(shared) > 1 and not gaps.fillna(0).to_numpy().any():
+            alike = int(gaps.notna().to_numpy().sum())
+            difference = replace(difference, p_equivalent=stats.never_apart(alike, delta))
     else:
         difference = stats.welch_difference(left.mean(axis=1), right.mean(axis=1), delta, alpha)
         seen = left.notna().all() & right.notna().all()
@@ -193,15 +193,29 @@ def _compare(
                 f"these two checkpoints differ by {100 * alone.mean:+.1f} ±{100 * alone.half:.1f}"
                 " points over questions, which says nothing of other seeds"
             )
-    elif identical:
-        notes.append("no question was scored differently in any seed: nothing is left to test")
-    elif len(questions) and difference.p != difference.p:
-        notes.append("the difference is the same in every seed, so its error is unknown")
+    elif len(questions) and difference.low != difference.low:
+        notes.append(_no_spread(difference, alike, delta, alpha))
+        level = np.unique(left.loc[shared])
+        if alike and len(level) == 1 and level[0] in (0, 1):
+            notes.append(f"these questions are too {'easy' if level[0] else 'hard'} to tell")
     nan = float("nan")
     return Comparison(
         a, b, task, split, metric, difference, wide, nan, nan, 1, "undetermined", delta,
-        len(questions), "; ".join(notes), identical,
+        len(questions), "; ".join(notes),
     )  # fmt: skip
+
+
+def _no_spread(d: Difference, alike: int, delta: float, alpha: float) -> str:
+    """What can be said where a t test has no spread between seeds to work with."""
+    if d.design == "welch":
+        return "neither mean varies between seeds, so the error of their difference is unknown"
+    if alike:
+        few = stats.never_apart(alike, delta) >= alpha
+        small = f", but {alike} scores are too few to show ±{100 * delta:g} points" if few else ""
+        return f"all differences are exactly 0, in every seed and question, so no t test{small}"
+    if abs(d.estimate) < 1e-12:
+        return "the means are equal in every seed, by different answers, so the error is unknown"
+    return "the difference is the same in every seed, so its error is unknown: no t test"
 
 
 def table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
@@ -239,5 +253,6 @@ def best_group(
     place = split or scores.headline_split(results)
     made = [_compare(frame, m, best, str(tasks[0]), place, metric, DELTA, alpha) for m in others]
     p = stats.holm([c.difference.p for c in made])
-    level = {m for m, c, q in zip(others, made, p, strict=True) if c.identical or q >= alpha}
-    return best, {best} | level if level or any(p < alpha) else set()
+    if not len(p) or all(p != p):
+        return best, set()
+    return best, {best} | {m for m, value in zip(others, p, strict=True) if value >= alpha}

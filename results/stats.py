@@ -22,7 +22,7 @@ from scipy import stats as sp
 ALPHA = 0.05  # level of tests; intervals cover 1 - ALPHA
 DELTA = 0.02  # margin of equivalence: two points of accuracy
 POWER = 0.8  # of the minimum detectable effect
-FEW_QUESTIONS = 300  # below it no normal approximation over questions
+PROFILE_CELLS = 15  # task x seed cells that a performance profile needs
 
 Floats = NDArray[np.float64]
 Verdict = Literal["better", "worse", "equivalent", "undetermined"]
@@ -186,7 +186,7 @@ def _combine(
     variance = sum(v for v, _ in plus) - sum(v for v, _ in minus)
     variance = max(variance, *(v for v, _ in plus))
     spread = sum(v**2 / df for v, df in [*plus, *minus])
-    df = variance**2 / spread if spread > 0 else math.inf
+    df = variance**2 / spread if spread > 0 else 0.0  # no variance at all: the error is unknown
     return _t_interval(mean, variance, df, alpha, "seeds and questions")
 
 
@@ -249,7 +249,8 @@ def paired_difference(
     power: float = POWER,
 ) -> Difference:
     """Paired t over shared seeds (`a_S` may hold the differences). Differences without any spread,
-    as few questions give by chance, have an unknown error: p is NaN."""
+    as few questions give by chance, have an unknown error: there is no interval, and p is NaN; or 1
+    where all are 0, as no flip of signs changes their mean. See `never_apart`."""
     d = np.asarray(a_S, float) - np.asarray(b_S, float)
     se = d.std(ddof=1) / math.sqrt(len(d)) if len(d) > 1 else math.nan
     return _difference(d.mean(), se, len(d) - 1, delta, alpha, power, "paired", (len(d), len(d)))
@@ -277,8 +278,8 @@ def _difference(
 ) -> Difference:  # fmt: skip
     estimate, se = float(estimate), float(se)
     if not se > 1e-12:  # one seed, or no spread at all
-        n = math.nan
-        return Difference(estimate, n, n, se, df, n, n, n, design, seeds)
+        n, tied = math.nan, design == "paired" and se == se and abs(estimate) < 1e-12
+        return Difference(estimate, n, n, se, df, 1.0 if tied else n, n, n, design, seeds)
     half = se * float(sp.t.ppf(1 - alpha / 2, df))
     p = 2 * sp.t.sf(abs(estimate) / se, df)
     p_equivalent = max(sp.t.sf((estimate + delta) / se, df), sp.t.sf((delta - estimate) / se, df))
@@ -286,6 +287,14 @@ def _difference(
         estimate, estimate - half, estimate + half, se, df, float(p), float(p_equivalent),
         mde(se, df, alpha, power), design, seeds,
     )  # fmt: skip
+
+
+def never_apart(cells: int, delta: float = DELTA) -> float:
+    """`p_equivalent` where no score of any seed and question (`cells` of them) differs, so that a t
+    test has no spread to work with: (1 - delta)^cells, the chance to see that if a share delta of
+    the scores did differ, which a difference of means of delta needs. Few questions show nothing:
+    149 cells for 2 points."""
+    return (1 - delta) ** cells
 
 
 def mde(se: float, df: float, alpha: float = ALPHA, power: float = POWER) -> float:
@@ -415,7 +424,7 @@ def performance_profile(
     """
     tasks = [np.asarray(s, float) for s in scores]
     cells = sum(len(t) for t in tasks)
-    if cells < 15:
+    if cells < PROFILE_CELLS:
         raise ValueError(
             f"a performance profile needs about 15 task x seed cells; there are {cells}"
         )

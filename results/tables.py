@@ -9,6 +9,7 @@ A table never crashes for want of data: what cannot be said is a dash, and a not
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -19,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from . import compare, curves, papers, scores, stats
-from .render import Cell, Column, Kind, Table
+from .render import Cell, Column, Kind, Table, si
 from .schema import BUDGET_AXES
 from .stats import ALPHA
 
@@ -122,9 +123,13 @@ def main_table(
 
 def _cost_columns() -> list[Column]:
     return [
-        Column(c, "FLOPs" if c == "flops" else c, kind, about=about, wide=True)
-        for c, (kind, about) in COSTS.items()
+        Column(c, axis_word(c), kind, about=about, wide=True) for c, (kind, about) in COSTS.items()
     ]
+
+
+def axis_word(axis: str) -> str:
+    """As a reader knows it."""
+    return "FLOPs" if axis == "flops" else axis
 
 
 _MAIN = (
@@ -258,9 +263,9 @@ def efficiency_table(results: Runs, axis: str | None = None, split: str | None =
         *_task_column(results),
         Column("method", "Method"),
         Column("auc", "AUC %", "percent", "auc_half"),
-        Column("cost_50", f"{axis} to 50 %", kind),
+        Column("cost_50", f"{axis_word(axis)} to 50 %", kind),
         Column("reached_50", "reached %", "percent"),
-        Column("cost_90", f"{axis} to 90 %", kind),
+        Column("cost_90", f"{axis_word(axis)} to 90 %", kind),
         Column("reached_90", "reached %", "percent"),
     )
     notes = [
@@ -275,8 +280,10 @@ def efficiency_table(results: Runs, axis: str | None = None, split: str | None =
             notes.append(f"{task}: no method improved on the start, so there are no thresholds.")
         else:
             until = group["until"].iloc[0]
-            notes.append(f"{task}: thresholds {levels[0]} and {levels[1]}, {axis} up to {until:g}.")
-    return Table(f"efficiency-{axis}", f"Efficiency in {axis}", frame, columns, tuple(notes))
+            common = f"{axis_word(axis)} up to {si(until)}"
+            notes.append(f"{task}: thresholds {levels[0]} and {levels[1]}, {common}.")
+    title = f"Efficiency in {axis_word(axis)}"
+    return Table(f"efficiency-{axis}", title, frame, columns, tuple(notes))
 
 
 def axes_table(results: Runs, split: str | None = None) -> Table:
@@ -297,7 +304,7 @@ def axes_table(results: Runs, split: str | None = None) -> Table:
                 frame[f"{axis}_{what}"] = frame.get(f"{axis}_{what}", np.nan)
     columns = [*_task_column(results), Column("method", "Method")]
     for axis in axes:
-        columns.append(Column(f"{axis}_mean", f"{axis} %", "percent", f"{axis}_half"))
+        columns.append(Column(f"{axis}_mean", f"{axis_word(axis)} %", "percent", f"{axis}_half"))
         columns.append(Column(f"{axis}_rank", "rank", "count"))
     notes = [
         "Accuracy at the largest cost that all finished runs reached on that axis, on the questions"
@@ -317,7 +324,7 @@ def _flips(long: pd.DataFrame) -> str:
         by_order: dict[str, list[str]] = {}
         for axis, at in group.groupby("axis", sort=False):
             order = " > ".join(map(str, at.sort_values("rank")["method"]))
-            by_order.setdefault(order, []).append(str(axis))
+            by_order.setdefault(order, []).append(axis_word(str(axis)))
         if len(by_order) > 1:
             orders = "; ".join(f"{', '.join(axes)}: {order}" for order, axes in by_order.items())
             parts.append(f"{task}: {orders}" if long["task"].nunique() > 1 else orders)
@@ -378,21 +385,24 @@ def drift_table(results: Runs, split: str | None = None) -> Table:
     monitors = [
         c for c in results.steps if c == "entropy" or c.endswith("kl") or c.startswith("sampler_")
     ]
-    if monitors:
-        final = (
-            results.steps.sort_values("step").groupby(scores.GROUP, observed=True)[monitors].last()
-        )
-        frame = frame.join(final.groupby(["task", "method"], observed=True).mean())
+    logged = results.steps.sort_values("step").groupby(scores.GROUP, observed=True)[monitors]
+    for suffix, rows in (("_start", logged.first()), ("_end", logged.last())) if monitors else ():
+        by_method = rows.groupby(["task", "method"], observed=True).mean()
+        frame = frame.join(by_method.add_suffix(suffix))
     columns = [*_task_column(results), Column("method", "Method")]
     for column in kept:
         kind = "number" if column == "tokens" else "percent"
         label = {"tokens": "length", "finished": "ended %", "format_ok": "format %"}[column]
         columns.append(Column(f"{column}_start", f"{label}, start", kind))
         columns.append(Column(f"{column}_end", "end", kind))
-    columns += [Column(m, m.replace("_", " "), "number") for m in monitors]
+    for m in monitors:
+        columns.append(
+            Column(f"{m}_start", f"{m.replace('_', ' ').replace('kl', 'KL')}, start", "number")
+        )
+        columns.append(Column(f"{m}_end", "end", "number"))
     note = (
         f"The {decoding} answers of the first and the last evaluation, to the questions of all;"
-        " KL, entropy and drift as logged at the end."
+        + " KL, entropy and drift as logged at the first and the last update." * bool(monitors)
     )
     return Table(
         "drift", f"What else changed, {split}", frame.reset_index(), tuple(columns), (note,)
@@ -408,15 +418,19 @@ def checker_table(results: Runs, split: str | None = None) -> Table:
         for name, reading in readings.items() if reading in results.tally.columns
     }  # fmt: skip
     notes = ["The same sampled answers under two readings of the checker; ± over seeds."]
-    orders = []
-    for one in by_reading.values():
-        means = one.groupby(["task", "method"], observed=True)["score"].mean()
-        orders.append([m for _, m in means.sort_values(ascending=False).index])
-    if len(orders) == 2 and len(orders[0]) > 1:
-        same = orders[0] == orders[1]
-        notes.append(
-            "Both rank the methods alike." if same else "They rank the methods differently."
-        )
+    means: list[Any] = [
+        one.groupby(["task", "method"], observed=True)["score"].mean().mul(100).to_dict()
+        for one in by_reading.values()
+    ]
+    if len(means) == 2 and len(results.methods) > 1:
+        m, n = means
+        turned = [
+            f"{a[1]} and {b[1]} ({m[a] - m[b]:+.2f} and {n[a] - n[b]:+.2f} points)"
+            for a, b in itertools.combinations(sorted(m, key=m.get, reverse=True), 2)
+            if a[0] == b[0] and (m[a] - m[b]) * (n[a] - n[b]) < 0
+        ]
+        alike = "Both rank the methods alike."
+        notes.append(f"They rank differently: {', '.join(turned)}." if turned else alike)
     return _seed_table(results, "checker", f"Two readings, {split}", by_reading, tuple(notes))
 
 
@@ -485,7 +499,7 @@ def tuning_table(trials: pd.DataFrame) -> Table:
     """Expected best validation score against the number of tuning trials.
 
     Args:
-        trials: a row per trial: method, score (validation, a share of 1).
+        trials: a row per trial: method, score (validation, a share of 1), and what was searched.
     """
     curves_by_method = {
         str(m): stats.expected_best(t["score"]) for m, t in trials.groupby("method", observed=True)
@@ -503,6 +517,14 @@ def tuning_table(trials: pd.DataFrame) -> Table:
         *(Column(k, k.removeprefix("best_"), "percent") for k in keys),
     )
     notes = ["Mean over all subsets of the trials (unbiased), validation score in %."]
+    if "lr" in trials:
+        grids = {
+            str(m): ", ".join(f"{lr:g}" for lr in sorted(t["lr"].unique()))
+            for m, t in trials.groupby("method", observed=True)
+        }
+        same = len({*grids.values()}) == 1
+        space = [*grids.values()][:1] if same else [f"{m} {grid}" for m, grid in grids.items()]
+        notes.append(f"Search space: learning rate {'; '.join(space)}{', of all' * same}.")
     if frame["trials"].nunique() > 1:
         notes.append("The methods had unequal numbers of trials: compare at equal numbers alone.")
     title = "Expected best score against tuning trials"
@@ -704,7 +726,9 @@ def _verdict_note(control: str | None, made: list[compare.Comparison], delta: fl
     tested = [c for c in made if c.difference.p == c.difference.p]
     if not tested:
         return ["No comparison could be tested."] if made else []
-    kinds = sorted({"paired t" if c.difference.design == "paired" else "Welch's t" for c in tested})
+    with_t = [c for c in tested if c.difference.low == c.difference.low]
+    kinds = sorted({"paired t" if c.difference.design == "paired" else "Welch's t" for c in with_t})
+    kinds = kinds or ["no t test, since nothing differs,"]
     against = f" with {control}" if control else ""
     family = f"Holm over {len(tested)} comparisons" if len(tested) > 1 else "one comparison"
     return [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -149,6 +150,14 @@ def test_a_cost_that_was_never_reached_supports_nothing(tmp_path):
     (found,) = evaluate(results, [claim(metric="cost_50:updates", direction="lower", factor=9.0)])
     assert found.status == "undetermined"
     assert "5 runs of gift never got there" in found.why
+    assert claims_table([found]).frame["against"].tolist() == ["9 × grpo"]
+
+
+def test_two_that_never_got_there_are_not_compared(tmp_path):
+    results = suite(tmp_path, gift=0.05, grpo=0.05, methods=("grpo", "gift", "sft"))
+    (found,) = evaluate(results, [claim(metric="cost_90:updates", direction="lower")])
+    assert (found.status, found.effect) == ("undetermined", 0)
+    assert "5 runs of gift and 5 of grpo never got there" in found.why
 
 
 def test_against_nothing(tmp_path):
@@ -196,6 +205,7 @@ def test_two_tasks_are_judged_apart(tmp_path):
 
 def test_the_table_of_all_claims(shared):
     table = claims_table(evaluate(shared))
+    assert set(table.frame["id"]) == {c.id for c in load_claims()}  # none falls under the table
     assert set(table.frame["status"]) >= {"supported", "law: proved", "law: refuted", "not tested"}
     for text in (table.text(), table.markdown(), table.latex(), table.html()):
         assert "GIFT converges faster than GRPO." in text
@@ -242,6 +252,22 @@ def test_what_is_lost_beyond_the_margin_is_not_kept(shared):
     little = claim(id="z", direction="not higher", margin=0.9)
     found = evaluate(shared, [lost, risen, little])
     assert [f.status for f in found] == ["contradicted", "contradicted", "supported"]
+
+
+def test_runs_that_score_alike_keep_and_do_not_gain(tmp_path):
+    """No spread, so no t test: equal scores contradict more, and support equal and no less."""
+    folder = write_suite(tmp_path / "s", methods=("grpo", "gift"), seeds=3, questions=200,
+                         evaluations=2, steps=6)  # fmt: skip
+    for source in folder.glob("grpo-*"):
+        (target,) = folder.glob(source.name.replace("grpo", "gift").rpartition("-")[0] + "-*")
+        shutil.copy(source / "evals.parquet", target)
+    ways = ("higher", "equal", "not lower")
+    found = evaluate(load(folder), [claim(id=way, direction=way) for way in ways])
+    assert [f.status for f in found] == ["contradicted", "supported", "supported"]
+    assert all("all differences are exactly 0" in f.why for f in found)
+    (cost,) = evaluate(load(folder), [claim(metric="total:samples", direction="lower")])
+    assert (cost.status, cost.effect) == ("undetermined", 0)
+    assert cost.why == "the same difference in every seed: no t test"
 
 
 def test_against_a_value(tmp_path):

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -370,6 +371,8 @@ def test_rollouts_are_kept_on_request_and_change_nothing(tmp_path):
         for row in frame.to_dict("records"):
             lengths = {len(row[c]) for c in ("tokens", "policy_logp", "ref_logp")}
             assert lengths == {len(row["tokens"])} and max(row["policy_logp"]) <= 0
+        entropy = -np.concatenate(samples["logp"].to_list()).mean()
+        assert steps[1]["sampler_entropy"][i] == pytest.approx(entropy, rel=1e-5)
         for row in samples.to_dict("records"):  # the policy that sampled them
             assert row["policy_logp"] == pytest.approx(row["logp"], abs=1e-4)
         moved = max(

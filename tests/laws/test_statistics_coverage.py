@@ -61,6 +61,23 @@ def test_two_way_interval_covers_new_questions_and_new_seeds_and_simpler_ones_do
     assert np.mean(by_question) < np.mean(two_way) - 0.01
 
 
+def test_two_way_interval_covers_with_thirty_hard_questions() -> None:
+    """Binary answers, two thirds of the questions nearly hopeless: no case for Wilson's interval,
+    which knows no seeds."""
+    rng, inside = np.random.default_rng(5), []
+
+    def chance(seed: np.ndarray, question: np.ndarray) -> np.ndarray:
+        cell = rng.normal(0, 0.4, np.broadcast_shapes(seed.shape, question.shape))
+        return 1 / (1 + np.exp(-(-2 + 2 * question + 0.15 * seed + cell)))
+
+    truth = chance(rng.normal(size=400_000), rng.normal(size=400_000)).mean()
+    for _ in range(2000):
+        p = chance(rng.normal(size=(5, 1)), rng.normal(size=(1, 30)))
+        got = stats.two_way_interval(rng.binomial(8, p) / 8)
+        inside.append(covered(got.low, got.high, truth))
+    assert np.mean(inside) == pytest.approx(0.945, abs=0.02)
+
+
 def test_seed_interval_is_not_for_new_questions() -> None:
     rng = np.random.default_rng(4)
     hits = []

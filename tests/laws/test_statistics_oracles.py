@@ -293,11 +293,24 @@ def test_verdicts() -> None:
 
 
 def test_one_seed_and_no_spread_leave_the_error_unknown() -> None:
-    for d in ([0.03], [0.03, 0.03], [0.0, 0.0, 0.0]):
+    for d in ([0.03], [0.03, 0.03], [0.0], [0.0, 0.0, 0.0]):
         got = stats.paired_difference(d)
         assert got.estimate == pytest.approx(d[0])
-        assert np.isnan([got.low, got.high, got.p, got.p_equivalent, got.mde]).all()
+        assert np.isnan([got.low, got.high, got.p_equivalent, got.mde]).all()
+        assert got.p == 1 if d == [0.0] * 3 else np.isnan(got.p)
         assert np.isnan(stats.seed_interval(d).half)
+    assert stats.sign_flip_p([0.0, 0.0, 0.0]) == 1
+    assert np.isnan(stats.welch_difference([0.5, 0.5], [0.5, 0.5, 0.5]).p)
+    for x_SQ in (np.zeros((3, 9)), np.full((3, 9), 0.5)):
+        assert np.isnan(stats.two_way_interval(x_SQ).half)
+
+
+def test_equal_scores_bound_how_far_apart_two_methods_may_be() -> None:
+    """`never_apart` is scipy's binomial test of no differing score against a share delta."""
+    for cells, delta in ((5, 0.02), (149, 0.02), (2560, 0.03)):
+        expected = sp.binomtest(0, cells, delta, alternative="less").pvalue
+        assert stats.never_apart(cells, delta) == pytest.approx(expected)
+    assert stats.never_apart(148, 0.02) > 0.05 > stats.never_apart(149, 0.02)
 
 
 def test_checker_audit_by_hand() -> None:

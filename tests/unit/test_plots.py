@@ -14,7 +14,9 @@ import pandas as pd
 import pytest
 from matplotlib.patches import Rectangle
 
-from reports import plots
+from reports import figures, plots
+from results import load, scores
+from tests.synthetic import write_suite
 
 AWKWARD = 'a<b>&"$\\frac{$_%#'  # neither markup nor mathematics
 
@@ -174,6 +176,20 @@ def test_pass_curves_and_tuning_draw_what_they_are_given():
     assert plot.alt == "gift reaches 40.0 % at k = 4"
     trials = pd.DataFrame({"method": ["gift"] * 2, "trials": [1, 2], "value": [0.2, 0.25]})
     np.testing.assert_allclose(drawn(plots.tuning(trials)).lines[0].get_ydata(), [20, 25])
+
+
+def test_profiles_need_fifteen_runs_and_step_down(tmp_path):
+    options = {"questions": {"test": 10}, "samples": 2, "evaluations": 2, "steps": 2}
+    seeds = {"grpo": range(15), "gift": range(14)}
+    r = load(write_suite(tmp_path / "s", ["grpo", "gift"], seeds, **options))
+    (plot,) = figures.profile(r)
+    assert set(plot.data["method"]) == {"grpo"}
+    scored = scores.seed_scores(scores.metric_scores(r)).query("method == 'grpo'")["score"]
+    for row in plot.data.itertuples():
+        assert row.value == (scored > row.accuracy).mean()
+    assert np.all(np.diff(drawn(plot).lines[0].get_ydata()) <= 0)
+    assert re.fullmatch(r"half of grpo's runs are above \d+ %", plot.alt)
+    assert figures.profile(r.query("method == 'gift'")) == []
 
 
 def test_win_matrix_names_row_and_column():

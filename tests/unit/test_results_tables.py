@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pandas as pd
 import pytest
 
 import results
+from reports import verdicts
 from results import compare, curves, render, scores, stats, tables
 from results.render import Column, Table
 from tests.synthetic import Spread, write_suite
@@ -172,33 +172,6 @@ def test_a_wide_margin_makes_equals_equivalent(suite: results.Results) -> None:
     assert suite.compare("grao", "grpo", delta=0.001).verdict == "undetermined"
 
 
-def test_the_same_answers_everywhere_are_equivalent_and_coarse_means_are_not(
-    tmp_path: Path,
-) -> None:
-    methods = ("grpo", "grao", "gift")
-    write(tmp_path, methods=methods, seeds=3, effects={"gift": 0.1})
-    folders = {m: sorted((tmp_path / "small").glob(f"{m}-*")) for m in methods}
-    for ours, theirs in zip(folders["grpo"], folders["grao"], strict=True):
-        shutil.copy(ours / "evals.parquet", theirs / "evals.parquet")
-    r = results.load(tmp_path / "small")
-    same = r.compare("grao", "grpo")
-    assert same.verdict == "equivalent" and same.within_margin and "nothing is left" in same.note
-    assert same.difference.estimate == 0 and same.difference.p != same.difference.p
-    verdicts = {c.a: c for c in compare.family(r, compare.against(methods, "grpo"))}
-    assert verdicts["grao"].verdict == "equivalent" and verdicts["gift"].family == 1
-    best, level = compare.best_group(r)
-    assert best in ("grpo", "grao") and {"grpo", "grao"} <= level
-
-    for theirs in folders["grao"]:  # questions swap their scores: the means stay
-        rows = pd.read_parquet(theirs / "evals.parquet")
-        asked = [*rows.loc[rows["split"] == "test", "question_id"].unique()]
-        turned = dict(zip(asked, reversed(asked), strict=True))
-        rows["question_id"] = rows["question_id"].replace(turned)
-        rows.to_parquet(theirs / "evals.parquet")
-    swapped = results.load(tmp_path / "small").compare("grao", "grpo")
-    assert swapped.verdict == "undetermined" and "its error is unknown" in swapped.note
-
-
 def test_a_seed_that_diverged_is_compared_on_the_questions_that_both_saw(
     suite: results.Results,
 ) -> None:
@@ -207,6 +180,81 @@ def test_a_seed_that_diverged_is_compared_on_the_questions_that_both_saw(
     c = suite.compare("gift", "grpo")
     assert c.difference.estimate == pytest.approx(np.mean(gaps))
     assert len((frame.loc["gift", 2] - frame.loc["grpo", 2]).dropna()) == 40
+
+
+def twins(folder: Path, change: Any = None, **options: Any) -> results.Results:
+    """grpo, and the same runs under the name of gift; `change` edits the twin's evaluations."""
+    suite = write_suite(
+        folder / "twins",
+        **{
+            "methods": ["grpo", "gift", "sft"],
+            "seeds": 3,
+            "questions": 120,
+            "samples": 2,
+            "evaluations": 2,
+            "steps": 6,
+            **options,
+        },
+    )
+    for source in suite.glob("grpo-*"):
+        seed = source.name.split("-s")[1][0]
+        rows = pd.read_parquet(source / "evals.parquet")
+        (target,) = suite.glob(f"gift-*-s{seed}-*")
+        (change(rows) if change else rows).to_parquet(target / "evals.parquet")
+    return results.load(suite)
+
+
+def test_the_same_answers_in_every_seed_are_equivalent_without_a_t_test(tmp_path: Path) -> None:
+    r = twins(tmp_path)
+    same, other = compare.family(r, [("gift", "grpo"), ("sft", "grpo")])
+    assert (same.verdict, same.difference.estimate) == ("equivalent", 0)
+    assert "all differences are exactly 0, in every seed and question, so no t test" in same.note
+    assert same.p_equivalent_holm == pytest.approx(2 * stats.never_apart(3 * 120))
+    assert np.isnan([same.difference.low, same.wide.low]).all()
+    assert other.family == 2  # it was looked at, so it counts
+    main = tables.main_table(r).frame.set_index("method")
+    assert main.loc["gift", "verdict"] == "equivalent"
+    assert main.loc["gift", "best"] == main.loc["grpo", "best"] == True  # noqa: E712
+    (said,) = [v for v in verdicts.verdicts(r) if v.method == "gift"]
+    assert said.sentence == f"gift and grpo are equivalent: {same.note} (3 seeds)."
+
+
+def test_no_spread_is_no_equivalence_by_itself(tmp_path: Path) -> None:
+    one = twins(tmp_path / "one", seeds=1).compare("gift", "grpo")
+    assert (one.verdict, one.difference.estimate) == ("undetermined", 0)
+    assert "one seed" in one.note
+    few = twins(tmp_path / "few", questions=8).compare("gift", "grpo")
+    assert few.verdict == "undetermined"
+    assert "24 scores are too few to show ±2 points" in few.note
+
+    def all_right(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.assign(correct=True)
+
+    twins(tmp_path / "easy")
+    for file in tmp_path.glob("easy/twins/*/evals.parquet"):
+        all_right(pd.read_parquet(file)).to_parquet(file)
+    easy = results.load(tmp_path / "easy/twins").compare("gift", "grpo")
+    assert easy.note.endswith("these questions are too easy to tell")
+
+    def moved(rows: pd.DataFrame) -> pd.DataFrame:  # equal means, other questions
+        ids = sorted(rows["question_id"].unique())
+        return rows.assign(
+            question_id=rows["question_id"].map(dict(zip(ids, ids[::-1], strict=True)))
+        )
+
+    apart = twins(tmp_path / "apart", moved, questions={"test": 60}).compare("gift", "grpo")
+    assert (apart.verdict, apart.difference.p) == ("undetermined", 1)
+    assert "the means are equal in every seed, by different answers" in apart.note
+
+
+def test_a_constant_difference_is_said_in_words(tmp_path: Path) -> None:
+    def worse(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.assign(correct=False)
+
+    r = twins(tmp_path, worse, effects={"grpo": 0.999}, spread=Spread(0, 0, 0), questions=4)
+    c = r.compare("gift", "grpo")
+    assert (c.verdict, c.difference.estimate) == ("undetermined", -1)
+    assert c.note == "the difference is the same in every seed, so its error is unknown: no t test"
 
 
 def test_unequal_seeds_are_paired_where_three_are_shared_else_not(tmp_path: Path) -> None:
@@ -316,6 +364,43 @@ def test_tuning_is_compared_at_equal_numbers_of_trials() -> None:
     # pairs of b: (.3, .3), (.3, .6), (.3, .6)
     assert frame.loc["b", ["best_1", "best_2", "best_3"]].tolist() == pytest.approx([0.4, 0.5, 0.6])
     assert "unequal numbers of trials" in table.notes[1]
+
+
+def test_the_search_space_is_listed() -> None:
+    trials = pd.DataFrame({"method": ["a", "a", "b"], "score": [0.2, 0.4, 0.3], "lr": [1e-4, 1, 1]})
+    assert "Search space: learning rate a 0.0001, 1; b 1." in tables.tuning_table(trials).notes
+    notes = tables.tuning_table(trials[trials["method"] == "a"]).notes
+    assert "Search space: learning rate 0.0001, 1, of all." in notes
+
+
+def test_readings_that_rank_differently_say_where(tmp_path: Path) -> None:
+    """gift leads by the headline reading and loses half of it in the official one."""
+    ends = {"gift": 0.8, "grpo": 0.6}
+    suite = write_suite(tmp_path / "s", [*ends], 2, 200, effects=ends, evaluations=2, steps=4)
+    assert tables.checker_table(results.load(suite)).notes[-1] == "Both rank the methods alike."
+    for file in suite.glob("gift-*/evals.parquet"):
+        rows = pd.read_parquet(file)
+        rows.assign(strict=rows["correct"] & (rows["tokens"] % 2 == 0)).to_parquet(file)
+    note = tables.checker_table(results.load(suite)).notes[-1]
+    assert note.startswith("They rank differently: gift and grpo (+")
+    assert "and -" in note
+
+
+def test_drift_is_from_the_first_to_the_last_update(suite: results.Results) -> None:
+    frame = tables.drift_table(suite).frame.set_index("method")
+    assert frame.loc["grpo", ["entropy_start", "entropy_end"]].tolist() == pytest.approx(
+        [1 - 0.5 / 60, 0.5]
+    )
+    assert frame.loc["grpo", "policy_kl_end"] == pytest.approx(0.6)
+
+
+def test_a_significant_difference_within_the_margin_is_called_small(tmp_path: Path) -> None:
+    r = write(tmp_path, methods=["grpo", "gift"], effects={"grpo": 0.4, "gift": 0.5}, seeds=5,
+              questions=200, spread=Spread(seed=0, interaction=0), margin=0.3)  # fmt: skip
+    (said,) = verdicts.verdicts(r)
+    assert (
+        said.verdict == "better" and "points, within the margin of ±30 points (p" in said.sentence
+    )
 
 
 def test_one_seed_says_what_holds_for_the_checkpoints_alone(tmp_path: Path) -> None:
