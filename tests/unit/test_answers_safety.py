@@ -141,8 +141,9 @@ def test_hostile_texts_cost_little_and_earn_nothing():
 
 @pytest.mark.parametrize(
     "mark",
-    ["\\", "\\boxed{", "\\boxed ", "$", "$1", "$$1", "000 ", "1 1/", "1,", "1:", "is ", "{", "#### ",
-     "The answer is 1. ", "final answer: ", "<answer>", "</think>", "<<1", "\n", "a ", "(1,"],
+    ["\\", "\\boxed{", "\\boxed ", "$", "$1", "$$1", "000 ", "1 1/", "1,", "1:", "is ", "{",
+     "#### ", "The answer is 1. ", "final answer: ", "<answer>", "</think>", "<<1", "\n",
+     "a ", "(1,"],
 )  # fmt: skip
 def test_no_response_costs_quadratic_time(mark):
     """As long as a response may be: what is read twice for every mark takes minutes."""
