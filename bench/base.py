@@ -46,8 +46,11 @@ def base_id(model: Model, task: Task) -> str:
     return content_id(str(FORMAT), model.starting_point(), *task.vocabulary(), *texts)
 
 
-def ensure(model: Model, task: Task, progress: Progress | None = None) -> Path | str:
-    """The folder (or hub id) of the starting model, built first if it is not cached."""
+def ensure(
+    model: Model, task: Task, progress: Progress | None = None, device: str = "cpu"
+) -> Path | str:
+    """The folder (or hub id) of the starting model, built first (on `device`) if it is not cached.
+    What a CPU builds is the same everywhere, to the last bit; what a GPU builds is not."""
     if model.path:
         return model.path
     folder = cache_root() / "base" / base_id(model, task)
@@ -57,7 +60,7 @@ def ensure(model: Model, task: Task, progress: Progress | None = None) -> Path |
             shutil.rmtree(partial, ignore_errors=True)
             threads = torch.get_num_threads()
             torch.set_num_threads(1)  # the weights' last bits depend on it, and so would the runs
-            policy, cost = build(model, task, progress)
+            policy, cost = build(model, task, progress, device)
             torch.set_num_threads(threads)
             save(policy, partial)
             (partial / "base.json").write_text(json.dumps(cost, indent=1))
@@ -159,7 +162,7 @@ def build_tokenizer(model: Model, task: Task) -> PreTrainedTokenizerFast:
 
 
 def build(
-    model: Model, task: Task, progress: Progress | None = None
+    model: Model, task: Task, progress: Progress | None = None, device: str = "cpu"
 ) -> tuple[Policy, dict[str, Any]]:
     """A Llama of the given shape, trained on the corpus to write responses to prompts. (Llama and
     not Qwen2: transformers 5 replaces a Qwen2 model's own tokenizer silently.)"""
@@ -180,11 +183,13 @@ def build(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.key(model.pretrain.seed, "init") % 2**63)
-        policy = Policy(LlamaForCausalLM(shape), tokenizer)
+        network: Any = LlamaForCausalLM(shape)
+    policy = Policy(network.to(device), tokenizer)
     tokens, loss = _pretrain(policy, model, task, progress)
     policy.model.to(getattr(torch, model.dtype))
-    facts = {"seconds": time.perf_counter() - started, "tokens": tokens, "loss": loss}
-    return policy, {**facts, "parameters": sum(p.numel() for p in policy.model.parameters())}
+    size = sum(p.numel() for p in policy.model.parameters())
+    facts = {"tokens": tokens, "loss": loss, "parameters": size, "device": device}
+    return policy, {"seconds": time.perf_counter() - started, **facts}
 
 
 def _pretrain(
@@ -232,11 +237,14 @@ def _text(policy: Policy, length: int, prompt: str, response: str) -> list[int]:
 
 
 def base_digest(where: Path | str) -> str:
-    """Hash of a local model's weights; a hub id with its revision stands for itself."""
+    """Hash of a local model's weights and tokenizer; a hub id stands for itself."""
     path = Path(where)
     if not path.is_dir():
         return str(where)
     digest = hashlib.sha256()
-    for file in sorted(path.glob("*.safetensors")):
-        digest.update(file.read_bytes())
+    for pattern in ("*.safetensors", "tokenizer*", "chat_template*", "generation_config.json"):
+        for name in sorted(path.glob(pattern)):
+            with name.open("rb") as file:
+                while block := file.read(1 << 24):
+                    digest.update(block)
     return digest.hexdigest()[:16]
