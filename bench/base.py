@@ -7,15 +7,18 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     LlamaConfig,
@@ -76,30 +79,75 @@ def cost(model: Model, task: Task) -> dict[str, Any]:
 
 def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
     """A fresh copy of the starting model. Raises ConfigError where it cannot be read."""
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        tokenizer = load_tokenizer(where, model.revision)
-        network: Any = AutoModelForCausalLM.from_pretrained(
+    with _explained(where, model):
+        tokenizer, chat, stop = _words(where, model)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             where,
             revision=model.revision or "main",
             dtype=getattr(torch, model.dtype),
             attn_implementation=model.attention,
+            ignore_mismatched_sizes=True,  # transformers says which in a log alone
+            output_loading_info=True,
         )
+        network, told = loaded
+        absent = [*told["missing_keys"], *(str(key[0]) for key in told["mismatched_keys"])]
+        if absent:  # transformers would go on with random numbers
+            raise ValueError(
+                f"{len(absent)} weights are missing or of another shape than config.json says: "
+                f"{', '.join(sorted(absent)[:3])}"
+            )
         if model.dtype == "float64" and network.config._attn_implementation == "eager":
             raise ValueError("eager attention has a float32 softmax, which float64 masks overflow")
         if model.lora:
             lora.add(network, model.lora)
         if model.checkpointing:
             recompute(network)
-        chat = None
-        if model.chat != "none":
-            if model.chat == "plain":
-                tokenizer.chat_template = PLAIN
-            chat = Chat(tokenizer, model.system, model.chat_options)
-        stop = (*model.stop, PLAIN_STOP) if model.chat == "plain" else model.stop
         return Policy(network.to(device), tokenizer, chat, stop, general=bool(model.attention))
-    except (OSError, ValueError, ImportError) as error:
-        raise ConfigError(f"model.path = {str(where)!r}: cannot be loaded: {error}") from error
+
+
+def check(model: Model) -> None:
+    """Refuse a model that cannot be loaded, before the first of many runs: by its config, tokenizer
+    and chat template, with its adapters on weights that hold no numbers. Raises ConfigError."""
+    if model.path is None:
+        return
+    with _explained(model.path, model):
+        config = AutoConfig.from_pretrained(model.path, revision=model.revision or "main")
+        tokenizer, chat, stop = _words(model.path, model)
+        with torch.device("meta"):
+            network = AutoModelForCausalLM.from_config(
+                config, dtype=getattr(torch, model.dtype), attn_implementation=model.attention
+            )
+            if model.lora:
+                lora.add(network, model.lora)
+        Policy(network, tokenizer, chat, stop)
+
+
+@contextmanager
+def _explained(where: Path | str, model: Model) -> Iterator[None]:
+    """What stands in the way of a model, as a ConfigError with its path."""
+    transformers.utils.logging.disable_progress_bar()
+    name, at = str(where), f" at {model.revision}" if model.revision else ""
+    local = Path(where).is_dir()
+    if not local and (name.count("/") > 1 or name.startswith((".", "/"))):
+        raise ConfigError(f"model.path = {name!r}: no such folder")
+    try:
+        yield
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        hub = "" if local else (
+            f"\nThere is no such folder, so it was looked for on the hub{at}. Where the hub cannot "
+            "be reached, give a folder with the model: -o model.path=FOLDER"
+        )  # fmt: skip
+        raise ConfigError(f"model.path = {name!r}: cannot be loaded: {error}{hub}") from error
+
+
+def _words(where: Path | str, model: Model) -> tuple[Any, Chat | None, tuple[str, ...]]:
+    """Tokenizer, chat template, and the strings that end an answer."""
+    tokenizer, chat = load_tokenizer(where, model.revision), None
+    if model.chat != "none":
+        if model.chat == "plain":
+            tokenizer.chat_template = PLAIN
+        chat = Chat(tokenizer, model.system, model.chat_options)
+    return tokenizer, chat, (*model.stop, PLAIN_STOP) if model.chat == "plain" else model.stop
 
 
 def load_tokenizer(where: Path | str, revision: str | None = None) -> Any:
@@ -110,6 +158,10 @@ def load_tokenizer(where: Path | str, revision: str | None = None) -> Any:
     loses tokens. Where both disagree on a text, the file's are taken.
     """
     tokenizer: Any = AutoTokenizer.from_pretrained(where, revision=revision or "main")
+    if not tokenizer(PROBE, add_special_tokens=False)[
+        "input_ids"
+    ]:  # transformers 5 makes an empty one of no file at all
+        raise ValueError("no tokenizer beside the weights (tokenizer.json or the like)")
     file = cached_file(
         where, "tokenizer.json", revision=revision, _raise_exceptions_for_missing_entries=False
     )
