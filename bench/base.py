@@ -80,7 +80,7 @@ def cost(model: Model, task: Task) -> dict[str, Any]:
 def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
     """A fresh copy of the starting model. Raises ConfigError where it cannot be read."""
     with _explained(where, model):
-        tokenizer, chat, stop = _words(where, model)
+        tokenizer, chat = _words(where, model)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             where,
             revision=model.revision or "main",
@@ -102,6 +102,7 @@ def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
             lora.add(network, model.lora)
         if model.checkpointing:
             recompute(network)
+        stop = stop_strings(model)
         return Policy(network.to(device), tokenizer, chat, stop, general=bool(model.attention))
 
 
@@ -112,14 +113,14 @@ def check(model: Model) -> None:
         return
     with _explained(model.path, model):
         config = AutoConfig.from_pretrained(model.path, revision=model.revision or "main")
-        tokenizer, chat, stop = _words(model.path, model)
+        tokenizer, chat = _words(model.path, model)
         with torch.device("meta"):
             network = AutoModelForCausalLM.from_config(
                 config, dtype=getattr(torch, model.dtype), attn_implementation=model.attention
             )
             if model.lora:
                 lora.add(network, model.lora)
-        Policy(network, tokenizer, chat, stop)
+        Policy(network, tokenizer, chat)  # which asks for an end token
 
 
 @contextmanager
@@ -140,14 +141,19 @@ def _explained(where: Path | str, model: Model) -> Iterator[None]:
         raise ConfigError(f"model.path = {name!r}: cannot be loaded: {error}{hub}") from error
 
 
-def _words(where: Path | str, model: Model) -> tuple[Any, Chat | None, tuple[str, ...]]:
-    """Tokenizer, chat template, and the strings that end an answer."""
+def stop_strings(model: Model) -> tuple[str, ...]:
+    """What ends an answer, besides end tokens and the task's own strings."""
+    return (*model.stop, PLAIN_STOP) if model.chat == "plain" else model.stop
+
+
+def _words(where: Path | str, model: Model) -> tuple[Any, Chat | None]:
+    """Tokenizer and chat template."""
     tokenizer, chat = load_tokenizer(where, model.revision), None
     if model.chat != "none":
         if model.chat == "plain":
             tokenizer.chat_template = PLAIN
         chat = Chat(tokenizer, model.system, model.chat_options)
-    return tokenizer, chat, (*model.stop, PLAIN_STOP) if model.chat == "plain" else model.stop
+    return tokenizer, chat
 
 
 def load_tokenizer(where: Path | str, revision: str | None = None) -> Any:
