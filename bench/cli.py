@@ -186,12 +186,15 @@ def resume(
 def _execute(suite: Any, folder: Path, workers: int | None, device: str | None) -> None:
     from rich.console import Console
 
+    from . import base
     from .config import ConfigError
     from .progress import show_plan, watch_suite
 
     console = Console()
     device, workers = _resources(device, workers, len(suite.runs))
     try:
+        for model in {run.model.model_dump_json(): run.model for run in suite.runs}.values():
+            base.check(model)
         show_plan(console, suite, workers, device)
         states = watch_suite(console, suite, folder, workers, device)
     except KeyboardInterrupt:

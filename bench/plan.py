@@ -40,6 +40,7 @@ class Cost:
     memory: float  # bytes, one worker
     disk: float  # bytes, all runs
     seconds: float  # all runs, on `workers`
+    seconds_base: float  # before them, once: the base model, where it is built on the spot
     parameters: float
     assumptions: str
 
@@ -81,6 +82,7 @@ def plan(
         max(r["memory"] for r in one),
         total["disk"] + workers * max(r["state"] for r in one),
         (busy + total["waiting"]) / max(1, workers),
+        one[0]["base"] / (rate * EFFICIENCY[device]),
         one[0]["parameters"],
         "; ".join(said),
     )
@@ -137,6 +139,9 @@ def _run(run: Run, hardware: Hardware | None) -> dict[str, float]:
         out["trained"] += count * per_rollout * length * r.epochs
         out["flops"] += count * cost
         out["waiting"] += count * sampled * _waiting(run, model, prompt, per_rollout, hardware)
+    built = 0.0
+    if run.model.path is None:
+        built = run.model.pretrain.steps * 3 * forward(*(run.model.pretrain.batch,) * 2)
     updates = out["samples"] / per_rollout * r.updates
     final = run.eval.final or {s: 0 for s in task.splits if s != "train"}
     questions = sum(n or sizes[s] for s, n in final.items()) + run.eval.train_questions
@@ -150,6 +155,7 @@ def _run(run: Run, hardware: Hardware | None) -> dict[str, float]:
         "memory": _memory(run, model, prompt, needs) / (hardware.gpus_per_run if hardware else 1),
         "disk": _kept(run, model) + answers * 60 + updates * 1200,
         "state": _trained(run, model) * (12 if BYTES[run.model.dtype] == 2 else 8),
+        "base": built,
         "parameters": float(model.parameters),
         "guessed": float(guessed),
     }

@@ -70,6 +70,9 @@ def show_plan(
         f"{prompts} prompts x {group} samples; "
         f"{_count(range(workers), 'worker')} on {where}"
     )
+    first_of_all = ""
+    if cost.seconds_base >= 1:
+        first_of_all = f" and {clock(cost.seconds_base)} to build the base model once"
     table = Table(title="Expected cost of the suite", title_justify="left", show_header=False)
     rows = [
         ("parameters", human(cost.parameters)),
@@ -83,7 +86,7 @@ def show_plan(
         ("disk", human(cost.disk, "B")),
         (
             "time",
-            f"about {clock(cost.seconds)}"
+            f"about {clock(cost.seconds)}{first_of_all}"
             + (f" (recipe: {suite.expected})" if suite.expected else ""),
         ),
     ]
@@ -127,7 +130,7 @@ def watch_suite(
             bar.update(shown[what], completed=done)
 
         started = time.perf_counter()
-        where = base.ensure(first.model, first.build_task(), building)
+        where = base.ensure(first.model, first.build_task(), building, device)
     facts = base.cost(first.model, first.build_task())
     if facts:
         fresh = "built" if shown else "cached; its building took"

@@ -224,8 +224,10 @@ class ReplaySource:
     def _ensure(self, base_digest: str) -> Path:
         run, shape, rollouts = self.run, self.run.rollout, self.run.rollouts
         assert rollouts is not None  # checked with the config
+        asked = {"revision", "dtype", "chat", "chat_options", "system", "stop"}
         content = [
             base_digest,
+            run.model.model_dump(mode="json", include=asked),
             run.task,
             self.task.fingerprint(),
             self.task.grader_version,
