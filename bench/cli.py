@@ -213,7 +213,7 @@ def _execute(suite: Any, folder: Path, workers: int | None, device: str | None) 
     for state in states:
         if state.status == "diverged":
             console.print(f"[yellow]{state.run.name} diverged:[/] {_escape(state.error or '')}")
-    _summary(console, folder)
+    _summary(console, [folder])
     if failed:
         console.print(
             f"{len(failed)} run(s) did not finish. "
@@ -237,16 +237,28 @@ def _resources(device: str | None, workers: int | None, runs: int) -> tuple[str,
     return device, max(1, min(workers or default, runs))
 
 
-def _summary(console: Any, folders: Path | list[Path]) -> Results:
-    """Show the main table of some suites; returns what was loaded for it."""
+def _read(folders: list[Path]) -> Results:
     import results
+
+    for path in folders:
+        if not path.is_dir():
+            fail(f"{path}: no such folder")
+    try:
+        return results.load(folders)
+    except (FileNotFoundError, results.SchemaError) as error:
+        fail(str(error))
+
+
+def _summary(console: Any, folders: list[Path]) -> Results:
+    """Show the main table of some suites; returns what was loaded for it."""
     from results.tables import main_table
 
-    loaded = results.load(folders)
+    loaded = _read(folders)
     if len(loaded.runs):
         table = main_table(loaded)
-        narrow = ("method", "accuracy", "greedy", "flops", "difference", "mde", "verdict")
-        console.print(table if console.width >= 120 else table.select(*narrow))
+        narrow = ("task", "method", "accuracy", "greedy", "flops", "difference", "mde", "verdict")
+        shown = [c.key for c in table.columns if c.key in narrow]
+        console.print(table if console.width >= 120 else table.select(*shown))
     for problem in loaded.problems:
         console.print(f"[yellow]{_escape(str(problem))}[/]")
     return loaded
@@ -415,9 +427,6 @@ def report(
     """Write report.html, report.md, figures and tables of finished and unfinished runs."""
     from rich.console import Console
 
-    for path in runs:
-        if not path.is_dir():
-            fail(f"{path}: no such folder")
     from reports.report import write_report
 
     console = Console()
@@ -438,12 +447,7 @@ Query = Annotated[
 
 
 def _load(runs: list[Path], query: str | None = None) -> Any:
-    import results
-
-    for path in runs:
-        if not path.is_dir():
-            fail(f"{path}: no such folder")
-    loaded = results.load(runs)
+    loaded = _read(runs)
     try:
         return loaded.query(query) if query else loaded
     except Exception as error:  # pandas raises many kinds for a wrong expression
@@ -454,18 +458,22 @@ def _load(runs: list[Path], query: str | None = None) -> Any:
 def claims(
     runs: Runs,
     file: Annotated[
-        list[Path] | None, typer.Option(help="TOML files of claims; default: the papers'")
+        list[Path] | None, typer.Option(help="own TOML files of claims beside the papers'")
     ] = None,
     query: Query = None,
 ) -> None:
     """Hold the papers' claims against runs: supported, contradicted, undetermined, not tested."""
     from rich.console import Console
 
-    from reports.claims import claims_table, evaluate, load_claims
+    from reports.claims import ClaimError, claims_table, evaluate, load_claims
     from results.tables import grao_audit_table
 
     console = Console()
-    console.print(claims_table(evaluate(_load(runs, query), load_claims(*file) if file else None)))
+    try:
+        wanted = load_claims(*(file or ()))
+    except ClaimError as error:
+        fail(str(error))
+    console.print(claims_table(evaluate(_load(runs, query), wanted)))
     if not file:
         console.print(grao_audit_table())
 
@@ -481,9 +489,14 @@ def compare_published(
     """Set the papers' printed numbers beside what the runs measured."""
     from rich.console import Console
 
+    from results.papers import PublishedError
     from results.tables import published_table
 
-    Console().print(published_table(_load(runs, query), *(csv or ())))
+    try:
+        made = published_table(_load(runs, query), *(csv or ()))
+    except PublishedError as error:
+        fail(str(error))
+    Console().print(made)
 
 
 @app.command()

@@ -47,7 +47,7 @@ FURTHER = {
     "profile": "Performance profiles over tasks and seeds, with pointwise bootstrap bands",
     "tuning": "mean over all subsets of the trials (unbiased)",
     "loss-shares": "Share of each term in the loss",
-    "selection": "", "checker": "", "variance": "", "aggregate": "", "published": "",
+    "selection": "", "checker": "", "variance": "", "aggregate": "",
 }  # fmt: skip
 
 

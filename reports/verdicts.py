@@ -73,7 +73,8 @@ def summary(results: Results, found: list[Verdict], split: str | None = None) ->
         top = stats.seed_interval(scored.mean(axis=1))
         around = f" ± {100 * top.half:.1f}" if top.half == top.half else ""
         others = [m for m in results.methods if m in group - {best}]
-        line = f"{where}{best} has the highest mean: {100 * top.mean:.1f}{around} % on {split}."
+        leads = " has the highest mean" if len(results.methods) > 1 else ""
+        line = f"{where}{best}{leads}: {100 * top.mean:.1f}{around} % on {split}."
         if others:
             line += f" Not significantly below it: {_list(others)}."
         elif group and len(results.methods) > 1:
@@ -144,6 +145,8 @@ def _interval(c: Comparison) -> str:
 def _sentence(c: Comparison) -> str:
     d, by = c.difference, f"{100 * abs(c.difference.estimate):.1f} points"
     seeds = f"{min(d.seeds)} seeds" if min(d.seeds) > 1 else "one seed"
+    if d.design == "welch":
+        seeds = f"{d.seeds[0]} and {d.seeds[1]} seeds, not paired"
     if d.low != d.low and c.verdict == "equivalent":
         return f"{c.a} and {c.b} are equivalent: {c.note} ({seeds})."
     if d.low != d.low:
@@ -158,7 +161,7 @@ def _sentence(c: Comparison) -> str:
             f" ±{100 * c.delta:g} points ({seeds})."
         )
     return (
-        f"Whether {c.a} is better or worse than {c.b} is undetermined ({chance}): with {seeds} a"
+        f"Whether {c.a} is better or worse than {c.b} is undetermined ({chance}): with {seeds}, a"
         f" difference under {100 * d.mde:.1f} points could not have been found reliably."
     )
 

@@ -191,7 +191,7 @@ def _compare(
             alone = stats.seed_interval(gaps.iloc[0].dropna())  # over questions
             notes.append(
                 f"these two checkpoints differ by {100 * alone.mean:+.1f} ±{100 * alone.half:.1f}"
-                " points over questions, which says nothing of other seeds"
+                " points over questions, which says nothing of other seeds".replace("-", "−")
             )
     elif len(questions) and difference.low != difference.low:
         notes.append(_no_spread(difference, alike, delta, alpha))

@@ -149,17 +149,22 @@ class Table:
         return self.frame.to_csv(index=False)
 
     def html(self) -> str:
-        """A figure with a table; cells carry `data-value` to sort by, headers their explanation."""
+        """A figure with a table; cells carry `data-value` to sort by, headers their explanation.
+        Without a row there is no table, only its notes."""
         head = "".join(
             f'<th scope="col" class="{c.kind}"{_title(c.about)}>{html.escape(c.header)}</th>'
             for c in self.columns
         )
         body = "\n".join(f"<tr>{self._html_row(row)}</tr>" for row in self.cells())
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
-        return (
-            f'<figure class="table" id="table-{html.escape(self.name)}"><table>\n'
-            f"<caption>{html.escape(self.title)}</caption>\n<thead><tr>{head}</tr></thead>\n"
+        title = html.escape(self.title)
+        rows = (
+            f"<table>\n<caption>{title}</caption>\n<thead><tr>{head}</tr></thead>\n"
             f"<tbody>\n{body}\n</tbody></table>\n"
+        )
+        return (
+            f'<figure class="table" id="table-{html.escape(self.name)}">'
+            + (rows if body else f"<p>{title}: nothing to show.</p>\n")
             + (f"<figcaption>{notes}</figcaption>" if notes else "")
             + "</figure>\n"
         )

@@ -535,6 +535,8 @@ def failures_table(results: Runs) -> Table:
     """Runs that diverged, are unfinished, or could not be read whole."""
     runs = results.runs[results.runs["status"] != "finished"]
     listed = runs[["run", "method", "seed", "status", "last_step", "reason"]].astype(object)
+    written = results.steps.groupby("run", observed=True)["step"].max()
+    listed["last_step"] = listed["last_step"].fillna(listed["run"].map(written))
     known = {str(r) for r in runs["run"]}
     rest = [
         {"run": p.run, "status": "problem", "reason": p.what}
@@ -556,12 +558,12 @@ def failures_table(results: Runs) -> Table:
 def published_table(results: Runs, *files: str | Path) -> Table:
     """Published numbers of the methods that were run, beside what the runs measured."""
     frame = papers.beside(results, *files)
-    frame = frame.assign(half=(frame["high"] - frame["low"]) / 2)
+    place = frame["table"].where(frame["table"] == "", frame["table"] + ": ") + frame["column"]
+    frame = frame.assign(half=(frame["high"] - frame["low"]) / 2, place=place)
     columns = (
         Column("row", "Published row"),
+        Column("place", "table: column"),
         Column("paper", "paper", wide=True),
-        Column("table", "table", wide=True),
-        Column("column", "column"),
         Column("value", "value", "plain", "uncertainty"),
         Column("method", "measured: method"),
         *_task_column(results),

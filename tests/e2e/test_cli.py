@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -259,6 +260,8 @@ def test_report_table_plot_and_claims_of_runs(home):
     [
         (["table", "nope"], "there are main"),
         (["plot", "nope"], "there are forest"),
+        (["claims", f"--file={__file__}"], "test_cli.py: "),
+        (["compare-published", f"--csv={__file__}"], "test_cli.py: "),
         (["table", "main", "--query", "nonsense =="], "--query"),
     ],
 )
@@ -276,3 +279,29 @@ def test_clean_empties_the_cache_alone(home, monkeypatch):
     code, output = said("clean", "--yes")
     assert code == 0 and "deleted" in output and not (home / "other").exists()
     assert "nothing to clean" in said("clean", "--yes")[1]
+
+
+def test_track_writes_event_files_that_can_be_read_back(home):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    words = ("--methods", "grpo", "--seeds", "1", "--out", "tracked", "--track", "tensorboard")
+    done = command(home, "run", "mine.toml", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = home.glob("tracked/mine/grpo-*")
+    events = reader.EventAccumulator(str(home / "tracked" / "mine" / "tracker" / run.name))
+    events.Reload()
+    rows = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
+    for tag, column in (("train/loss", "loss"), ("spent/tokens", "tokens")):
+        found = [(e.step, e.value) for e in events.Scalars(tag)]
+        assert found == [(r["step"], pytest.approx(r[column], rel=1e-6)) for r in rows]
+
+
+@pytest.mark.parametrize("tracker", ["wandb", "trackio"])
+def test_a_tracker_that_is_not_installed_is_named(home, tracker):
+    if importlib.util.find_spec(tracker):
+        pytest.skip(f"{tracker} is installed")
+    words = ("--out", "untracked", "--track", tracker)
+    done = command(home, "run", "mine.toml", *words)
+    assert done.returncode == 2
+    message = f"track = '{tracker}': not installed; pip install {tracker}"
+    assert message in " ".join(done.stderr.split())
+    assert not (home / "untracked").exists()

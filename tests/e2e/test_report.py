@@ -151,6 +151,16 @@ def test_settings_provenance_and_curves_are_there(written):
     assert radios == ["updates", "samples", "tokens", "flops", "seconds"]
 
 
+def test_claims_are_sentences_and_the_untested_fold_away(written):
+    text = page(written).text
+    assert re.search(
+        r"✓ supported GIFT converges faster than GRPO\. \+\d.*? against grpo, p [=<]", text
+    )
+    assert re.search(r"✗ law: refuted The objective is convex\. It is convex as", text)
+    assert "It converges at a rate of O(1/sqrt(T)). The bound holds" in text
+    assert "Not tested here: " in text
+
+
 @pytest.fixture
 def few_figures(monkeypatch):
     """Two kinds of figures instead of all: the odd suites differ in words, not in axes."""
@@ -172,6 +182,7 @@ def test_one_seed(tmp_path, few_figures):
 def test_one_method(tmp_path, few_figures):
     text = report_of(tmp_path, methods=("gift",), seeds=3).text
     assert "There is one method, so nothing can be compared with it." in text
+    assert "gift: " in text and "highest mean" not in text
     assert "Only 3 seeds" in text
 
 
@@ -186,11 +197,17 @@ def test_unequal_seeds(tmp_path, few_figures):
     assert "Unequal numbers of seeds: grpo 4, gift 3." in text
 
 
+def test_other_seeds(tmp_path, few_figures):
+    text = report_of(tmp_path, seeds={"grpo": [0, 1, 2, 3], "gift": [7, 8]}).text
+    assert re.search(r"gift .{0,90}2 and 4 seeds, not paired", text)
+
+
 def test_nothing_finished(tmp_path, few_figures):
     unfinished = {(m, s): 3 for m in ("grpo", "gift") for s in range(2)}
     text = report_of(tmp_path, seeds=2, unfinished=unfinished).text
     assert "No run has finished, so no method can be judged yet." in text
     assert "steps.jsonl: the last line is torn" in text
+    assert re.search(r"grpo-arithmetic-s0-\w+ unfinished 3 ", text)
 
 
 def test_some_finished(tmp_path, few_figures):
