@@ -203,7 +203,7 @@ def _execute(suite: Any, folder: Path, workers: int | None, device: str | None) 
             f"Go on with: evenbench resume {folder}"
         )
         raise typer.Exit(130) from None
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:  # a folder that cannot be written to
         fail(str(error))
     failed = [s for s in states if s.status in ("failed", "busy")]
     for state in failed:
