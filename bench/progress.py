@@ -275,6 +275,7 @@ def watch_speed(
             frame = speed.growth(True, done)
             bars.update(grown, completed=len(frame), total=len(frame))
     console.print(_speed_table(rows))
+    console.print(_use_table(rows))
     figures["ratios"] = {
         r.work: r.ratio for r in rows if r.work in kinds and r.threads == threads[0]
     }
@@ -308,13 +309,30 @@ def _speed_table(rows: list[Any]) -> Table:
     title = "A step of ours beside TRL's (ratio: times as fast)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("work", no_wrap=True)
-    for name in ("threads", "ours", "TRL", "ratio", "quartiles", "floor", "ours/floor"):
+    for name in ("threads", "ours", "TRL", "ratio", "quartiles", "floor", "/ floor"):
         table.add_column(name, justify="right")
     for r in rows:
         table.add_row(
             r.work, str(r.threads), f"{1e3 * r.ours:.0f} ms", f"{1e3 * r.trl:.0f} ms",
             f"{r.ratio:.2f}", f"{r.ratio_low:.2f}–{r.ratio_high:.2f}",
             f"{1e3 * r.floor:.0f} ms", f"{r.over_floor:.2f}",
+        )  # fmt: skip
+    return table
+
+
+def _use_table(rows: list[Any]) -> Table:
+    """What the steps did with the machine."""
+    title = "Response tokens a second, share of the matrix rate, memory of a step (GPU)"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("work", no_wrap=True)
+    for name in ("ours", "TRL", "use, ours", "TRL", "memory, ours", "TRL"):
+        table.add_column(name, justify="right")
+    for r in rows:
+        table.add_row(
+            f"{r.work}, {r.threads} thread{'s' * (r.threads > 1)}",
+            human(r.tokens_per_second), human(r.trl_tokens_per_second),
+            f"{r.utilisation:.0%}", f"{r.trl_utilisation:.0%}",
+            *("–" if b is None else human(b, "B") for b in (r.bytes, r.trl_bytes)),
         )  # fmt: skip
     return table
 
