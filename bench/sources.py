@@ -54,21 +54,23 @@ def reward_function(name: str) -> Reward:
 
     Raises:
         ConfigError: no such function.
-        ValueError: by the reward itself, where it is not a finite number.
+        ValueError: by the reward itself, where it raises or is not a finite number.
     """
     function = _reward(name)
 
     def reward(example: Example, text: str, grade: Grade, key: int) -> float:
-        value = function(example, text, grade, key)
+        where = f"for question {example.id} (response {text[:80]!r})"
+        try:
+            value = function(example, text, grade, key)
+        except Exception as error:  # of any kind: the function is a plug-in's
+            told = f"reward {name!r} raises {type(error).__name__}: {error} {where}"
+            raise ValueError(told) from error
         try:
             number = math.nan if isinstance(value, str) else float(value)
         except Exception:  # of any kind: the value is a plug-in's
             number = math.nan
         if not math.isfinite(number):
-            raise ValueError(
-                f"reward {name!r} is {value!r} for question {example.id} "
-                f"(response {text[:80]!r}): it must be a finite number"
-            )
+            raise ValueError(f"reward {name!r} is {value!r} {where}: it must be a finite number")
         return number
 
     return reward
