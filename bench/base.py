@@ -7,15 +7,18 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     LlamaConfig,
@@ -46,8 +49,11 @@ def base_id(model: Model, task: Task) -> str:
     return content_id(str(FORMAT), model.starting_point(), *task.vocabulary(), *texts)
 
 
-def ensure(model: Model, task: Task, progress: Progress | None = None) -> Path | str:
-    """The folder (or hub id) of the starting model, built first if it is not cached."""
+def ensure(
+    model: Model, task: Task, progress: Progress | None = None, device: str = "cpu"
+) -> Path | str:
+    """The folder (or hub id) of the starting model, built first (on `device`) if it is not cached.
+    What a CPU builds is the same everywhere, to the last bit; what a GPU builds is not."""
     if model.path:
         return model.path
     folder = cache_root() / "base" / base_id(model, task)
@@ -57,7 +63,7 @@ def ensure(model: Model, task: Task, progress: Progress | None = None) -> Path |
             shutil.rmtree(partial, ignore_errors=True)
             threads = torch.get_num_threads()
             torch.set_num_threads(1)  # the weights' last bits depend on it, and so would the runs
-            policy, cost = build(model, task, progress)
+            policy, cost = build(model, task, progress, device)
             torch.set_num_threads(threads)
             save(policy, partial)
             (partial / "base.json").write_text(json.dumps(cost, indent=1))
@@ -73,30 +79,81 @@ def cost(model: Model, task: Task) -> dict[str, Any]:
 
 def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
     """A fresh copy of the starting model. Raises ConfigError where it cannot be read."""
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        tokenizer = load_tokenizer(where, model.revision)
-        network: Any = AutoModelForCausalLM.from_pretrained(
+    with _explained(where, model):
+        tokenizer, chat = _words(where, model)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             where,
             revision=model.revision or "main",
             dtype=getattr(torch, model.dtype),
             attn_implementation=model.attention,
+            ignore_mismatched_sizes=True,  # transformers says which in a log alone
+            output_loading_info=True,
         )
+        network, told = loaded
+        absent = [*told["missing_keys"], *(str(key[0]) for key in told["mismatched_keys"])]
+        if absent:  # transformers would go on with random numbers
+            raise ValueError(
+                f"{len(absent)} weights are missing or of another shape than config.json says: "
+                f"{', '.join(sorted(absent)[:3])}"
+            )
         if model.dtype == "float64" and network.config._attn_implementation == "eager":
             raise ValueError("eager attention has a float32 softmax, which float64 masks overflow")
         if model.lora:
             lora.add(network, model.lora)
         if model.checkpointing:
             recompute(network)
-        chat = None
-        if model.chat != "none":
-            if model.chat == "plain":
-                tokenizer.chat_template = PLAIN
-            chat = Chat(tokenizer, model.system, model.chat_options)
-        stop = (*model.stop, PLAIN_STOP) if model.chat == "plain" else model.stop
+        stop = stop_strings(model)
         return Policy(network.to(device), tokenizer, chat, stop, general=bool(model.attention))
-    except (OSError, ValueError, ImportError) as error:
-        raise ConfigError(f"model.path = {str(where)!r}: cannot be loaded: {error}") from error
+
+
+def check(model: Model) -> None:
+    """Refuse a model that cannot be loaded, before the first of many runs: by its config, tokenizer
+    and chat template, with its adapters on weights that hold no numbers. Raises ConfigError."""
+    if model.path is None:
+        return
+    with _explained(model.path, model):
+        config = AutoConfig.from_pretrained(model.path, revision=model.revision or "main")
+        tokenizer, chat = _words(model.path, model)
+        with torch.device("meta"):
+            network = AutoModelForCausalLM.from_config(
+                config, dtype=getattr(torch, model.dtype), attn_implementation=model.attention
+            )
+            if model.lora:
+                lora.add(network, model.lora)
+        Policy(network, tokenizer, chat)  # which asks for an end token
+
+
+@contextmanager
+def _explained(where: Path | str, model: Model) -> Iterator[None]:
+    """What stands in the way of a model, as a ConfigError with its path."""
+    transformers.utils.logging.disable_progress_bar()
+    name, at = str(where), f" at {model.revision}" if model.revision else ""
+    local = Path(where).is_dir()
+    if not local and (name.count("/") > 1 or name.startswith((".", "/"))):
+        raise ConfigError(f"model.path = {name!r}: no such folder")
+    try:
+        yield
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        hub = "" if local else (
+            f"\nThere is no such folder, so it was looked for on the hub{at}. Where the hub cannot "
+            "be reached, give a folder with the model: -o model.path=FOLDER"
+        )  # fmt: skip
+        raise ConfigError(f"model.path = {name!r}: cannot be loaded: {error}{hub}") from error
+
+
+def stop_strings(model: Model) -> tuple[str, ...]:
+    """What ends an answer, besides end tokens and the task's own strings."""
+    return (*model.stop, PLAIN_STOP) if model.chat == "plain" else model.stop
+
+
+def _words(where: Path | str, model: Model) -> tuple[Any, Chat | None]:
+    """Tokenizer and chat template."""
+    tokenizer, chat = load_tokenizer(where, model.revision), None
+    if model.chat != "none":
+        if model.chat == "plain":
+            tokenizer.chat_template = PLAIN
+        chat = Chat(tokenizer, model.system, model.chat_options)
+    return tokenizer, chat
 
 
 def load_tokenizer(where: Path | str, revision: str | None = None) -> Any:
@@ -107,6 +164,10 @@ def load_tokenizer(where: Path | str, revision: str | None = None) -> Any:
     loses tokens. Where both disagree on a text, the file's are taken.
     """
     tokenizer: Any = AutoTokenizer.from_pretrained(where, revision=revision or "main")
+    if not tokenizer(PROBE, add_special_tokens=False)[
+        "input_ids"
+    ]:  # transformers 5 makes an empty one of no file at all
+        raise ValueError("no tokenizer beside the weights (tokenizer.json or the like)")
     file = cached_file(
         where, "tokenizer.json", revision=revision, _raise_exceptions_for_missing_entries=False
     )
@@ -159,7 +220,7 @@ def build_tokenizer(model: Model, task: Task) -> PreTrainedTokenizerFast:
 
 
 def build(
-    model: Model, task: Task, progress: Progress | None = None
+    model: Model, task: Task, progress: Progress | None = None, device: str = "cpu"
 ) -> tuple[Policy, dict[str, Any]]:
     """A Llama of the given shape, trained on the corpus to write responses to prompts. (Llama and
     not Qwen2: transformers 5 replaces a Qwen2 model's own tokenizer silently.)"""
@@ -180,11 +241,13 @@ def build(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.key(model.pretrain.seed, "init") % 2**63)
-        policy = Policy(LlamaForCausalLM(shape), tokenizer)
+        network: Any = LlamaForCausalLM(shape)
+    policy = Policy(network.to(device), tokenizer)
     tokens, loss = _pretrain(policy, model, task, progress)
     policy.model.to(getattr(torch, model.dtype))
-    facts = {"seconds": time.perf_counter() - started, "tokens": tokens, "loss": loss}
-    return policy, {**facts, "parameters": sum(p.numel() for p in policy.model.parameters())}
+    size = sum(p.numel() for p in policy.model.parameters())
+    facts = {"tokens": tokens, "loss": loss, "parameters": size, "device": device}
+    return policy, {"seconds": time.perf_counter() - started, **facts}
 
 
 def _pretrain(
@@ -208,11 +271,9 @@ def _pretrain(
     tokens, mean = 0, float("nan")
     for step in range(plan.steps):
         batch = [_text(policy, plan.length, *pair) for pair in islice(texts, plan.batch)]
-        rows = pad(
-            [[start]], [0] * plan.batch, batch, [1.0] * plan.batch, policy.pad_id, policy.device
-        )
+        rows = pad([[start]], [0] * plan.batch, batch, [1.0] * plan.batch, policy.pad_id)
         logp_NT, _ = policy.score(rows)
-        loss = -logp_NT.sum() / rows.mask_NT.sum()
+        loss = -logp_NT.sum() / int(rows.mask_NT.sum())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
         for optimizer in optimizers:
@@ -232,11 +293,14 @@ def _text(policy: Policy, length: int, prompt: str, response: str) -> list[int]:
 
 
 def base_digest(where: Path | str) -> str:
-    """Hash of a local model's weights; a hub id with its revision stands for itself."""
+    """Hash of a local model's weights and tokenizer; a hub id stands for itself."""
     path = Path(where)
     if not path.is_dir():
         return str(where)
     digest = hashlib.sha256()
-    for file in sorted(path.glob("*.safetensors")):
-        digest.update(file.read_bytes())
+    for pattern in ("*.safetensors", "tokenizer*", "chat_template*", "generation_config.json"):
+        for name in sorted(path.glob(pattern)):
+            with name.open("rb") as file:
+                while block := file.read(1 << 24):
+                    digest.update(block)
     return digest.hexdigest()[:16]

@@ -186,12 +186,15 @@ def resume(
 def _execute(suite: Any, folder: Path, workers: int | None, device: str | None) -> None:
     from rich.console import Console
 
+    from . import base
     from .config import ConfigError
     from .progress import show_plan, watch_suite
 
     console = Console()
     device, workers = _resources(device, workers, len(suite.runs))
     try:
+        for model in {run.model.model_dump_json(): run.model for run in suite.runs}.values():
+            base.check(model)
         show_plan(console, suite, workers, device)
         states = watch_suite(console, suite, folder, workers, device)
     except KeyboardInterrupt:
@@ -200,7 +203,7 @@ def _execute(suite: Any, folder: Path, workers: int | None, device: str | None) 
             f"Go on with: evenbench resume {folder}"
         )
         raise typer.Exit(130) from None
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:  # a folder that cannot be written to
         fail(str(error))
     failed = [s for s in states if s.status in ("failed", "busy")]
     for state in failed:

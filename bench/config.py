@@ -85,6 +85,11 @@ class Model(Section):
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     pretrain: Pretrain = Pretrain()
 
+    @field_validator("path")
+    @classmethod
+    def _home(cls, path: str | None) -> str | None:
+        return str(Path(path).expanduser()) if path and path.startswith("~") else path
+
     @model_validator(mode="after")
     def _heads_divide(self) -> Model:
         if self.hidden % (2 * self.heads):

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-from .rows import Rows
+from .rows import Rows, sent
 
 GROW = 64  # tokens by which full buffers grow while sampling
 SMALL = 128 * 128  # queries times keys of a row up to which attention is plain matrix products
@@ -83,20 +83,22 @@ class LlamaBackbone:
 
     def hidden(self, rows: Rows) -> Tensor:
         """Hidden states (tokens, D) from which the response tokens are predicted, row by row."""
-        packing = Packing(rows, self.heads, self.kv_heads)
+        packing = Packing(rows, self.heads, self.kv_heads, self.model.device)
         return self._forward(packing, self._weights())[0].index_select(0, packing.predict)
 
     def prefill(self, ids_PL: Tensor, mask_PL: Tensor) -> tuple[Tensor, FastCache]:
-        """Hidden state of each prompt's last token, shape (P, D), and the prompts' cache."""
-        none = torch.zeros(0, 0, dtype=torch.int64, device=ids_PL.device)
+        """Hidden state of each prompt's last token, shape (P, D), and the prompts' cache; the
+        arguments are on the host."""
+        none = torch.zeros(0, 0, dtype=torch.int64)
         rows = Rows(ids_PL, mask_PL, none.flatten(), none, none.bool(), none.flatten())
-        packing, weights = Packing(rows, self.heads, self.kv_heads), self._weights()
+        device = self.model.device
+        packing, weights = Packing(rows, self.heads, self.kv_heads, device), self._weights()
         state_PD, layers = self._forward(packing, weights)
         length_P, used = packing.length_P, packing.blocks[0].key_BU.shape[1]
         first = int(length_P.min())
-        ended_PX = torch.arange(first, used, device=ids_PL.device) >= length_P[:, None]
+        ended_PX = sent(torch.arange(first, used) >= length_P[:, None], device)
         gap_PX = state_PD.new_zeros(ended_PX.shape).masked_fill(ended_PX, -torch.inf)
-        return state_PD, FastCache(layers, weights, used, length_P, first, gap_PX)
+        return state_PD, FastCache(layers, weights, used, sent(length_P, device), first, gap_PX)
 
     def expand(self, cache: FastCache, prompt_N: Tensor) -> FastCache:
         """A row for each of the given prompts, with room for further tokens."""
@@ -168,7 +170,8 @@ class LlamaBackbone:
         K, turned = self.head_dim, self.heads + self.kv_heads
         halves = torch.arange(K).view(2, -1).t().flatten()  # 0, K / 2, 1, K / 2 + 1, ...
         order = torch.arange((turned + self.kv_heads) * K).view(-1, K)
-        order = torch.cat([order[:turned, halves], order[turned:]]).flatten().to(self.model.device)
+        order = torch.cat([order[:turned, halves], order[turned:]]).flatten()
+        order = sent(order, self.model.device)
         out = []
         for layer in self.model.model.layers:
             attention, mlp = layer.self_attn, layer.mlp
@@ -211,7 +214,7 @@ class LlamaBackbone:
 class Block:
     """Sequences whose attention is one batch of matrix products. Padding may name any token."""
 
-    query_BS: Tensor  # packed tokens
+    query_BS: Tensor  # packed tokens; on the host, as all but `visible`
     key_BU: Tensor
     real_BS: Tensor  # bool: not padding
     real_BU: Tensor
@@ -235,38 +238,40 @@ class Places:
 class Packing:
     """Where each token of a batch stands: prompts one after another, then the rows' responses, each
     without its last token, from which nothing is predicted. Attention picks rows of (token, head)
-    out of it, block by block."""
+    out of it, block by block. All is worked out on the host; `device` is where it is used."""
 
-    def __init__(self, rows: Rows, heads: int, kv_heads: int):
-        device = rows.prompt_PL.device
-        self.heads, self.kv_heads = heads, kv_heads
+    def __init__(self, rows: Rows, heads: int, kv_heads: int, device: torch.device):
+        self.device, self.heads, self.kv_heads = device, heads, kv_heads
         self.length_P = rows.prompt_mask_PL.sum(-1)
         self.length_N = (rows.lengths_N - 1).clamp(min=0)
         prompt_tokens = int(self.length_P.sum())
         self.start_P = self.length_P.cumsum(0) - self.length_P
         self.start_N = prompt_tokens + self.length_N.cumsum(0) - self.length_N
-        column_T = torch.arange(rows.response_NT.shape[1], device=device)
+        column_T = torch.arange(rows.response_NT.shape[1])
         inner_NT = column_T < self.length_N[:, None]
         position_PL = rows.prompt_mask_PL.cumsum(-1) - 1
         position_NT = self.length_P[rows.prompt_N][:, None] + column_T
-        self.ids = torch.cat([rows.prompt_PL[rows.prompt_mask_PL], rows.response_NT[inner_NT]])
-        self.position = torch.cat([position_PL[rows.prompt_mask_PL], position_NT[inner_NT]])
+        ids = torch.cat([rows.prompt_PL[rows.prompt_mask_PL], rows.response_NT[inner_NT]])
+        position = torch.cat([position_PL[rows.prompt_mask_PL], position_NT[inner_NT]])
+        self.tokens, self.ids, self.position = len(ids), sent(ids, device), sent(position, device)
         # the tokens from which something is predicted: the prompts' last ones, all of the responses
         end_P = self.start_P + self.length_P - 1
-        self.kept = torch.cat([end_P, torch.arange(prompt_tokens, len(self.ids), device=device)])
+        self._kept = torch.cat([end_P, torch.arange(prompt_tokens, self.tokens)])
+        self.kept = sent(self._kept, device)
         before_NT = (len(end_P) + self.start_N - prompt_tokens)[:, None] + column_T - 1
         before_NT = torch.where(column_T == 0, rows.prompt_N[:, None], before_NT)
-        self.predict = before_NT[rows.mask_NT]  # which of `kept`, for each response token
+        # which of `kept`, for each response token
+        self.predict = sent(before_NT[rows.mask_NT], device)
         self.blocks = [self._prompt_block()]
         longest = self.blocks[0].key_BU.shape[1]
         for alike in _alike(self.length_N.tolist(), rows.prompt_N.tolist(), longest):
-            row_B = torch.tensor(alike, device=device)
+            row_B = torch.tensor(alike)
             self.blocks.append(self._response_block(row_B, rows.prompt_N[row_B]))
         self._masks: list[Tensor] = []
 
     def _prompt_block(self) -> Block:
         at_PL, real_PL = self._tokens(self.start_P, self.length_P)
-        causal = torch.ones(at_PL.shape[1], at_PL.shape[1], dtype=torch.bool, device=at_PL.device)
+        causal = torch.ones(at_PL.shape[1], at_PL.shape[1], dtype=torch.bool, device=self.device)
         return Block(at_PL, at_PL, real_PL, real_PL, causal.tril()[None])
 
     def _response_block(self, row_B: Tensor, prompt_B: Tensor) -> Block:
@@ -274,15 +279,15 @@ class Packing:
         at_BS, real_BS = self._tokens(self.start_N[row_B], self.length_N[row_B])
         S, L = at_BS.shape[1], at_BL.shape[1]
         seen = real_BL[:1] if bool(real_BL.all()) else real_BL
-        visible = torch.ones(len(seen), S, L + S, dtype=torch.bool, device=row_B.device).tril(L)
-        visible[:, :, :L] = seen[:, None]
+        visible = torch.ones(len(seen), S, L + S, dtype=torch.bool, device=self.device).tril(L)
+        visible[:, :, :L] = sent(seen, self.device)[:, None]
         at_BU, real_BU = torch.cat([at_BL, at_BS], 1), torch.cat([real_BL, real_BS], 1)
         return Block(at_BS, at_BU, real_BS, real_BU, visible)
 
     def _tokens(self, start_B: Tensor, length_B: Tensor) -> tuple[Tensor, Tensor]:
         """Packed tokens (B, longest) of some sequences, and which of them are real."""
-        column = torch.arange(int(length_B.max()), device=start_B.device)
-        at_BS = (start_B[:, None] + column).clamp(max=len(self.ids) - 1)
+        column = torch.arange(int(length_B.max()))
+        at_BS = (start_B[:, None] + column).clamp(max=self.tokens - 1)
         return at_BS, column < length_B[:, None]
 
     def of_prompts(self, part: Tensor) -> Tensor:
@@ -291,15 +296,17 @@ class Packing:
         return part[: P * self.kv_heads * L].view(P, self.kv_heads, L, -1)
 
     @cached_property
-    def spread(self) -> tuple[Tensor, Tensor, Tensor]:
+    def spread(self) -> tuple[Tensor, ...]:
         """Which rows the blocks' queries, keys and values are: the first two of (token, head of
         queries and keys), the last of (token, any head)."""
         H, J = self.heads, self.kv_heads
-        return (
-            _rows([b.query_BS for b in self.blocks], H, H + J, 0),
-            _rows([b.key_BU for b in self.blocks], J, H + J, H),
-            _rows([b.key_BU for b in self.blocks], J, H + 2 * J, H + J),
+        queries, keys = [b.query_BS for b in self.blocks], [b.key_BU for b in self.blocks]
+        rows = (
+            _rows(queries, H, H + J, 0),
+            _rows(keys, J, H + J, H),
+            _rows(keys, J, H + 2 * J, H + J),
         )
+        return tuple(sent(part, self.device) for part in rows)
 
     @cached_property
     def bags(self) -> tuple[Tensor, Tensor]:
@@ -309,29 +316,29 @@ class Packing:
         row = _rows([b.key_BU for b in self.blocks], J, J, 0)
         real = _each([b.real_BU for b in self.blocks], J).nonzero()[:, 0]
         row, order = row[real].sort(stable=True)
-        every = torch.arange(len(self.ids) * J, device=row.device)
-        return real[order], torch.searchsorted(row, every)
+        first = torch.searchsorted(row, torch.arange(self.tokens * J))
+        return sent(real[order], self.device), sent(first, self.device)
 
     @cached_property
     def collect(self) -> Places:
         """Where among the blocks' queries every (token, head) stands."""
-        return self._places(torch.arange(len(self.ids), device=self.ids.device))
+        return self._places(torch.arange(self.tokens))
 
     @cached_property
     def collect_kept(self) -> Places:
-        return self._places(self.kept)
+        return self._places(self._kept)
 
     def _places(self, token: Tensor) -> Places:
         H = self.heads
         row = _rows([b.query_BS for b in self.blocks], H, H, 0)
         real = _each([b.real_BS for b in self.blocks], H).nonzero()[:, 0]
-        at = torch.empty(len(self.ids) * H, dtype=torch.int64, device=row.device)
+        at = torch.empty(self.tokens * H, dtype=torch.int64)
         at[row[real]] = real
         pick = at.view(-1, H)[token].flatten()
         back, picked = torch.zeros_like(row), torch.zeros_like(row, dtype=torch.bool)
-        back[pick] = torch.arange(len(pick), device=row.device)
+        back[pick] = torch.arange(len(pick))
         picked[pick] = True
-        return Places(pick, back, picked)
+        return Places(*(sent(part, self.device) for part in (pick, back, picked)))
 
     def masks(self, like: Tensor) -> list[Tensor]:
         """What is added to each block's scores: (B * J or 1, H / J * S, U) for plain products,
@@ -364,7 +371,7 @@ def _alike(length_N: Sequence[int], prompt_N: Sequence[int], longest: int) -> It
 
 def _rows(tokens: list[Tensor], heads: int, per_token: int, first: int) -> Tensor:
     """Rows of (token, head), `per_token` for each token, in the order (block, B, head, S)."""
-    head = first + torch.arange(heads, device=tokens[0].device)[:, None]
+    head = first + torch.arange(heads)[:, None]
     return torch.cat([(at[:, None] * per_token + head).flatten() for at in tokens])
 
 

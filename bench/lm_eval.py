@@ -135,10 +135,12 @@ def evaluate(
     files, manager = _find(names)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     extra = dict(model_args or {})
-    model, how = _model(api, about, backend, url, place, batch_size or BATCH[backend], chat, extra)
     with ExitStack() as stack:
         specs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        benchmarks = _load(names, files, manager, about, how.pop("stop"), specs)
+        benchmarks = _load(names, files, manager, about, specs)  # before the model: it takes longer
+        model, how = _model(
+            api, about, backend, url, place, batch_size or BATCH[backend], chat, extra
+        )
         seen = about.in_loop() if about.own in names else pd.Series(dtype=bool)
         asked = {} if limit or not len(seen) else _questions(about, seen)
         try:
@@ -237,12 +239,11 @@ def _model(
     chat: bool,
     extra: dict[str, Any],
 ) -> tuple[Any, dict[str, Any]]:
-    """lm-eval's model, and how it is asked: template, system prompt, `stop` strings of its own."""
+    """lm-eval's model, and how it is asked: template, system prompt."""
     section = about.run.model if about.run else None
     how: dict[str, Any] = {
         "apply_chat_template": chat or (section is not None and section.chat != "none"),
         "system_instruction": section.system if section else None,
-        "stop": list(section.stop) if section else [],
     }
     arguments: dict[str, Any] = {
         "pretrained": about.where,
@@ -269,7 +270,6 @@ def _model(
             from peft import PeftModel
 
             network = PeftModel.from_pretrained(network, about.where)
-        how["stop"] = list(policy.stop)
         network.generation_config.update(eos_token_id=policy.stop_ids, pad_token_id=policy.pad_id)
         arguments |= {"pretrained": network, "tokenizer": policy.tokenizer}
     common = {"batch_size": batch_size, "device": str(device)}
@@ -303,7 +303,7 @@ def _find(names: Sequence[str]) -> tuple[dict[str, Path], Any]:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3)
+    near = difflib.get_close_matches(name, [*dict.fromkeys(known)], n=3)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
@@ -333,7 +333,6 @@ def _load(
     files: dict[str, Path],
     manager: Any,
     about: Subject,
-    stop: list[str],
     folder: Path,
 ) -> list[Any]:
     """lm-eval's tasks and groups, with their data."""
@@ -341,23 +340,48 @@ def _load(
     for name in names:
         spec = name
         if name in files:  # a file that includes the true one and may change it
-            content = {"include": str(files[name]), "task": name, **_changes(name, about, stop)}
+            content = {"include": str(files[name]), "task": name, **_changes(name, about)}
             (folder / f"{name}.yaml").write_text(json.dumps(content))
             spec = str(folder / f"{name}.yaml")
         try:
             found = manager.load([spec])
         except Exception as error:  # a benchmark's own code and every kind of hub trouble
-            files_of = LOCAL.get(name)
-            hint = f"; its files are looked for in EVENBENCH_DATA: {files_of}" if files_of else ""
-            raise ConfigError(f"--tasks {name}: could not be loaded: {error}{hint}") from error
+            raise ConfigError(
+                f"--tasks {name}: could not be loaded: {error}{_wanted(name, manager)}"
+            ) from error
         group = found.get("groups", {}).get(name)
         loaded += [group] if group is not None else found["tasks"].values()
     return loaded
 
 
-def _changes(name: str, about: Subject, stop: list[str]) -> dict[str, Any]:
+def _wanted(name: str, manager: Any) -> str:
+    """Which data a benchmark or group needs, as the end of an error message."""
+    if name in LOCAL:
+        files = ", ".join(LOCAL[name].values())
+        return f"; its files are looked for in EVENBENCH_DATA (or --data-dir): {files}"
+    sets = sorted(_data_sets(name, manager)) if name in manager.task_index else []
+    return f"\nIt needs from the hub, or the hub's cache: {', '.join(sets)}" if sets else ""
+
+
+def _data_sets(name: str, manager: Any) -> set[str]:
+    """Data sets on the hub of a benchmark, or of a group's members."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    entry = manager.task_index[name]
+    content = load_yaml(entry.yaml_path, resolve_func=False) if entry.yaml_path else entry.cfg or {}
+    members = content.get("task") if "group" in content else None
+    if entry.kind.name == "TAG":
+        members = list(entry.tags)
+    if isinstance(members, list):
+        names = [m if isinstance(m, str) else m.get("task") for m in members]
+        return set().union(*(_data_sets(n, manager) for n in names if n in manager.task_index))
+    return {content["dataset_path"]} if content.get("dataset_path") else set()
+
+
+def _changes(name: str, about: Subject) -> dict[str, Any]:
     task = _ours(name)
     if task:
+        stop = base.stop_strings(about.run.model) if about.run else ()
         fields, limit = {"name": task}, tasks.entry(task).cls.max_tokens
         if about.run and name == about.own:
             fields, limit = about.run.task, about.run.max_tokens
@@ -394,6 +418,7 @@ def _measure(
         "headline": None,
         "questions": len(next(iter(by_filter.values()))),
         "few_shot": found["n-shot"].get(name),
+        "cut": _cut(next(iter(by_filter.values())), found["configs"][name], model),
         "version": found["versions"].get(name),
         "metrics": numbers,
     }
@@ -422,6 +447,16 @@ def _measure(
         for status, right in zip((row["status"] for row in rows), verdicts[0], strict=True)
     ]
     return frame, report
+
+
+def _cut(samples: list[dict[str, Any]], config: dict[str, Any], model: Any) -> int:
+    """Prompts that lose their beginning because model and answer leave no room for them, of which
+    lm-eval says nothing but a line in a log."""
+    room = getattr(model, "max_length", None)
+    if not room or config.get("output_type") != "generate_until":
+        return 0
+    room -= (config.get("generation_kwargs") or {}).get("max_gen_toks") or model.max_gen_toks
+    return sum(_length(model, sample["arguments"][0][0]) > room for sample in samples)
 
 
 def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
@@ -531,4 +566,7 @@ def show(result: dict[str, Any]) -> Any:
         numbers = ["" if value is None else f"{value:.4f}" for value in both]
         rest = (str(task["questions"]), str(task["few_shot"]), task["headline"] or "")
         table.add_row(name, *numbers, *rest)
+    cut = [f"{n}: {t['cut']} of {t['questions']}" for n, t in result["tasks"].items() if t["cut"]]
+    if cut:
+        table.caption = f"Prompts that the model has no room for were cut: {'; '.join(cut)}"
     return table

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from transformers.pytorch_utils import Conv1D
 
 from . import rng
 from .config import Lora
@@ -21,6 +22,18 @@ def add(model: Any, section: Lora) -> None:
     from peft import LoraConfig
 
     targets = section.targets if isinstance(section.targets, str) else list(section.targets)
+    if isinstance(targets, list):
+        names = [name for name, _ in model.named_modules()]
+        if unknown := [t for t in targets if not any(f".{n}".endswith(f".{t}") for n in names)]:
+            linear = {
+                name.rpartition(".")[2]
+                for name, module in model.named_modules()
+                if isinstance(module, torch.nn.Linear | Conv1D)
+            } - {"lm_head"}
+            raise ValueError(
+                f"lora.targets: no module {', '.join(unknown)}; allowed: 'all-linear', or a list "
+                f"of {', '.join(sorted(linear))}"
+            )
     config = LoraConfig(
         r=section.r,
         lora_alpha=section.alpha,  # pyright: ignore[reportArgumentType]

@@ -9,14 +9,17 @@ from typing import Any
 
 from tasks import Task, TaskError
 
-from .config import Hardware, Run, Suite
+from .config import Hardware, Model, Run, Suite
 from .sampling.hf import CACHE_BYTES
 from .shapes import Shape, shape
 
 FILL = 0.35  # assumed mean response length, as a share of the limit; 0.3 to 0.4 on quick
 EFFICIENCY = {"cpu": 0.35, "cuda": 0.25}  # of the matrix rate, all phases; cpu: from quick
 BYTES = {"float32": 4, "bfloat16": 2, "float64": 8}
-LAYER_SECONDS = 2e-4  # assumed time of a layer in a step of sampling beside reading its weights
+# Time of a layer in a step of sampling beside reading its weights. The first is assumed for a GPU;
+# that transformers' own layers take 2.7 times and unmerged adapters 6.5 times as long was measured
+# with models too small for arithmetic to matter (one CPU thread).
+LAYER_SECONDS = {"own": 2e-4, "transformers": 5.4e-4, "adapters": 13e-4}
 ACTIVATIONS = 40  # numbers that a token leaves in a layer for the backward pass, times its width
 # Where the data are not at hand: characters of a prompt, questions of a split.
 PROMPT, SPLIT = 400, 1000
@@ -40,6 +43,7 @@ class Cost:
     memory: float  # bytes, one worker
     disk: float  # bytes, all runs
     seconds: float  # all runs, on `workers`
+    seconds_base: float  # before them, once: the base model, where it is built on the spot
     parameters: float
     assumptions: str
 
@@ -67,7 +71,7 @@ def plan(
     said += [f"{rate / 1e12:.3g} TFLOP/s a worker at {EFFICIENCY[device]:.0%}"]
     if hardware:
         said += [f"a step of sampling reads weights and cache at {hardware.bandwidth:g} TB/s"]
-        said += [f"and takes {1e3 * LAYER_SECONDS:g} ms a layer besides"]
+        said += [f"and takes {1e3 * _layer_seconds(suite.runs[0].model):g} ms a layer besides"]
     if total["guessed"]:
         said += [f"the data are not at hand: prompts of {PROMPT} characters"]
     return Cost(
@@ -81,6 +85,7 @@ def plan(
         max(r["memory"] for r in one),
         total["disk"] + workers * max(r["state"] for r in one),
         (busy + total["waiting"]) / max(1, workers),
+        one[0]["base"] / (rate * EFFICIENCY[device]),
         one[0]["parameters"],
         "; ".join(said),
     )
@@ -137,6 +142,9 @@ def _run(run: Run, hardware: Hardware | None) -> dict[str, float]:
         out["trained"] += count * per_rollout * length * r.epochs
         out["flops"] += count * cost
         out["waiting"] += count * sampled * _waiting(run, model, prompt, per_rollout, hardware)
+    built = 0.0
+    if run.model.path is None:
+        built = run.model.pretrain.steps * 3 * forward(*(run.model.pretrain.batch,) * 2)
     updates = out["samples"] / per_rollout * r.updates
     final = run.eval.final or {s: 0 for s in task.splits if s != "train"}
     questions = sum(n or sizes[s] for s, n in final.items()) + run.eval.train_questions
@@ -150,6 +158,7 @@ def _run(run: Run, hardware: Hardware | None) -> dict[str, float]:
         "memory": _memory(run, model, prompt, needs) / (hardware.gpus_per_run if hardware else 1),
         "disk": _kept(run, model) + answers * 60 + updates * 1200,
         "state": _trained(run, model) * (12 if BYTES[run.model.dtype] == 2 else 8),
+        "base": built,
         "parameters": float(model.parameters),
         "guessed": float(guessed),
     }
@@ -170,7 +179,13 @@ def _waiting(
     at_once = min(rows / copies, max(1.0, CACHE_BYTES * together / row))
     read = (weights + at_once * row * FILL) / (hardware.bandwidth * 1e12 * together)
     steps = run.max_tokens * max(1.0, rows / copies / at_once)
-    return steps * (read + model.layers * LAYER_SECONDS)
+    return steps * (read + model.layers * _layer_seconds(run.model))
+
+
+def _layer_seconds(model: Model) -> float:
+    """By the way through the model (policy.backbone), as far as its section tells."""
+    general = model.attention or model.checkpointing
+    return LAYER_SECONDS["adapters" if model.lora else "transformers" if general else "own"]
 
 
 def _memory(run: Run, model: Shape, prompt: float, needs: Any) -> float:

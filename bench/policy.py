@@ -24,7 +24,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from . import lora
 from .chat import Chat
-from .rows import Rows
+from .rows import Rows, sent
 
 LOGIT_CHUNK = 1 << 24  # logits held at once (numbers, not bytes): 64 MiB in float32
 
@@ -45,7 +45,9 @@ class Backbone:
         self.model = model
 
     def prefill(self, ids_PL: Tensor, mask_PL: Tensor) -> tuple[Tensor, Cache]:
-        """Hidden state of each prompt's last token, shape (P, D), and the prompts' cache."""
+        """Hidden state of each prompt's last token, shape (P, D), and the prompts' cache; the
+        arguments are on the host."""
+        ids_PL, mask_PL = self._sent(ids_PL, mask_PL)
         position_PL = (mask_PL.cumsum(-1) - 1).clamp(min=0)
         layers = DynamicCache(config=self.model.config)
         states_PLD = self._states(ids_PL, mask_PL, position_PL, layers)
@@ -66,15 +68,18 @@ class Backbone:
     def hidden(self, rows: Rows) -> Tensor:
         """Hidden states (tokens, D) from which the response tokens are predicted, row by row: the
         prompt's last token for the first one, the token before for the others."""
+        at_M, prompt_N, ids_NS, mask_NS = self._sent(
+            rows.places_M, rows.prompt_N, rows.response_NT[:, :-1], rows.mask_NT[:, :-1]
+        )
         if recomputing(self.model):
-            return self._recomputed(rows)
-        first_PD, cache = self.prefill(rows.prompt_PL, rows.prompt_mask_PL)
-        states_NTD = first_PD[rows.prompt_N][:, None]
-        if rows.response_NT.shape[1] > 1:
-            cache = self.expand(cache, rows.prompt_N)
-            rest_NTD = self._extend(rows.response_NT[:, :-1], rows.mask_NT[:, :-1], cache)
-            states_NTD = torch.cat([states_NTD, rest_NTD], 1)
-        return states_NTD[rows.mask_NT]
+            states_NTD = self._recomputed(rows, prompt_N, ids_NS, mask_NS)
+        else:
+            first_PD, cache = self.prefill(rows.prompt_PL, rows.prompt_mask_PL)
+            states_NTD = first_PD.index_select(0, prompt_N)[:, None]
+            if ids_NS.shape[1]:
+                rest_NTD = self._extend(ids_NS, mask_NS, self.expand(cache, prompt_N))
+                states_NTD = torch.cat([states_NTD, rest_NTD], 1)
+        return states_NTD.flatten(0, 1).index_select(0, at_M)
 
     def _extend(self, ids_NS: Tensor, mask_NS: Tensor, cache: Cache) -> Tensor:
         """Hidden states (N, S, D) of further tokens; the cache grows by them in place."""
@@ -84,18 +89,19 @@ class Backbone:
         cache.position_N = cache.position_N + mask_NS.sum(-1)
         return states_NSD
 
-    def _recomputed(self, rows: Rows) -> Tensor:
-        """As `hidden`, each row with its prompt, layers recomputed in the backward pass."""
-        prompt_NL, prompt_mask_NL = (
-            rows.prompt_PL[rows.prompt_N],
-            rows.prompt_mask_PL[rows.prompt_N],
-        )
-        ids_NS = torch.cat([prompt_NL, rows.response_NT[:, :-1]], 1)
-        mask_NS = torch.cat([prompt_mask_NL, rows.mask_NT[:, :-1]], 1)
+    def _recomputed(self, rows: Rows, prompt_N: Tensor, ids_NS: Tensor, mask_NS: Tensor) -> Tensor:
+        """Hidden states (N, T, D), each row with its prompt, layers recomputed in the backward
+        pass."""
+        ids_PL, mask_PL = self._sent(rows.prompt_PL, rows.prompt_mask_PL)
+        ids_NS = torch.cat([ids_PL.index_select(0, prompt_N), ids_NS], 1)
+        mask_NS = torch.cat([mask_PL.index_select(0, prompt_N), mask_NS], 1)
         position_NS = (mask_NS.cumsum(-1) - 1).clamp(min=0)
         with _checkpointing(self.model):
             states_NSD = self._states(ids_NS, mask_NS, position_NS, None)
-        return states_NSD[:, prompt_NL.shape[1] - 1 :][rows.mask_NT]
+        return states_NSD[:, ids_PL.shape[1] - 1 :]
+
+    def _sent(self, *parts: Tensor) -> list[Tensor]:
+        return [sent(part, self.model.device) for part in parts]
 
     def _states(self, ids_NS: Tensor, mask_NL: Tensor, position_NS: Tensor, layers: Any) -> Tensor:
         return self.model.base_model(
@@ -247,12 +253,12 @@ class Policy:
         """Log-probs of the response tokens, and entropies (nats) if asked for; both (N, T), zero
         where masked, at each row's temperature."""
         hidden_MD = self.backbone.hidden(rows)
-        target_M = rows.response_NT[rows.mask_NT]
-        temperature_M = rows.temperature_N[:, None].expand_as(rows.mask_NT)[rows.mask_NT]
-        logp_M, entropy_M = self._token_scores(hidden_MD, target_M, temperature_M, entropy)
-        zeros_NT = logp_M.new_zeros(rows.mask_NT.shape)
-        logp_NT = zeros_NT.masked_scatter(rows.mask_NT, logp_M)
-        return logp_NT, zeros_NT.masked_scatter(rows.mask_NT, entropy_M) if entropy else None
+        target_M = sent(rows.response_NT.flatten()[rows.places_M], self.device)
+        temperature_M = rows.temperature_N.repeat_interleave(rows.lengths_N)
+        logp_M, entropy_M = self._token_scores(
+            hidden_MD, target_M, sent(temperature_M, self.device), entropy
+        )
+        return rows.placed(logp_M), rows.placed(entropy_M) if entropy else None
 
     def _token_scores(
         self, hidden_MD: Tensor, target_M: Tensor, temperature_M: Tensor, entropy: bool
@@ -292,5 +298,4 @@ class Critic(nn.Module):
 
     def score(self, rows: Rows) -> Tensor:
         """Values (N, T) of the states before each response token, zero where masked."""
-        value_M = self.head(self.backbone.hidden(rows))[:, 0].float()
-        return value_M.new_zeros(rows.mask_NT.shape).masked_scatter(rows.mask_NT, value_M)
+        return rows.placed(self.head(self.backbone.hidden(rows))[:, 0].float())

@@ -70,6 +70,9 @@ def show_plan(
         f"{prompts} prompts x {group} samples; "
         f"{_count(range(workers), 'worker')} on {where}"
     )
+    first_of_all = ""
+    if cost.seconds_base >= 1:
+        first_of_all = f" and {clock(cost.seconds_base)} to build the base model once"
     table = Table(title="Expected cost of the suite", title_justify="left", show_header=False)
     rows = [
         ("parameters", human(cost.parameters)),
@@ -83,7 +86,7 @@ def show_plan(
         ("disk", human(cost.disk, "B")),
         (
             "time",
-            f"about {clock(cost.seconds)}"
+            f"about {clock(cost.seconds)}{first_of_all}"
             + (f" (recipe: {suite.expected})" if suite.expected else ""),
         ),
     ]
@@ -127,7 +130,7 @@ def watch_suite(
             bar.update(shown[what], completed=done)
 
         started = time.perf_counter()
-        where = base.ensure(first.model, first.build_task(), building)
+        where = base.ensure(first.model, first.build_task(), building, device)
     facts = base.cost(first.model, first.build_task())
     if facts:
         fresh = "built" if shown else "cached; its building took"
@@ -175,6 +178,8 @@ def watch_suite(
 
         states = run_suite(suite, folder, workers, 1 if device == "cpu" else 4, device, watch)
     _where_time_went(console, states, folder, time.time() - started)
+    if any(state.run.sampler.name != "hf" for state in states):
+        _engine_drift(console, folder)
     return states
 
 
@@ -197,6 +202,19 @@ def _where_time_went(console: Console, states: list[State], folder: Path, wall: 
         spent["else"] = max(0.0, inside - sum(spent.values()))
         parts = ", ".join(f"{p} {clock(v)}" for p, v in spent.items() if v >= 0.5)
         console.print(f"where the time went, over {len(rows)} runs: {parts}; wall {clock(wall)}")
+
+
+def _engine_drift(console: Console, folder: Path) -> None:
+    """How far an engine's log-probs were from the trainer's, over the suite's updates."""
+    import results
+
+    steps = results.load(folder).steps
+    if "sampler_drift" in steps:
+        mean, most = steps["sampler_drift"].mean(), steps["sampler_drift_max"].max()
+        console.print(
+            f"the sampler's log-probs beside the trainer's: {mean:.2g} nats a token off on "
+            f"average, at most {most:.2g}"
+        )
 
 
 def _warnings(suite: Suite) -> list[str]:
@@ -257,6 +275,7 @@ def watch_speed(
             frame = speed.growth(True, done)
             bars.update(grown, completed=len(frame), total=len(frame))
     console.print(_speed_table(rows))
+    console.print(_use_table(rows))
     figures["ratios"] = {
         r.work: r.ratio for r in rows if r.work in kinds and r.threads == threads[0]
     }
@@ -290,13 +309,30 @@ def _speed_table(rows: list[Any]) -> Table:
     title = "A step of ours beside TRL's (ratio: times as fast)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("work", no_wrap=True)
-    for name in ("threads", "ours", "TRL", "ratio", "quartiles", "floor", "ours/floor"):
+    for name in ("threads", "ours", "TRL", "ratio", "quartiles", "floor", "/ floor"):
         table.add_column(name, justify="right")
     for r in rows:
         table.add_row(
             r.work, str(r.threads), f"{1e3 * r.ours:.0f} ms", f"{1e3 * r.trl:.0f} ms",
             f"{r.ratio:.2f}", f"{r.ratio_low:.2f}–{r.ratio_high:.2f}",
             f"{1e3 * r.floor:.0f} ms", f"{r.over_floor:.2f}",
+        )  # fmt: skip
+    return table
+
+
+def _use_table(rows: list[Any]) -> Table:
+    """What the steps did with the machine."""
+    title = "Response tokens a second, share of the matrix rate, memory of a step (GPU)"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("work", no_wrap=True)
+    for name in ("ours", "TRL", "use, ours", "TRL", "memory, ours", "TRL"):
+        table.add_column(name, justify="right")
+    for r in rows:
+        table.add_row(
+            f"{r.work}, {r.threads} thread{'s' * (r.threads > 1)}",
+            human(r.tokens_per_second), human(r.trl_tokens_per_second),
+            f"{r.utilisation:.0%}", f"{r.trl_utilisation:.0%}",
+            *("–" if b is None else human(b, "B") for b in (r.bytes, r.trl_bytes)),
         )  # fmt: skip
     return table
 

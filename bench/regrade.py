@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -119,6 +120,9 @@ def regrade(
 
 def _task(spec: Mapping[str, Any], options: Mapping[str, Any], run: str) -> Task:
     try:
+        if "checker" in options and "checker" not in type(tasks.get(**spec)).model_fields:
+            asked = ", ".join(options["checker"])
+            raise ConfigError(f"{run}: {spec['name']} has no options of the checker: {asked}")
         return tasks.get(**_merged(spec, options))
     except KeyError as error:
         raise ConfigError(f"{run}: task: {error.args[0]}") from None
@@ -199,14 +203,19 @@ def tables(found: Regraded, examples: int = 10) -> list[Table]:
     versions = " and ".join(sorted({f"{old} -> {new}" for old, new in found.graders.values()}))
     asked = "; ".join(f"{k} = {v}" for k, v in found.options.items())
     title = f"Grader {versions}{'; ' + asked if asked else ''}: verdicts that changed"
-    table = Table(title=escape(title), title_justify="left")
-    table.add_column("run", overflow="fold")
-    table.add_column("split")
-    table.add_column("decoding")
-    for heading in ("rows", "old", "new", "wrong -> right", "right -> wrong", "strict old", "new"):
+    table = Table(
+        title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    table.add_column("split, decoding")
+    for heading in ("rows", "old %", "new %", "gained", "lost", "strict %", "new %"):
         table.add_column(heading, justify="right")
+    run = ""
     for row in shown.to_dict("records"):
-        table.add_row(*_cells(str(row["run"]), row["split"], row["decoding"], row))
+        if row["run"] != run:
+            run = str(row["run"])
+            table.add_row(escape(run))
+        table.add_row(*_cells(f"  {row['split']}, {row['decoding']}", row))
     everything = found.responses
     total = {
         "rows": len(everything),
@@ -219,15 +228,15 @@ def tables(found: Regraded, examples: int = 10) -> list[Table]:
     }
     table.add_section()
     hidden = len(changes) - len(shown)
-    table.add_row(*_cells(f"all {len(found.graders)} runs", f"{hidden} unchanged", "", total))
+    table.add_row(*_cells(f"all; {hidden} without change", total))
     flipped: Any = found.flipped.drop_duplicates(["question_id", "response"])
     return [table, *([_examples(flipped, examples)] if len(flipped) and examples else [])]
 
 
-def _cells(run: str, split: str, decoding: str, row: Mapping[str, Any]) -> list[str]:
-    share = {k: f"{100 * row[k]:.1f} %" for k in ("old", "new", "strict_old", "strict_new")}
+def _cells(title: str, row: Mapping[str, Any]) -> list[str]:
+    share = {k: f"{100 * row[k]:.1f}" for k in ("old", "new", "strict_old", "strict_new")}
     counts = [str(row["rows"]), share["old"], share["new"], str(row["gained"]), str(row["lost"])]
-    return [escape(run), split, decoding, *counts, share["strict_old"], share["strict_new"]]
+    return [title, *counts, share["strict_old"], share["strict_new"]]
 
 
 def _examples(flipped: Any, count: int) -> Table:

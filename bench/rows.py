@@ -2,12 +2,16 @@
 
 P prompts of L tokens (left-padded), N rows of T response tokens (right-padded); rows of one prompt
 share its tokens, so that a forward pass can encode a prompt once a group.
+
+They stay on the host wherever the model is: how a batch is cut and packed is decided there, and
+what the device needs of it is sent ahead, so that no decision waits for the device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -28,9 +32,21 @@ class Rows:
     def lengths_N(self) -> torch.Tensor:
         return self.mask_NT.sum(-1)
 
+    @cached_property
+    def places_M(self) -> torch.Tensor:
+        """Where the response tokens stand among the N * T places, row by row."""
+        return self.mask_NT.flatten().nonzero()[:, 0]
+
+    def placed(self, values_M: torch.Tensor) -> torch.Tensor:
+        """Values of the response tokens at their places (N, T), zero elsewhere (differentiable)."""
+        N, T = self.mask_NT.shape
+        at_M = sent(self.places_M, values_M.device)
+        return values_M.new_zeros(N * T).index_copy(0, at_M, values_M).view(N, T)
+
     def select(self, rows: torch.Tensor) -> Rows:
         """Some rows (int64 indices), with the prompts that they use and no needless padding.
         The token axis T is cut to the longest response, so the result is narrower."""
+        rows = rows.cpu()
         used_P, prompt_N = torch.unique(self.prompt_N[rows], return_inverse=True)
         mask_NT = self.mask_NT[rows]
         prompt_mask_PL = self.prompt_mask_PL[used_P]
@@ -52,12 +68,12 @@ class Rows:
         N = len(self)
         if N == 0:
             return []
-        length_N = self.lengths_N.cpu()
+        length_N = self.lengths_N
         L = self.prompt_PL.shape[1]
         if (L + int(length_N.max())) * N <= tokens:
             return [torch.arange(N)]
         # groups in order of their longest row, then rows of a group together
-        prompt_N = self.prompt_N.cpu()
+        prompt_N = self.prompt_N
         longest_P = torch.zeros(int(prompt_N.max()) + 1, dtype=torch.int64)
         longest_P.scatter_reduce_(0, prompt_N, length_N, "amax")
         order = sorted(range(N), key=lambda n: (int(longest_P[prompt_N[n]]), int(prompt_N[n])))
@@ -78,7 +94,6 @@ def pad(
     responses: Sequence[Sequence[int]],
     temperature_N: Sequence[float],
     pad_id: int,
-    device: torch.device | str = "cpu",
 ) -> Rows:
     """Lists of token ids to padded tensors."""
     L = max(map(len, prompts), default=0)
@@ -91,7 +106,7 @@ def pad(
         [list(r) + [pad_id] * (T - len(r)) for r in responses], dtype=torch.int64
     ).view(len(responses), T)
     length_N = torch.tensor([len(r) for r in responses])
-    rows = Rows(
+    return Rows(
         prompt_PL=prompt_PL,
         prompt_mask_PL=torch.arange(L) >= L - length_P[:, None],
         prompt_N=torch.tensor(prompt_N, dtype=torch.int64),
@@ -99,4 +114,9 @@ def pad(
         mask_NT=torch.arange(T) < length_N[:, None],
         temperature_N=torch.tensor(temperature_N, dtype=torch.float32),
     )
-    return Rows(**{k: v.to(device) for k, v in vars(rows).items()})
+
+
+def sent(host: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A host tensor on its way to the device, for which the host does not wait."""
+    host = host.pin_memory() if device.type == "cuda" else host
+    return host.to(device, non_blocking=True)

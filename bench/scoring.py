@@ -31,7 +31,7 @@ class Scorer:
         the signal leaves out are not scored; with a single update the old log-probs are those of
         its own forward pass, so there is nothing to score for them."""
         needs = method.needs()
-        every_N = torch.ones(len(rows), dtype=torch.bool, device=rows.mask_NT.device)
+        every_N = torch.ones(len(rows), dtype=torch.bool)
         if needs.critic:
             assert self.critic is not None
             width = rollout.mask_NT.shape[1]
@@ -59,7 +59,7 @@ class Scorer:
             scored = self._reference(rollout, rows, which_N, ledger)
             return replace(scored, old_logp_NT=scored.ref_logp_NT)
         old_NT = score(self.policy, rows, which_N, rollout.mask_NT.shape[1], self.run.micro_tokens)
-        ledger.tokens_scored += int(rows.mask_NT[which_N].sum())
+        ledger.tokens_scored += int(rows.mask_NT[which_N.cpu()].sum())
         ledger.flops_score += self._cost(rows, which_N)
         return replace(rollout, old_logp_NT=old_NT)
 
@@ -70,7 +70,7 @@ class Scorer:
             return rollout
         assert self.start is not None
         ref_NT = score(self.start, rows, which_N, rollout.mask_NT.shape[1], self.run.micro_tokens)
-        ledger.tokens_reference += int(rows.mask_NT[which_N].sum())
+        ledger.tokens_reference += int(rows.mask_NT[which_N.cpu()].sum())
         ledger.flops_reference += self._cost(rows, which_N)
         return replace(rollout, ref_logp_NT=ref_NT)
 

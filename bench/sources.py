@@ -54,21 +54,23 @@ def reward_function(name: str) -> Reward:
 
     Raises:
         ConfigError: no such function.
-        ValueError: by the reward itself, where it is not a finite number.
+        ValueError: by the reward itself, where it raises or is not a finite number.
     """
     function = _reward(name)
 
     def reward(example: Example, text: str, grade: Grade, key: int) -> float:
-        value = function(example, text, grade, key)
+        where = f"for question {example.id} (response {text[:80]!r})"
+        try:
+            value = function(example, text, grade, key)
+        except Exception as error:  # of any kind: the function is a plug-in's
+            told = f"reward {name!r} raises {type(error).__name__}: {error} {where}"
+            raise ValueError(told) from error
         try:
             number = math.nan if isinstance(value, str) else float(value)
         except Exception:  # of any kind: the value is a plug-in's
             number = math.nan
         if not math.isfinite(number):
-            raise ValueError(
-                f"reward {name!r} is {value!r} for question {example.id} "
-                f"(response {text[:80]!r}): it must be a finite number"
-            )
+            raise ValueError(f"reward {name!r} is {value!r} {where}: it must be a finite number")
         return number
 
     return reward
@@ -224,8 +226,10 @@ class ReplaySource:
     def _ensure(self, base_digest: str) -> Path:
         run, shape, rollouts = self.run, self.run.rollout, self.run.rollouts
         assert rollouts is not None  # checked with the config
+        asked = {"revision", "dtype", "chat", "chat_options", "system", "stop"}
         content = [
             base_digest,
+            run.model.model_dump(mode="json", include=asked),
             run.task,
             self.task.fingerprint(),
             self.task.grader_version,
@@ -362,7 +366,6 @@ def assemble(
         [t[2] for t in table],
         [1.0 if t[1] == GOLD else T for t in table],
         policy.pad_id,
-        policy.device,
     )
     sampler_logp_NT = torch.zeros(rows.mask_NT.shape)
     for n, t in enumerate(table):
@@ -370,9 +373,9 @@ def assemble(
             sampler_logp_NT[n, : len(t[5])] = torch.tensor(t[5])
     device = policy.device
     rollout = Rollout(
-        mask_NT=rows.mask_NT,
+        mask_NT=rows.mask_NT.to(device),
         reward_N=torch.tensor([t[6] for t in table], dtype=torch.float32).to(device),
-        group_N=rows.prompt_N,
+        group_N=rows.prompt_N.to(device),
         kind_N=torch.tensor([t[1] for t in table]).to(device),
         correct_N=torch.tensor([t[3].correct for t in table]).to(device),
         finished_N=torch.tensor([t[4] for t in table]).to(device),

@@ -127,17 +127,20 @@ class Ours:
             self.trainer.methods = [Undropped(m) for m in self.trainer.methods]  # pyright: ignore[reportAttributeAccessIssue]
         if feed is not None:
             self.trainer.feeds[self.trainer.sources[0]] = feed
-        self.flops = 0.0  # of the last step, recomputed passes included
+        # of the last step: response tokens, and FLOPs without and with recomputed passes
+        self.tokens = self.useful = self.flops = 0.0
 
     def __call__(self) -> None:
         ledger = self.trainer.ledger
-        before = ledger.flops + ledger.flops_recomputed
+        before = replace(ledger)
         reason = self.trainer._rollout()
         if reason:
             raise RuntimeError(reason)
-        if self.trainer.policy.device.type == "cuda":
-            torch.cuda.synchronize()
-        self.flops = ledger.flops + ledger.flops_recomputed - before
+        synchronize(self.trainer.policy.device.type)
+        drawn = ledger.tokens_sampled - before.tokens_sampled
+        self.tokens = drawn or ledger.tokens_trained - before.tokens_trained
+        self.useful = ledger.flops - before.flops
+        self.flops = self.useful + ledger.flops_recomputed - before.flops_recomputed
 
 
 def shaped(work: Work, name: str, folder: Path) -> Work:
@@ -166,12 +169,24 @@ def timed(step: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def rate(threads: int, size: int = 1024) -> float:
-    """float32 FLOP/s of matrix products with so many threads: the best of several tries."""
+def synchronize(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def rate(threads: int, device: str = "cpu") -> float:
+    """FLOP/s of matrix products, the best of several tries: float32 with so many threads of the
+    CPU, bfloat16 on a GPU."""
     torch.set_num_threads(threads)
-    a, best = torch.randn(size, size), 0.0
+    size, dtype = (1024, torch.float32) if device == "cpu" else (8192, torch.bfloat16)
+    a, best = torch.randn(size, size, dtype=dtype, device=device), 0.0
+
+    def product() -> None:
+        torch.mm(a, a)
+        synchronize(device)
+
     for _ in range(12):
-        best = max(best, 2 * size**3 / timed(lambda: torch.mm(a, a)))
+        best = max(best, 2 * size**3 / timed(product))
     return best
 
 
@@ -206,31 +221,55 @@ def _slip(solution: str, k: int) -> str:
 # TRL's side
 
 
-def alternate(trainer: Any, ours: dict[str, Callable[[], None]]) -> dict[str, list[float]]:
-    """Train with TRL; after each of its steps one of each of ours. Seconds a step."""
+class Transient:
+    """The most memory that a GPU's steps took above what was held before them, in bytes."""
+
+    def __init__(self, device: str):
+        self.device, self.bytes, self.before = device, 0, 0
+
+    def begin(self) -> None:
+        if self.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            self.before = torch.cuda.memory_allocated()
+
+    def end(self) -> None:
+        if self.device == "cuda":
+            self.bytes = max(self.bytes, torch.cuda.max_memory_allocated() - self.before)
+
+
+def alternate(
+    trainer: Any, ours: dict[str, Callable[[], None]], device: str
+) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Train with TRL; after each of its steps one of each of ours. Seconds a step, and bytes that
+    it took (Transient)."""
     from transformers import PrinterCallback, TrainerCallback
 
     seconds: dict[str, list[float]] = {"trl": [], **{name: [] for name in ours}}
+    taken = {name: Transient(device) for name in seconds}
 
     class Alternate(TrainerCallback):
         mark, turn = 0.0, tuple(ours)
 
         def on_train_begin(self, *_: Any, **__: Any) -> None:
+            taken["trl"].begin()
             self.mark = time.perf_counter()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+            synchronize(device)
             seconds["trl"].append(time.perf_counter() - self.mark)
+            taken["trl"].end()
             self.turn = self.turn[::-1]  # who comes first finds TRL's data in the caches
             for name in self.turn:
+                taken[name].begin()
                 seconds[name].append(timed(ours[name]))
-            self.mark = time.perf_counter()
+                taken[name].end()
+            self.on_train_begin()
 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Alternate())
     trainer.train()
-    return {name: values[WARM_UP:] for name, values in seconds.items()}
+    counted = {name: values[WARM_UP:] for name, values in seconds.items()}
+    return counted, {name: most.bytes for name, most in taken.items()}
 
 
 def peer(kind: str, work: Work, steps: int, scratch: str, groups: Sequence[Group] = ()) -> Any:
@@ -309,6 +348,12 @@ class Row:
     floor: float  # seconds that the counted FLOPs take at the matrix rate
     over_floor: float
     steps: int
+    tokens_per_second: float  # response tokens; TRL's side is the same work in its time
+    trl_tokens_per_second: float
+    utilisation: float  # share of the matrix rate, recomputed passes not counted
+    trl_utilisation: float
+    bytes: int | None  # that a step takes above what is held between steps; None: no GPU
+    trl_bytes: int | None
 
 
 def compare(kind: str, work: Work, threads: int, steps: int) -> list[Row]:
@@ -327,17 +372,21 @@ def compare(kind: str, work: Work, threads: int, steps: int) -> list[Row]:
             groups = answers(one, 2)
             feed = Fixed([Group(g.example, []) for g in groups] if kind == "sft" else groups)
             ours = {kind: Ours(one.run(kind, replay_rollouts=1), folder, one, feed)}
-        found = alternate(peer(kind, work, steps, scratch, groups), dict(ours))
-    top = rate(threads)
+        found, taken = alternate(peer(kind, work, steps, scratch, groups), dict(ours), work.device)
+    top = rate(threads, work.device)
     rows = []
     for name, step in ours.items():
         ratios = [a / b for a, b in zip(found["trl"], found[name], strict=True)]
         low, middle, high = _quartiles(ratios)
-        seconds, floor = statistics.median(found[name]), step.flops / top
+        seconds, theirs = statistics.median(found[name]), statistics.median(found["trl"])
+        floor = step.flops / top
         rows.append(
             Row(
-                name, threads, seconds, statistics.median(found["trl"]), middle, low, high, floor,
-                seconds / floor, len(ratios),
+                name, threads, seconds, theirs, middle, low, high, floor, seconds / floor,
+                len(ratios),
+                step.tokens / seconds, step.tokens / theirs,
+                step.useful / top / seconds, step.useful / top / theirs,
+                taken[name] or None, taken["trl"] or None,
             )
         )  # fmt: skip
     return rows
@@ -468,7 +517,7 @@ def measure(point: Point, steps: int = 2) -> dict[str, Any]:
             trainer = peer("grpo", work, steps, scratch)
             memory.forget_peak()
             before = memory.peak()
-            seconds = alternate(trainer, {})["trl"]
+            seconds = alternate(trainer, {}, "cpu")[0]["trl"]
         else:
             step = Ours(work.run("grpo", reward="random"), Path(scratch), work)
             memory.forget_peak()

@@ -9,20 +9,25 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from .config import ConfigError, Run, Suite
 from .memory import keep_freed
+from .store import write_atomic
 
 ATTEMPTS = 2  # of a run whose worker was killed
+FULL = 1 << 20  # bytes: with less than that, whatever failed failed for want of room
 
 
 @dataclass
@@ -75,7 +80,7 @@ def run_suite(
     """
     out.mkdir(parents=True, exist_ok=True)
     resolved = suite.model_dump(mode="json")
-    (out / "suite.json").write_text(json.dumps(resolved, indent=1))
+    write_atomic(out / "suite.json", json.dumps(resolved, indent=1))
     states = [State(run) for run in suite.runs]
     queue = deque()
     for state in states:
@@ -157,6 +162,7 @@ def _work(pipe: Connection, threads: int) -> None:
     import torch
     import transformers
 
+    Thread(target=_end_with_the_parent, daemon=True).start()
     keep_freed()
     torch.set_num_threads(threads)
     transformers.utils.logging.set_verbosity_error()
@@ -180,11 +186,26 @@ def _work(pipe: Connection, threads: int) -> None:
         except KeyboardInterrupt:
             return
         except Exception as error:  # a run may fail for any reason; the others go on
-            known = isinstance(error, (ConfigError, ValueError, OSError))
-            text = str(error) if known else traceback.format_exc()
-            (out / run.name).mkdir(parents=True, exist_ok=True)
-            (out / run.name / "error.txt").write_text(traceback.format_exc())
-            pipe.send(("failed", f"{type(error).__name__}: {text}"))
+            pipe.send(("failed", _explained(error, out / run.name)))
+
+
+def _end_with_the_parent() -> None:
+    """A killed suite leaves no worker behind, which would hold its run from whoever resumes it."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
+
+
+def _explained(error: Exception, folder: Path) -> str:
+    """What is said of a run that failed; the whole story is in its error.txt."""
+    story = "".join(traceback.format_exception(error))
+    with suppress(OSError):  # the disk may be full
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "error.txt").write_text(story)
+    if "No space left" in story or shutil.disk_usage(folder.parent).free < FULL:
+        return f"the disk of {folder.parent} is full: {type(error).__name__}: {error}"
+    known = isinstance(error, (ConfigError, ValueError, OSError))
+    return f"{type(error).__name__}: {error if known else story}"
 
 
 def expected_end(states: list[State], out: Path, started: float, workers: int) -> float | None:

@@ -9,6 +9,7 @@ same, bit for bit.
 from __future__ import annotations
 
 import copy
+import json
 import math
 import time
 from dataclasses import replace
@@ -23,7 +24,7 @@ from methods import Method, Needs, Rollout, Signal
 
 from . import base, rng
 from .backward import Backward, backward, score
-from .config import Run
+from .config import ConfigError, Run
 from .correction import Correction
 from .evaluate import evaluate
 from .ledger import Flops, Ledger, forget_peak
@@ -59,7 +60,7 @@ class Trainer:
         self.specs = run.build_methods()
         self.methods = [s for s in self.specs if isinstance(s, Method)]
         self.sources = [run.source(i) for i in range(len(self.specs))]
-        self.where = base.ensure(run.model, self.task)
+        self.where = base.ensure(run.model, self.task, device=device)
         self.policy = base.load(self.where, run.model, device)
         self.flops = Flops.of(self.policy.model)
         needs = [s.needs() for s in self.specs]
@@ -124,6 +125,7 @@ class Trainer:
         if state is None:
             self._begin()
         else:
+            self._same_start()
             self.ledger = Ledger.from_row(state["ledger"])
             self.rollout, self.cursor, self.points = (
                 state["rollout"],
@@ -146,6 +148,18 @@ class Trainer:
         self.folder.write_json("run.json", facts)
         self.folder.keep_steps(0)
         self._evaluate()
+
+    def _same_start(self) -> None:
+        """Raises ConfigError where a resumed run would go on from another start: its folder was
+        changed, or a GPU has built it anew."""
+        if self.start is None and not self.run.model.lora:
+            return  # the checkpoint holds all there is
+        began = json.loads((self.folder.path / "run.json").read_text())["base"]["id"]
+        if (now := base.base_digest(self.where)) != began:
+            raise ConfigError(
+                f"{self.where}: not the model that the run began with (its hash was {began} and is "
+                f"{now}), which is its reference; restore it, or delete {self.folder.path}"
+            )
 
     def _end(self, reason: str | None, seconds: float) -> dict[str, Any]:
         done = {
@@ -223,7 +237,7 @@ class Trainer:
             parts.append(assemble(told, needs, *where, gold_only=True))
         frames = []
         for part in parts:
-            every_N = torch.ones(len(part.rows), dtype=torch.bool, device=part.rows.mask_NT.device)
+            every_N = torch.ones(len(part.rows), dtype=torch.bool)
             how = (part.rows, every_N, part.rows.mask_NT.shape[1], self.run.micro_tokens)
             scored = (score(model, *how) for model in (self.policy, self.start))
             frames.append(rollout_frame(part, source, *scored))
@@ -291,7 +305,7 @@ class Trainer:
             "rows": len(rollout),
             "rows_trained": int(signal.trained_N.sum()),
             "empty": not result.has_gradient,
-            "drift": result.drift,
+            "drift": float(result.drift),
             **{k: float(v) for k, v in result.loss.metrics.items()},
         }
         return row, reason

@@ -18,9 +18,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from .answers import GRADER_VERSION, Options, check, grade, gsm8k_strict, math_strict
 from .answers.options import resolve
@@ -49,6 +49,19 @@ class Loaded(NamedTuple):
     broken: list[str]
 
 
+def _by_name(given: Any) -> Any:
+    if not isinstance(given, dict):
+        return given
+    try:
+        return resolve(None, given)
+    except TypeError as error:  # pydantic reports ValueError with the key's path, not TypeError
+        known = ", ".join(Options.__dataclass_fields__)
+        raise ValueError(f"{error}; allowed are {known}") from error
+
+
+Checker = Annotated[Options, BeforeValidator(_by_name)]  # a field `checker = {units = "strict"}`
+
+
 def data_dir_from_environment() -> Path | None:
     folder = os.environ.get("EVENBENCH_DATA")
     return Path(folder) if folder else None
@@ -69,7 +82,7 @@ class FileTask(Task):
     validation: int = Field(500, ge=0)
     """Questions held out of train, those with the smallest hash of their letters and digits: a
     question and its reprint fall on the same side, and the file's order does not matter."""
-    checker: Options = Options()
+    checker: Checker = Options()
     """Conventions of the answer checker, by name."""
 
     files: ClassVar[dict[str, str]]  # data split: path under data_dir
@@ -80,17 +93,6 @@ class FileTask(Task):
     @classmethod
     def _no_folder(cls, given: Any) -> Any:
         return given or None
-
-    @field_validator("checker", mode="before")
-    @classmethod
-    def _options(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        try:
-            return resolve(None, given)
-        except TypeError as error:  # pydantic reports ValueError with the key's path, not TypeError
-            known = ", ".join(Options.__dataclass_fields__)
-            raise ValueError(f"{error}; allowed are {known}") from error
 
     @field_validator("prompt")
     @classmethod
@@ -212,6 +214,8 @@ def text_field(row: dict[str, Any], *names: str) -> str:
     name = next((name for name in names if row.get(name) is not None), None)
     if name is None:
         fields = " or ".join(map(repr, names))
+        if any(name in row for name in names):
+            raise BadRow(f"field {fields} is null")
         raise BadRow(f"no field {fields}; the row has {', '.join(row) or 'none'}")
     value = row[name]
     if not isinstance(value, str):
@@ -236,7 +240,8 @@ def readable_gold(text: str) -> str:
     """A gold answer that the checker can read (words count as text, so they are readable)."""
     status = check("", text).status  # an empty answer: the gold is read, and nothing is compared
     if status != "unparsable_answer":
-        raise BadRow(f"the checker cannot read the gold answer {text!r} ({status})")
+        shown = text if len(text) <= 60 else f"{text[:60]}..."
+        raise BadRow(f"the checker cannot read the gold answer {shown!r} ({status})")
     return text.strip()
 
 
@@ -252,10 +257,13 @@ def number_field(row: dict[str, Any], name: str) -> str:
 def file_rows(path: Path) -> Iterator[Row]:
     """Rows of a .jsonl, .jsonl.gz or .parquet file."""
     if path.suffix == ".parquet":
-        import pandas
+        import pyarrow.parquet
 
-        for i, values in enumerate(pandas.read_parquet(path).to_dict("records"), 1):
-            yield Row(f"{path}:{i}", {str(k): v for k, v in values.items()})
+        try:
+            rows = pyarrow.parquet.read_table(path).to_pylist()  # keeps whole numbers and gaps
+        except (OSError, ValueError) as error:
+            raise TaskError(f"{path}: cannot be read: {error}") from error
+        yield from (Row(f"{path}:{i}", values) for i, values in enumerate(rows, 1))
         return
     if not path.name.endswith((".jsonl", ".jsonl.gz")):
         raise TaskError(f"{path}: unknown kind of file; allowed are .jsonl, .jsonl.gz and .parquet")

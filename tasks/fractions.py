@@ -22,7 +22,7 @@ from pydantic import Field
 from .answers import GRADER_VERSION, Options
 from .base import Example, Grade, Task, TaskError, content_id
 from .embedded import below, home, pick, rng
-from .files import boxed_grade
+from .files import Checker, boxed_grade
 from .registry import register
 
 # Denominators up to 12 give about 850 problems to each eighth (see embedded.home).
@@ -60,6 +60,8 @@ class Fractions(Task):
     gold_answers: int = Field(128, ge=0)
     """Only the first that many prompts of the pool carry a `solution`."""
     data_seed: int = 0
+    checker: Checker = Options()
+    """Conventions of the answer checker, by name."""
 
     splits: ClassVar[tuple[str, ...]] = ("train", *SPLITS)
     grader_version: ClassVar[str] = GRADER_VERSION
@@ -75,7 +77,7 @@ class Fractions(Task):
         return [_example(p, work(p) if i < solved else None) for i, p in enumerate(drawn)]
 
     def grade(self, example: Example, responses: Sequence[str]) -> list[Grade]:
-        return [boxed_grade(response, example.gold, Options()) for response in responses]
+        return [boxed_grade(response, example.gold, self.checker) for response in responses]
 
     def corpus(self, seed: int) -> Iterator[tuple[str, str]]:
         """The noisy web; it shares no problem with any split, the pool included."""

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -77,6 +78,8 @@ def entry(name: str) -> Entry:
     if ".py:" in name:
         return _from_file(name)
     _load_all()
+    if name.endswith(".py"):
+        raise KeyError(f"task {name!r}: which class? {name}:MyTask")
     if name not in _entries:
         near = difflib.get_close_matches(name, _entries, n=3, cutoff=0.4)
         known = ", ".join(sorted(_entries))
@@ -103,7 +106,8 @@ def _from_file(reference: str) -> Entry:
 
 
 def load_plugin(reference: str) -> tuple[ModuleType, str, Path]:
-    """The module of `path/to/file.py:name`, the name, and the file. Raises KeyError: no file."""
+    """The module of `path/to/file.py:name`, the name, and the file. Raises KeyError: no file, or
+    none that can be imported."""
     file, _, attribute = reference.rpartition(":")
     path = Path(file).expanduser().resolve()
     if not path.is_file():
@@ -120,7 +124,11 @@ def _module(path: Path) -> ModuleType:
     sys.modules[name] = module  # where pydantic and dataclasses look up the file's annotations
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except Exception as error:
         del sys.modules[name]
-        raise
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else 1
+        told = f"plug-in {path}:{line}: {type(error).__name__}: {error}"
+        raise KeyError(told) from error
     return module

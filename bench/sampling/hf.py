@@ -11,7 +11,7 @@ import torch
 
 from bench import rng
 from bench.policy import Policy
-from bench.rows import Rows, pad
+from bench.rows import Rows, pad, sent
 
 CACHE_BYTES = 16 << 30  # of keys and values held at once; more rows wait for their turn
 STOP_TAIL = 32  # tokens of a response's end in which a stop string is looked for
@@ -19,6 +19,8 @@ STOP_TAIL = 32  # tokens of a response's end in which a stop string is looked fo
 
 @dataclass(frozen=True)
 class Samples:
+    """On the host."""
+
     rows: Rows  # responses include the end token where the model gave it
     logp_NT: torch.Tensor  # as sampled, float32, zero where masked
     finished_N: torch.Tensor  # bool
@@ -40,16 +42,18 @@ def sample(
     temperature: float = 1.0,
     stop: Sequence[str] = (),
     compact: float = 0.9,
+    look: int | None = None,
 ) -> Samples:
     """`group` responses to each prompt (rows in prompt order), with top_p = 1 and top_k off.
 
-    `keys_N` are 64-bit keys (bench.rng), one a row; None decodes greedily. Rows that have ended are
-    dropped from the batch once fewer than the share `compact` of its rows is still running. A row
-    ends with one of the policy's end tokens, or as soon as its text holds one of the `stop` strings
-    (the policy's own included).
+    `keys_N` are 64-bit keys (bench.rng), one a row; None decodes greedily. A row ends with one of
+    the policy's end tokens, or as soon as its text holds one of the `stop` strings (the policy's
+    own included). Ended rows are dropped from the batch once fewer than the share `compact` of its
+    rows is still running, which the device is asked every `look` tokens (None: 8, on a CPU 1).
     """
     P, N = len(prompts), len(prompts) * group
     device = policy.device
+    look = look or (1 if device.type == "cpu" else 8)
     stop = (*stop, *policy.stop)
     ends_E = torch.tensor(policy.stop_ids, dtype=torch.int64, device=device)
     longest = max(map(len, prompts), default=0)
@@ -58,15 +62,14 @@ def sample(
             f"a prompt of {longest} tokens and rollout.max_tokens = {max_tokens} exceed the "
             f"model's {policy.positions} positions; lower rollout.max_tokens or take another model"
         )
-    prompt_N = torch.arange(P, device=device).repeat_interleave(group)
-    head = pad(
-        prompts, prompt_N.tolist(), [[] for _ in range(N)], [temperature] * N, policy.pad_id, device
-    )
+    prompt_N = torch.arange(P).repeat_interleave(group)
+    nothing = [[] for _ in range(N)]
+    head = pad(prompts, prompt_N.tolist(), nothing, [temperature] * N, policy.pad_id)
     most = policy.cached_rows(CACHE_BYTES, longest + max_tokens) // group
     if (most := max(1, most)) < P:
         at = range(0, P, most)
         keys = [None if keys_N is None else keys_N[i * group : (i + most) * group] for i in at]
-        rest = (max_tokens, temperature, stop, compact)
+        rest = (max_tokens, temperature, stop, compact, look)
         parts = [
             sample(policy, prompts[i : i + most], group, k, *rest)
             for i, k in zip(at, keys, strict=True)
@@ -82,6 +85,7 @@ def sample(
 
     backbone: Any = policy.backbone
     hidden_PD, cache = backbone.prefill(head.prompt_PL, head.prompt_mask_PL)
+    prompt_N = sent(prompt_N, device)
     hidden_AD, cache = hidden_PD[prompt_N], backbone.expand(cache, prompt_N)
     row_A = torch.arange(N, device=device)  # rows in the batch
     running_A = torch.ones(N, dtype=torch.bool, device=device)  # of these, not yet ended
@@ -100,8 +104,13 @@ def sample(
             length_N[row_A[running_A & halted_A]] = t + 1
             finished_N[row_A[running_A & halted_A]] = True
             running_A = running_A & ~halted_A
+        if t + 1 == max_tokens:
+            break
+        if (t + 1) % look:
+            hidden_AD = backbone.step(token_A, cache)
+            continue
         left = int(running_A.sum())
-        if left == 0 or t + 1 == max_tokens:
+        if left == 0:
             break
         if left < compact * len(row_A):
             _write(recent, drawn_TN, chance_TN, row_A, t + 1)
@@ -116,20 +125,21 @@ def sample(
     ended_TN = torch.isin(drawn_TN, ends_E)
     ended_N = ended_TN.any(0)
     length_N = torch.where(ended_N, (ended_TN.int().argmax(0) + 1).minimum(length_N), length_N)
+    length_N = length_N.cpu()
     T = max(int(length_N.max()), 1) if N else 0
-    mask_NT = torch.arange(T, device=device) < length_N[:, None]
+    mask_NT = torch.arange(T) < length_N[:, None]
     rows = Rows(
         head.prompt_PL,
         head.prompt_mask_PL,
         head.prompt_N,
-        drawn_TN[:T].t().masked_fill(~mask_NT, policy.pad_id),
+        drawn_TN[:T].t().cpu().masked_fill(~mask_NT, policy.pad_id),
         mask_NT,
         head.temperature_N,
     )
     return Samples(
         rows,
-        chance_TN[:T].t().masked_fill(~mask_NT, 1.0).log().float(),
-        finished_N | ended_N,
+        chance_TN[:T].t().cpu().masked_fill(~mask_NT, 1.0).log().float(),
+        (finished_N | ended_N).cpu(),
         sum(map(len, prompts)),
         int(length_N.sum()),
     )
@@ -141,12 +151,11 @@ def _joined(
     """Parts of a batch, one after another, as one."""
     texts = [ids for part in parts for ids in part.response_ids()]
     prompt_N, temperature_N = head.prompt_N.tolist(), head.temperature_N.tolist()
-    rows = pad(prompts, prompt_N, texts, temperature_N, policy.pad_id, policy.device)
+    rows = pad(prompts, prompt_N, texts, temperature_N, policy.pad_id)
     logp_M = torch.cat([part.logp_NT[part.rows.mask_NT] for part in parts])
-    logp_NT = torch.zeros(rows.mask_NT.shape, device=policy.device)
     return Samples(
         rows,
-        logp_NT.masked_scatter(rows.mask_NT, logp_M),
+        rows.placed(logp_M),
         torch.cat([part.finished_N for part in parts]),
         sum(part.prompt_tokens for part in parts),
         sum(part.sampled_tokens for part in parts),

@@ -108,7 +108,6 @@ class VLLMSampler(Sampler):
             ids_N,
             [temperature] * N,
             policy.pad_id,
-            policy.device,
         )
         logp_NT = torch.zeros(rows.mask_NT.shape)
         for n, found in enumerate(found_N):
@@ -117,7 +116,7 @@ class VLLMSampler(Sampler):
             logp_NT[n, : len(values)] = torch.tensor(values)
         return Samples(
             rows,
-            logp_NT.to(policy.device),
+            logp_NT,
             torch.tensor([self._ended(ids, max_tokens, stop) for ids in ids_N], dtype=torch.bool),
             sum(map(len, prompts)),
             sum(map(len, ids_N)),

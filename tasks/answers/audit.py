@@ -315,31 +315,35 @@ def _shorten(text: str, size: int = 60) -> str:
 
 def tables(found: Audit, examples: int = 20) -> list[Any]:
     """The audit as rich tables, to be printed."""
+    from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    scores = Table(title=f"Checker {found.version} on {', '.join(found.files)}")
+    title = f"Checker {found.version} on {', '.join(found.files)}"
+    scores = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in (
         "cases",
         "n",
-        "negatives",
+        "negative",
         "accuracy",
         "false neg.",
         "false pos.",
-        "unparsable",
+        "unread",
     ):
         scores.add_column(heading, justify="left" if heading == "cases" else "right")
 
     def add(parts: dict[str, Score], title: str) -> None:
+        if parts and title:
+            scores.add_row(title)
         for name, score in sorted(parts.items()):
             counts = (score.false_negatives, score.false_positives, score.unparsable)
             shown = (score.cases, score.negatives, f"{100 * score.accuracy:.1f} %", *counts)
-            scores.add_row(title + name, *map(str, shown))
+            scores.add_row("  " * bool(title) + name, *map(str, shown))
         scores.add_section()
 
     add(found.groups, "")
-    add(found.policies, "policy: ")
-    add(found.opinion, f"{found.against}: ")
+    add(found.policies, "by policy")
+    add(found.opinion, found.against or "")
 
     facts = Table(show_header=False, title="Speed, symmetry, protocols")
     facts.add_column()

@@ -35,6 +35,7 @@ from tasks.answers.trees import (
     items_of,
     leaves_of,
     letters_of,
+    measures_of,
     numeral_digits,
     same_name,
     significant_digits,
@@ -227,6 +228,9 @@ class Comparison:
         left = one.args[1] if one.op == "unit" else ""
         right = two.args[1] if two.op == "unit" else ""
         if COMPOUND.search(left) or COMPOUND.search(right):  # 1 hour 30 minutes
+            parts = measures_of(one), measures_of(two)
+            if parts[0] and parts[1]:
+                return self.same(*parts)
             return flat(left) == flat(right) and self.same(one.args[0], two.args[0])
         if self.options.units == "strict":
             known = unit_key(left)

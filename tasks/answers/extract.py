@@ -34,13 +34,13 @@ _END_TOKENS = re.compile(
     r"<\|(?:im_start|im_end|im_sep|endoftext|end_of_text|eot_id|end|eos|user|assistant)\|?>|</s>|<eos>"
     r"|<end_of_turn>|<｜end▁of▁sentence｜>"
 )
-_BOX_TOKEN = re.compile(r"\\+(?:boxed|fbox)\s*\{|\\+(?:boxed|fbox)(?![a-zA-Z{])|\\[\s\S]|[{}]")
+_BOX_TOKEN = re.compile(r"\\{1,4}(?:boxed|fbox)(?:\s{0,9}\{|(?![a-zA-Z{]))|\\[\s\S]|[{}]")
 _TAG = re.compile(r"<answer>", re.IGNORECASE)
 _TAG_END = re.compile(r"</answer>", re.IGNORECASE)
 
 # A number in running text: 1,234.5  .5  -3  13/28  4 4/9  1e-6, with an optional percent sign.
 _NUMBER = (
-    r"(?:\d{1,3}(?: \d{3})+(?=,\d{1,2}(?![\d,]))|\d{1,3}(?:,\d{3})+(?!\d)"
+    r"(?:\d{1,3}(?: \d{3}){1,9}(?=,\d{1,2}(?![\d,]))|\d{1,3}(?:,\d{3})+(?!\d)"
     r"|\d{1,3}(?:[\u00a0\u2009\u202f]\d{3})+(?!\d)|\d+)"
 )
 _DECIMAL = rf"(?:{_NUMBER}(?:\.\d+)?(?:,\d{{1,2}}(?![\d,]))?|\.\d+)(?:[eE][+-]?\d{{1,4}}(?![\w]))?"
@@ -61,7 +61,7 @@ _PHRASE = re.compile(
     re.IGNORECASE,
 )
 _HOPE = re.compile(r"[.,]?\s*I hope (?:it|this) is correct", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"\.(?=\s|$|\*)|\n|\u3002|[!?](?=\s+[A-Z])")
+_SENTENCE_END = re.compile(r"(?<!\b[ie]\.[eg])\.(?=\s|$|\*)|\n|\u3002|[!?](?=\s+[A-Z])")
 _IS = re.compile(
     r"(?:\bis\b|\bare\b|\bequals\b|\bbe\b|\bgives\b|:(?!\S)|\uff1a)\s*(?:just\b|exactly\b)?"
 )
@@ -74,8 +74,12 @@ _MEASURED = re.compile(  # 12 miles per hour; 3 hours and 20 minutes
     r"[-+$(]*\s*[\d.,/ ]+[%)]?\s*[a-zA-Z][a-zA-Z .'/-]*(?:\d+\s*[a-zA-Z]+)?"
 )
 _BUT = re.compile(r",?\s+(?:but|because|since|if|when)\b")  # what follows is not the answer
+_RATIO = (  # 3:4, 12:30 p.m.
+    r"(?<![\w:.])\d{1,9}(?::\d{1,9}){1,9}(?![\d:]|\.\d)(?:\s?[aApP]\.?\s?[mM]\b\.?)?"
+)
 _STRUCTURE = re.compile(  # (1, 2)  [2, 5)  {1, 2, 3}  x > 3, in a text without marks
     r"[(\[{][-+\d., a-z/^]*,[-+\d., a-z/^]*[)\]}]"
+    rf"|{_RATIO}"
     r"|(?<![a-zA-Z])[a-z]\s*(?:<=|>=|!=|<|>|\u2264|\u2265|\u2260)\s*-?\d[\d./]*"
 )
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")  # GSM8K's calculator annotations
@@ -209,9 +213,11 @@ def formulas(text: str) -> list[tuple[int, int, str]]:
 
 def _hidden(text: str) -> str:
     """The text with its formulas blanked out, place for place."""
+    parts, place = [], 0
     for start, end, _ in formulas(text):
-        text = text[:start] + "\0" * (end - start) + text[end:]
-    return text
+        parts += [text[place:start], "\0" * (end - start)]
+        place = end
+    return "".join((*parts, text[place:]))
 
 
 def _is_formula(content: str) -> bool:
@@ -293,6 +299,8 @@ def _from_sentence(segment: str) -> str | None:
         return chunks[0][2].strip()
     if len(words) <= 3 and _MEASURED.fullmatch(segment):
         return segment
+    if ratio := re.search(_RATIO, segment):
+        return ratio.group()
     if "=" not in segment and (number := _LAST_NUMBER.search(segment)):
         return number.group().strip()
     return last_number(segment) or segment

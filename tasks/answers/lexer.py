@@ -66,7 +66,10 @@ _TOKEN = re.compile(
     r"|(?P<word>[A-Za-z]+)"
     r"|(?P<op>\*\*|\^|<=|>=|=<|=>|==|!=|<>|\.\.\.|[-+*/_!%()\[\]{}|,;:=<>&'.?\"`$#@])"
 )
+_MONEY = re.compile(r"\s?\.?\d")
+_DOLLAR = re.compile(r"(?<!\\)\$")
 _GLUED = re.compile(r"(or|and)([A-Z])")
+_LABEL = re.compile(r"\*\*([A-Za-z ]{2,})(?::\*\*|\*\*:)")  # **Answer:**
 _HALF_DAY = re.compile(r"\s*\b([aApP])\.\s?[mM]\b\.?")
 _EMBEDDED = re.compile(r"([A-Za-z]{1,2})(sqrt|sin|cos|tan|log|ln)")
 _SINGLE = {
@@ -97,7 +100,9 @@ def tidy(text: str) -> str:
     """Unicode signs as LaTeX; marks around the answer (`$`, `**`, a final point) dropped."""
     if len(text) > MAX_CHARS:
         raise LimitError(f"longer than {MAX_CHARS} characters")
-    text = as_latex(text)
+    text = as_latex(text).replace("{:}", ":")
+    if "**" in text and ":" in text:
+        text = _LABEL.sub(r"\1:", text)
     if "\\" in text:
         text = text.replace("\\(", " ").replace("\\)", " ").replace("\\[", " ").replace("\\]", " ")
     if ".m" in text or ".M" in text:
@@ -154,7 +159,10 @@ def lex(text: str, in_text: bool = False, depth: int = 0) -> list[Token]:
             else:
                 _word(value, space, in_text, add, text, place)
         elif kind == "op":
-            _operator(value, space, add)
+            if value == "$" and _MONEY.match(text, place) and len(_DOLLAR.findall(text)) == 1:
+                add(Token("money", "dollar", space))  # "$5": no formula, which needs two
+            else:
+                _operator(value, space, add)
         elif kind == "cmd":
             place = _command(text, value[1:], place, space, in_text, depth, tokens)
         elif kind == "esc":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, get_args, get_type_hints
 
-GRADER_VERSION = "1"  # raise it with every change that can change a verdict
+GRADER_VERSION = "2"  # raise it with every change that can change a verdict
 
 Status = Literal["ok", "wrong", "unparsable_answer", "unparsable_gold", "timeout", "limit"]
 

@@ -154,6 +154,8 @@ def _settled(tokens: list[Token], reading: frozenset[str], found: set[str]) -> l
             new = Token("set", "union", " ")
         elif token.value == "x" and before.kind == "num" and after.value == "10" and token.space:
             new = Token("*", "*", " ")
+        elif token.value in "CFK" and _is_degree(tokens[:place]):
+            new = Token("word", token.value, " ")
         elif (
             token.value in UNIT_LETTERS
             and token.space
@@ -166,6 +168,24 @@ def _settled(tokens: list[Token], reading: frozenset[str], found: set[str]) -> l
             result = list(result)
             result[place] = new
     return result
+
+
+def _turned(tokens: list[Token]) -> list[Token]:
+    """`]1, 2]` and `[1, 2[` with the turned bracket as a round one."""
+    result = list(tokens)
+    closes = False
+    for n, token in enumerate(tokens):
+        if token.kind in ("(", ")", "[", "]"):
+            if token.kind == ("[" if closes else "]"):
+                result[n] = Token(")", ")", "") if closes else Token("(", "(", token.space)
+            closes = not closes
+    return result
+
+
+def _is_degree(tokens: list[Token]) -> bool:
+    """Whether tokens end in a number and a degree sign: `20^{\\circ}`, `20°`."""
+    kinds = [token.kind for token in tokens[-5:] if token.kind not in ("^", "{", "}")]
+    return kinds[-2:] == ["num", "deg"]
 
 
 class Parser:
@@ -199,6 +219,13 @@ class Parser:
             self.place += 1
             return True
         return False
+
+    def spoken(self, word: str) -> bool:
+        """Takes the word if it stands here."""
+        if self.kind() != "word" or self.tokens[self.place].value.lower() != word:
+            return False
+        self.place += 1
+        return True
 
     def inner(self, tokens: list[Token]) -> Parser:
         parser = Parser(tokens, self.reading, self.found)
@@ -329,6 +356,12 @@ class Parser:
         if first in FILLERS and self.place + 1 < len(self.tokens):
             self.take()
             return None if self.kind() != "word" else self.words()
+        if first in ("minus", "negative") and self.kind(1) in ("num", "word"):
+            self.take()
+            number = self.statement()
+            if number.op == "num" or (number.op == "unit" and number.args[0].op == "num"):
+                return _negated(number)
+            return _text([*self.tokens])
         if first in MONEY_WORDS and self.kind(1) in ("num", "money", "."):
             self.take()
             self.accept(".")
@@ -363,7 +396,11 @@ class Parser:
                 return self.unit(result) if self.place < len(self.tokens) else result
         rest = self.tokens[self.place :]
         for n, token in enumerate(rest):
-            if (token.kind == "rel" and token.value in ("=", "~")) or token.kind == ":":
+            if (
+                (token.kind == "rel" and token.value in ("=", "~"))
+                or token.kind == ":"
+                or _says(rest, n)
+            ):
                 if (
                     n + 1 == len(rest)
                     or n > 6
@@ -427,6 +464,8 @@ class Parser:
 
     def ratio(self) -> Node:
         first = self.sets()
+        if first.op == "num" and self.kind(1) == "num" and self.spoken("to"):
+            return Node("ratio", (first, self.sets()))
         if self.kind() != ":":
             return first
         items = [first]
@@ -466,6 +505,8 @@ class Parser:
             right = self.term()
             if kind == "+":
                 terms.append(right)
+            elif kind == "-" and right.op == "set" and len(terms) == 1:  # \\mathbb{R} - \\{1\\}
+                terms = [Node("setop", ("minus", terms[0], right))]
             elif kind == "-":
                 terms.append(Node("neg", (right,)))
             else:
@@ -1101,6 +1142,21 @@ def _group(node: Node) -> Node:
     return node
 
 
+def _says(tokens: list[Token], n: int) -> bool:
+    """Whether the word at n is the "is" of `The answer is ...` or `The area is 5`."""
+    if tokens[n].kind != "word" or tokens[n].value.lower() != "is" or not n:
+        return False
+    if tokens[n - 1].value.lower() == "answer":
+        return True
+    return n + 1 < len(tokens) and tokens[n + 1].kind in ("num", "cmd", "money", "-")
+
+
+def _negated(node: Node) -> Node:
+    if node.op == "unit":
+        return Node("unit", (_negated(node.args[0]), node.args[1]))
+    return Node("neg", (node,))
+
+
 def _primed(base: Node, count: int) -> Node:
     if base.op == "sym":
         return Node("sym", (f"{base.args[0]}{chr(39) * count}",))
@@ -1130,4 +1186,12 @@ def parse_tokens(tokens: list[Token], reading: frozenset[str]) -> tuple[Node, se
     tokens = _settled(tokens, reading, found)
     if not tokens:
         raise AnswerError("empty")
-    return Parser(tokens, reading, found).answer(), found
+    try:
+        return Parser(tokens, reading, found).answer(), found
+    except LimitError:
+        raise
+    except AnswerError:
+        turned = _turned(tokens)
+        if turned == tokens:
+            raise
+        return Parser(turned, reading, found).answer(), found

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from tasks.answers.parser import Node
+from tasks.answers.units import unit_key
 
 ORDER_SIGNS = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "!=": "!="}
 EQUAL_SIGNS = frozenset(("=", "~", "==", "to"))
@@ -19,6 +20,20 @@ def flat(text: str) -> str:
     text = re.sub(r"\\[a-z]+", " ", text)
     words = re.findall(r"\d+(?:\.\d+)?|[^\W\d_]+|[-+*/=<>^_]", text)
     return " ".join(word for word in words if word not in ("a", "an", "the") or len(words) == 1)
+
+
+def measures_of(node: Node) -> Node | None:
+    """`1 hour 30 minutes` as a list of its measures; lists stay, None for all else."""
+    if node.op != "unit":
+        return node if node.op == "list" else None
+    value, words = node.args
+    first, *rest = re.split(r"(\d+(?:\.\d+)?)", words)
+    found = [Node("unit", (value, first.strip()))]
+    for number, name in zip(rest[::2], rest[1::2], strict=True):
+        places = len(number.partition(".")[2])
+        found.append(Node("unit", (Node("num", (Fraction(number), places)), name.strip())))
+    known = all(unit_key(part.args[1]) for part in found)
+    return Node("list", ("and", tuple(found))) if known else None
 
 
 def items_of(node: Node) -> tuple[Node, ...]:
@@ -171,6 +186,8 @@ def is_name(node: Node) -> bool:
         return all(is_name(part) or (op == "mul" and _is_raised_name(part)) for part in args)
     if op == "seq":
         return all(is_name(part) for part in args[2])
+    if op == "matrix":
+        return all(is_name(cell) for row in args for cell in row)
     if op == "deg":
         return is_name(args[0])
     return False

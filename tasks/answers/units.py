@@ -7,6 +7,7 @@ import re
 from tasks.answers.vocabulary import UNITS
 
 COMPOUND = re.compile(r"(?<![\^{\d-])\d")  # a number in a unit's text that is no exponent
+TEMPERATURES = frozenset(("celsius", "fahrenheit", "kelvin"))
 _UNIT_TOKEN = re.compile(r"[a-z]+|\^\s*\{?\s*-?\s*\d+\s*\}?|/")
 
 
@@ -37,6 +38,8 @@ def unit_key(words: str) -> tuple[tuple[str, int], ...] | None:
                 return None
             powers[last] = powers.get(last, 0) + sign * factor
             factor = 1
+    if len(powers) > 1 and not TEMPERATURES.isdisjoint(powers):
+        powers.pop("degree", None)  # degrees Celsius
     return tuple(sorted(powers.items()))
 
 

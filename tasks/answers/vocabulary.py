@@ -49,8 +49,10 @@ UNICODE = str.maketrans(
 )  # fmt: skip
 _SUPER = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿⁱ", "0123456789+-ni", strict=True))
 _SUB = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
+_LEVEL = str.maketrans({**_SUPER, **_SUB})
 _SUPERS = re.compile("[" + "".join(_SUPER) + "]+")
 _SUBS = re.compile("[" + "".join(_SUB) + "]+")
+_SLASHED = re.compile("([⁰¹²³⁴-⁹]+)[/⁄∕]([₀-₉]+)")  # ²⁄₃
 _DIGITS = re.compile(r"(?![0-9])\d")  # of other scripts, full width, mathematical
 
 
@@ -58,6 +60,7 @@ def as_latex(text: str) -> str:
     """Unicode signs as the LaTeX that they stand for."""
     if text.isascii():
         return text
+    text = _SLASHED.sub(lambda match: f"\\frac{{{match[1]}}}{{{match[2]}}}".translate(_LEVEL), text)
     text = _SUPERS.sub(lambda match: "^{" + "".join(_SUPER[c] for c in match.group()) + "}", text)
     text = _SUBS.sub(lambda match: "_{" + "".join(_SUB[c] for c in match.group()) + "}", text)
     return _DIGITS.sub(lambda match: str(int(match.group())), text.translate(UNICODE))
@@ -234,6 +237,7 @@ _UNITS = (
     "l liter liters litre litres", "ml milliliter milliliters millilitre", "gallon gallons gal",
     "quart quarts", "pint pints", "cup cups",
     "dollar dollars usd buck bucks", "cent cents", "euro euros eur", "rupee rupees",
+    "yen", "celsius centigrade c", "fahrenheit f", "kelvin k",
     "degree degrees deg", "radian radians rad", "am", "pm", "acre acres",
     "percent", "hz", "joule joules j", "newton newtons n", "watt watts w", "volt volts v",
 )  # fmt: skip

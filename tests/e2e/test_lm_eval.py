@@ -96,10 +96,10 @@ def run(suite, tmp_path):
     return Path(shutil.copytree(source, tmp_path / "tiny" / source.name))
 
 
-def long(model: Path) -> Path:
+def long(model: Path, positions: int = 4096) -> Path:
     """The model, which now takes prompts of any length."""
     config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 4096}))
+    (model / "config.json").write_text(json.dumps({**config, "max_position_embeddings": positions}))
     return model
 
 
@@ -184,7 +184,7 @@ def test_a_model_and_lm_evals_own_benchmark_on_local_files(run, tmp_path):
     )
     told = result["tasks"]["gsm8k"]
     assert (told["few_shot"], told["questions"], told["in_loop_accuracy"]) == (5, 2, None)
-    assert told["headline"] == "exact_match,flexible-extract"
+    assert told["headline"] == "exact_match,flexible-extract" and told["cut"] == 0
     frame: Any = results.load(out).evals
     theirs = frame[frame["split"] == "gsm8k"]
     assert theirs["question_id"].str.fullmatch("[0-9a-f]{16}").all()
@@ -226,6 +226,14 @@ def test_the_files_work_without_the_project_s_command(run):
                           "max_gen_toks": task.max_tokens}  # fmt: skip
         (grade,) = task.grade(first, [sample["resps"][0][0]])
         assert (sample["accuracy"], sample["strict"]) == (grade.correct, grade.strict)
+
+
+def test_prompts_that_were_cut_are_counted(run, tmp_path):
+    model = str(long(run / "checkpoint", positions=300))  # 256 of them are the answer's
+    names = ["gsm8k", "evenbench_arithmetic"]
+    result = benchmarks.evaluate(model, names, limit=2, device="cpu", out=tmp_path)
+    assert [task["cut"] for task in result["tasks"].values()] == [2, 0]
+    assert "gsm8k: 2 of 2" in str(benchmarks.show(result).caption)
 
 
 class Server(http.server.BaseHTTPRequestHandler):
@@ -332,5 +340,9 @@ def test_groups_of_the_papers_resolve():
     assert {"bbq", "arc_challenge", "winogender_all", "aime24", "evenbench_math500"} < gift
     assert {"gsm8k", "hellaswag", "winogrande", "leaderboard_ifeval"} < una
     assert len(gift) > 12 and len(una) > 40
+    wanted = benchmarks._wanted("evenbench_gift", manager)
+    assert "oskarvanderwal/bbq" in wanted and "Idavidrein/gpqa" in wanted
+    wanted = benchmarks._wanted("evenbench_una", manager)
+    assert "cais/mmlu" in wanted and "openai/gsm8k" in wanted  # of groups within the group
     with pytest.raises(ConfigError, match="did you mean gsm8k"):
         benchmarks._find(["gsm8kk"])

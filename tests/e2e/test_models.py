@@ -93,6 +93,14 @@ def test_adapters_train_in_every_regime_and_nothing_else_is_kept(
     )
 
 
+def test_a_replay_set_is_of_one_way_of_asking(folder, tmp_path):
+    """The same weights behind another template or system prompt give other answers."""
+    for model in ({}, {"chat": "plain"}, {"chat": "plain", "system": "Be brief."}):
+        assert train(run("dpo", folder("qwen2"), model, reward="correct"), tmp_path, "s")
+    assert train(run("rft", folder("qwen2"), reward="correct"), tmp_path, "s")  # as the first
+    assert len(list((tmp_path / "cache" / "replay").glob("*.parquet"))) == 3
+
+
 def stopped_after(one: Run, where: Path, evaluations: int) -> None:
     """Train until so many evaluations are done, then stop without a word."""
 

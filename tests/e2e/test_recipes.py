@@ -1,5 +1,5 @@
-"""Every recipe for real models, run for two updates: a tiny model of the same architecture in its
-place, real rows of the data sets, every method that the recipe names."""
+"""Every recipe, run for two updates with every method that it names: a tiny model of the same
+architecture in the place of its own, real rows of the data sets where it asks for these."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
-from bench.config import build_suite, read_recipe, recipes
-from bench.train import train
+from bench.config import ConfigError, Run, build_suite, read_recipe, recipes
+from bench.launch import launch
+from bench.plan import plan
+from bench.train import Trainer, train
+from tasks.arithmetic import Arithmetic
+from tasks.gsm8k import GSM8K
 from tasks.hh import HH
 from tasks.jsonl import Jsonl
 from tasks.math import MATH
-from tests import architectures
+from tests import architectures, tiny
 
 REAL = [n for n in recipes() if "path" in read_recipe(n).get("model", {})]
 ROWS = 30
@@ -62,7 +67,12 @@ def shrunk(name: str, few: Path, model: Path) -> dict[str, Any]:
     if recipe["task"]["name"] == "jsonl":
         there = {"hub": "", "hub_config": None, "train": "math/train.jsonl"}
         recipe["task"] |= {**there, "question": "problem", "answer": "answer"}
-    recipe["rollout"] |= {"prompts": 4, "group": 4, "max_tokens": 8}
+    return small(recipe)
+
+
+def small(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Two updates of a few short rows."""
+    recipe["rollout"] = recipe.get("rollout", {}) | {"prompts": 4, "group": 4, "max_tokens": 8}
     recipe["budget"] = {"axis": "updates", "amount": 2}
     recipe["replay_rollouts"] = 1
     few_questions = dict.fromkeys(recipe["eval"]["final"], 1)
@@ -78,9 +88,7 @@ def shrunk(name: str, few: Path, model: Path) -> dict[str, Any]:
 def coin(monkeypatch):
     """Half of the answers count as right, and are graded by the checker nevertheless: a tiny model
     solves nothing, and no objective but imitation would have anything to learn."""
-    from tasks.gsm8k import GSM8K
-
-    for kind in (GSM8K, MATH, Jsonl, HH):
+    for kind in (Arithmetic, GSM8K, MATH, Jsonl, HH):
         graded = kind.grade
 
         def grade(self, example, responses, graded=graded):
@@ -95,22 +103,92 @@ def coin(monkeypatch):
 
 
 QUICK = ("gsm8k-qwen2.5-0.5b", "gift-dapo-32b")
+LONG = ("study", "trl-entrants")
+
+
+def runs_for_two_updates(recipe: dict[str, Any], name: str, out: Path) -> None:
+    suite = build_suite(recipe, name)
+    assert [r.method for r in suite.runs] == read_recipe(name)["methods"]
+    for run in suite.runs:
+        done = launch(run, out, name)
+        assert done is not None and done["status"] == "finished", run.method
+        lines = (out / run.name / "steps.jsonl").read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
+        assert len(rows) == 2 and not all(row["empty"] for row in rows), run.method
+        assert (out / run.name / "evals.parquet").is_file()
 
 
 @pytest.mark.parametrize(
     "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in REAL]
 )
-def test_a_recipe_runs(name, few, model, coin, tmp_path, monkeypatch):
+def test_a_recipe_of_a_real_model_runs(name, few, model, coin, tmp_path, monkeypatch):
     monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "cache"))
-    suite = build_suite(shrunk(name, few, model), name)
-    assert [r.method for r in suite.runs] == read_recipe(name)["methods"]
-    for run in suite.runs:
-        done = train(run, tmp_path, name)
-        assert done is not None and done["status"] == "finished", run.method
-        lines = (tmp_path / run.name / "steps.jsonl").read_text().splitlines()
-        rows = [json.loads(line) for line in lines]
-        assert len(rows) == 2 and not all(row["empty"] for row in rows), run.method
-        assert (tmp_path / run.name / "evals.parquet").is_file()
+    runs_for_two_updates(shrunk(name, few, model), name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in recipes() if n not in REAL],
+)
+def test_a_recipe_of_an_embedded_task_runs(name, coin, tmp_path, monkeypatch):
+    if any(method.startswith("trl-") for method in read_recipe(name)["methods"]):
+        pytest.importorskip("trl")
+    monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "cache"))
+    runs_for_two_updates(small(read_recipe(name) | {"model": tiny.MODEL}), name, tmp_path)
+
+
+class Killed(Trainer):
+    """Ends without a word after the evaluation of the first update."""
+
+    def _evaluate(self) -> None:
+        super()._evaluate()
+        if self.ledger.updates == 1:
+            raise KeyboardInterrupt
+
+
+def test_the_gpus_recipe_from_scratch_is_planned_and_resumed(coin, tmp_path, monkeypatch):
+    name = "scratch-50m"
+    monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "cache"))
+    suite = build_suite(read_recipe(name))
+    assert suite.hardware is not None and suite.hardware.gpus == 1
+    cost = plan(suite, 1, hardware=suite.hardware)
+    assert 30e6 < cost.parameters < 100e6
+    assert 0 < cost.seconds_base < cost.seconds < 1800
+
+    recipe = small(read_recipe(name) | {"model": tiny.MODEL})
+    recipe["eval"]["points"] = 2
+    run = next(r for r in build_suite(recipe).runs if r.method == "gift")  # it has a reference
+
+    with pytest.raises(KeyboardInterrupt):
+        train(run, tmp_path / "parts", name, trainer=Killed)
+    for where in ("whole", "parts"):
+        assert train(run, tmp_path / where, name)
+    one, two = (steps(tmp_path / where, run) for where in ("whole", "parts"))
+    assert len(one) == 2 and one == two
+
+
+def steps(out: Path, run: Run) -> list[dict[str, Any]]:
+    """What was measured, but for time and memory."""
+    rows = map(json.loads, (out / run.name / "steps.jsonl").read_text().splitlines())
+    return [{k: v for k, v in r.items() if not k.startswith(("seconds", "peak"))} for r in rows]
+
+
+def test_another_start_than_the_runs_own_is_refused(coin, tmp_path, monkeypatch):
+    """A base that a GPU built anew, or a model's folder that was changed, is another reference."""
+    monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "cache"))
+    recipe = small(read_recipe("scratch-50m") | {"model": tiny.MODEL})
+    recipe["eval"]["points"] = 2
+    runs = {r.method: r for r in build_suite(recipe).runs}
+    for name in ("gift", "grpo"):
+        with pytest.raises(KeyboardInterrupt):
+            train(runs[name], tmp_path, "s", trainer=Killed)
+    (weights,) = (tmp_path / "cache" / "base").glob("*/model.safetensors")
+    changed = load_file(weights)
+    changed["model.norm.weight"] += 0.1
+    save_file(changed, weights, metadata={"format": "pt"})
+    with pytest.raises(ConfigError, match="not the model that the run began with"):
+        train(runs["gift"], tmp_path, "s")
+    assert train(runs["grpo"], tmp_path, "s")  # its checkpoint holds all that it needs
 
 
 def test_the_recipes_are_those_of_the_design():
@@ -121,4 +199,10 @@ def test_the_recipes_are_those_of_the_design():
         "grao-hh-qwen2.5-7b",
         "gift-dapo-32b",
     }
-    assert set(recipes()) - set(REAL) >= {"quick", "smoke", "study"}
+    assert set(recipes()) - set(REAL) == {
+        "quick",
+        "smoke",
+        "study",
+        "trl-entrants",
+        "scratch-50m",
+    }

@@ -94,7 +94,7 @@ def test_another_version_shows_what_it_changes(suite, monkeypatch):
     for table in tables(found, examples=3):
         console.print(table)
     text = console.export_text()
-    assert "1 -> digits" in text and f"{100 * rows['correct'].mean():.1f} %" in text
+    assert "1 -> digits" in text and f"{100 * rows['correct'].mean():.1f} " in text
     assert "3 of" in text and "right: " in text
     for path in found.written:
         path.unlink()
@@ -141,7 +141,7 @@ def test_the_command_takes_the_checkers_options_by_their_names(tmp_path, monkeyp
     folder = stored(tmp_path)
     code, output = said("regrade", str(folder.parent), "--option", "units=strict")
     assert code == 0 and "checker = {'units': 'strict'}" in output
-    assert "5 cm" in output and "units" in output and "100.0 % 50.0 % 0 1" in output
+    assert "5 cm" in output and "units" in output and "100.0 50.0 0 1" in output
     assert str(folder / "evals-regraded.parquet") in output.replace(" ", "")
     for option, answer in (
         ("units=maybe", "allowed are 'lenient'"),
@@ -155,6 +155,11 @@ def test_the_command_takes_the_checkers_options_by_their_names(tmp_path, monkeyp
     (folder / "evals.parquet").unlink()
     code, output = said("regrade", str(folder.parent))
     assert code == 1 and "no stored responses" in output
+
+
+def test_a_task_without_the_checkers_options_says_so(suite):
+    code, output = said("regrade", str(suite), "--option", "units=strict")
+    assert code == 2 and "arithmetic has no options of the checker: units" in output
 
 
 def said(*words: str) -> tuple[int, str]:

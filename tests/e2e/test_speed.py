@@ -38,7 +38,7 @@ def test_both_sides_generate_to_the_limit(work, tmp_path):
     ours()
     assert ours.trainer.ledger.tokens_sampled == work.rows * work.tokens
     trainer = speed.peer("grpo", work, 1, str(tmp_path))
-    seconds = speed.alternate(trainer, {})["trl"]
+    seconds = speed.alternate(trainer, {}, "cpu")[0]["trl"]
     assert len(seconds) == 1
     assert trainer.state.num_input_tokens_seen >= work.rows * work.tokens
 
@@ -84,6 +84,12 @@ def test_command(tmp_path):
     assert result.exit_code == 0, result.output
     found = json.loads(file.read_text())
     assert found["ratios"]["sft"] > 0
+    (row,) = found["rows"]
+    assert row["tokens_per_second"] == pytest.approx(
+        row["trl_tokens_per_second"] * row["trl"] / row["ours"]
+    )
+    assert 0 < row["utilisation"] == pytest.approx(1 / row["over_floor"])  # nothing recomputed
+    assert row["bytes"] is None  # of a GPU's memory
     assert found["conditions"]["packages"]["trl"]
     assert "quartiles" in result.output
     result = CliRunner().invoke(app, ["speed", "--only", "ppo"])

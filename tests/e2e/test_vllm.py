@@ -25,9 +25,11 @@ from trl.generation.vllm_client import VLLMClient
 
 from bench import base
 from bench.config import ConfigError, Run, build_suite
+from bench.lm_eval import evaluate
 from bench.sampling.hf import sample
 from bench.sampling.vllm import VLLMSampler
 from bench.train import train
+from methods import SAMPLE
 from tests import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -45,9 +47,9 @@ def _cache(tmp_path_factory):
 def run_of(**changes: Any) -> Run:
     """A model that can do a little; vLLM's attention wants heads of 32."""
     model = {"hidden": 64, "layers": 2, "heads": 2, "intermediate": 96,
-             "pretrain": {"steps": 150, "batch": 32}}  # fmt: skip
+             "pretrain": {"steps": 300, "batch": 32}}  # fmt: skip
     given = {
-        "model": model, "sampler": {"name": "vllm"}, "keep_rollouts": True, "reward": "format",
+        "model": model, "sampler": {"name": "vllm"}, "keep_rollouts": True, "reward": "random",
         "rollout": {"prompts": 8, "group": 8, "max_tokens": 40},
         "budget": {"axis": "updates", "amount": UPDATES}, "optimizer": {"lr": 3e-3},
     }  # fmt: skip
@@ -176,6 +178,22 @@ def test_a_training_on_its_samples(dtype, tmp_path):
         assert low <= row["sampler_drift"] < high
         assert row["sampler_weight"] == pytest.approx(1, abs=0.05)
     frame: Any = pd.read_parquet(tmp_path / run.name / "rollouts" / "step-000002.parquet")
+    frame = frame[frame["kind"] == SAMPLE]
     assert len(frame) == 64 and frame["tokens"].map(len).tolist() == frame["logp"].map(len).tolist()
     facts = json.loads((tmp_path / run.name / "run.json").read_text())
     assert any(name.startswith("vllm") for name in facts["packages"])
+
+
+def test_lm_eval_on_vllm_counts_what_the_runs_own_evaluation_counted(tmp_path):
+    """By two engines and two loops: the same answers, so the same accuracy to the last digit."""
+    run = run_of(sampler={"name": "hf"}, optimizer={"lr": 1e-4}, eval={"points": 1, "samples": 0})
+    assert train(run, tmp_path, "tiny") is not None
+    engine = {"dtype": "float32", "enforce_eager": True, "disable_log_stats": True}
+    found = evaluate(
+        str(tmp_path / run.name), ["evenbench_arithmetic"], backend="vllm",
+        json_file=tmp_path / "scores.json", model_args=engine,
+    )  # fmt: skip
+    told = found["tasks"]["evenbench_arithmetic"]
+    assert told["questions"] > 100 and 0 < told["accuracy"] < 1
+    assert told["accuracy"] == told["in_loop_accuracy"]
+    assert json.loads((tmp_path / "scores.json").read_text())["tasks"] == found["tasks"]

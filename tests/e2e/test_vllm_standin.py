@@ -3,6 +3,7 @@ machine without a GPU can run all of it. tests/e2e/test_vllm.py runs the real on
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -10,14 +11,18 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 pytest.importorskip("trl", reason="the engine is driven by TRL's VLLMGeneration")
 
+import results
 from bench import base
 from bench.config import ConfigError, Run, build_suite
+from bench.progress import watch_suite
 from bench.sampling.hf import Sampler, sample
 from bench.train import train
+from results import tables
 from tests import standin, tiny
 from tests.standin import LLM
 
@@ -248,3 +253,12 @@ def test_ids_of_runs_without_an_engine_are_as_before():
     run = tiny.run()
     assert run.digest() == tiny.run(sampler={"name": "hf"}).digest()
     assert run.digest() != on().digest()
+
+
+def test_the_drift_stands_in_the_terminal_and_the_report(tmp_path):
+    console = Console(file=io.StringIO(), width=200)
+    suite = build_suite(tiny.recipe(sampler={"name": "vllm", "engine": {"dtype": "bfloat16"}}))
+    train(suite.runs[0], tmp_path, suite.name)  # the stand-in is in this process alone
+    watch_suite(console, suite, tmp_path, 1, "cpu")
+    assert "sampler's log-probs beside the trainer's: 0.0" in console.file.getvalue()
+    assert "sampler drift" in tables.drift_table(results.load(tmp_path)).markdown()

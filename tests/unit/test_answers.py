@@ -176,6 +176,10 @@ def test_unknown_names_and_values_are_refused():
         ("答案：42", "auto", "42"),
         ("there are 9 boxed presents", "auto", "9"),
         ("the answer is 3<|im_end|> 4", "auto", "3"),
+        ("The train arrives at 3:45 PM.", "auto", "3:45 PM."),
+        ("The answer is 3:45 in the afternoon.", "auto", "3:45"),
+        ("Boys to girls are 3:4.", "auto", "3:4"),
+        ("The answer is three, i.e. 3.", "auto", "3"),
     ],
 )
 def test_extraction(response, style, extracted):
@@ -188,6 +192,40 @@ def test_one_answer_is_taken_however_many_are_offered():
         assert not grade("It is \\boxed{1} or \\boxed{2}", gold).correct
         assert not grade("The answer is 1 or 2", gold).correct
     assert grade("It is \\boxed{x+1} or \\boxed{1+x}", "x+1").correct
+
+
+@pytest.mark.parametrize(
+    ("response", "gold", "correct"),
+    [
+        ("Hence \\[\\boxed{\\dfrac{\\binom52}{\\binom{10}2}=\\dfrac29}\\]", "2/9", True),
+        ("The result: $\\boxed{\\boxed{\\frac{1}{2}}}$", "0.5", True),
+        ("\\boxed{12} is the area. The result is $\\boxed{14}$.", "14", True),
+        ("\\boxed{12} is the area. The result is $\\boxed{14}$.", "12", False),
+        ("$x = \\boxed{2}$ or $x = \\boxed{5}$", "5, 2", True),
+        ("After that we get \\boxed{\\frac{3}{4}", "3/4", True),
+        ("<think>The answer is \\boxed{7}.</think> I don't know.", "7", False),
+        ("She has 15 left.\n#### 5", "15", False),
+        ("### Final Answer\n\nThe train travels **240 miles** in total.", "240", True),
+        ("The correct answer is **(D)**.", "A", False),
+        ("So she earns $18 \u00d7 40 = $720 per week.", "720", True),
+        (
+            "Hence the matrix is $$\\begin{pmatrix}1&0\\\\0&1\\end{pmatrix}.$$",
+            "[[1,0],[0,1]]",
+            True,
+        ),
+        ("<answer>The answer is 12</answer>", "12", True),
+        ("<answer>**Answer:** 12</answer>", "12", True),
+        ("\\boxed{\\text{The probability is }\\frac14}", "0.25", True),
+        ("\\boxed{\\textbf{(E)}\\ 60}", "E", True),
+        ("The final answer is $\\boxed{8}$. Check: 3+5=8 (step 12).", "8", True),
+        ("Possible answers: 1, 2, 3, 4, 5", "3", False),
+        ("The problem says the answer is 10, but I get \\boxed{12}", "10", False),
+        ("\u7b54\u6848\u662f 12\u3002", "12", True),
+        ("I cannot solve this problem.", "0", False),
+    ],
+)
+def test_whole_responses(response, gold, correct):
+    assert grade(response, gold).correct is correct
 
 
 def test_gold_may_be_a_reference_solution():

@@ -139,6 +139,21 @@ def test_hostile_texts_cost_little_and_earn_nothing():
     assert used < (4 << 20 if sys.platform == "linux" else 4 << 30), "KiB here, bytes on macOS"
 
 
+@pytest.mark.parametrize(
+    "mark",
+    ["\\", "\\boxed{", "\\boxed ", "$", "$1", "$$1", "000 ", "1 1/", "1,", "1:", "is ", "{",
+     "#### ", "The answer is 1. ", "final answer: ", "<answer>", "</think>", "<<1", "\n",
+     "a ", "(1,"],
+)  # fmt: skip
+def test_no_response_costs_quadratic_time(mark):
+    """As long as a response may be: what is read twice for every mark takes minutes."""
+    response = mark * (200_000 // len(mark))
+    begun = time.process_time()
+    for text in (response, f"\\boxed{{{response}}}"):
+        grade(text, "x^2+\\sqrt{2}")
+    assert time.process_time() - begun < 3.0
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_of_a_computation_is_bounded():
     """A process that checks the hostile texts stays below 512 MB, and so does its worker. (Not by

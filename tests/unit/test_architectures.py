@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import tasks
 from bench import base, lora, rng
-from bench.config import ConfigError, Model
+from bench.config import ConfigError, Lora, Model
 from bench.fast import LlamaBackbone
 from bench.ledger import Flops
 from bench.policy import AdapterOff, Backbone, Policy, recompute
@@ -309,3 +312,86 @@ def test_recomputation_can_be_switched_on_for_a_loaded_model(folder):
     before = policy.score(batch)[0]
     recompute(policy.model)
     torch.testing.assert_close(policy.score(batch)[0], before, rtol=0, atol=1e-5)
+
+
+@pytest.fixture
+def broken(folder, tmp_path):
+    """A copy of the tiny Qwen2 with something done to it."""
+
+    def make(change: str) -> Path:
+        where = Path(shutil.copytree(folder("qwen2"), tmp_path / change))
+        weights = where / "model.safetensors"
+        if change == "no weights":
+            weights.unlink()
+        elif change == "torn weights":
+            weights.write_bytes(weights.read_bytes()[:20000])
+        elif change == "a weight less":
+            content = load_file(weights)
+            del content["model.layers.1.mlp.up_proj.weight"]
+            save_file(content, weights, metadata={"format": "pt"})
+        elif change == "another width":
+            _edit(where / "config.json", hidden_size=64)
+        elif change == "no tokenizer":
+            for file in where.glob("tok*"):
+                file.unlink()
+        elif change == "no end token":
+            _edit(where / "tokenizer_config.json", eos_token=None, pad_token=None)
+        elif change == "no padding token":
+            _edit(where / "tokenizer_config.json", pad_token=None)
+        return where
+
+    return make
+
+
+def _edit(file: Path, **changes: Any) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("change", "early", "message"),
+    [
+        ("no weights", False, "no file named model.safetensors"),
+        ("torn weights", False, "incomplete metadata"),
+        ("a weight less", False, "1 weights are missing .*: model.layers.1.mlp.up_proj.weight"),
+        ("another width", False, "weights are missing or of another shape than config.json says"),
+        ("no tokenizer", True, "no tokenizer beside the weights"),
+        ("no end token", True, "has no eos token"),
+    ],
+)
+def test_a_broken_model_is_refused_with_its_path(broken, change, early, message):
+    """Never loaded with random numbers or without text; early: before the first of many runs."""
+    where = broken(change)
+    model = Model(path=str(where))
+    for refuse in [lambda: base.load(where, model)] + [lambda: base.check(model)] * early:
+        with pytest.raises(ConfigError, match=message) as caught:
+            refuse()
+        assert str(where) in str(caught.value)
+
+
+def test_without_a_padding_token_the_end_token_pads(broken):
+    model = Model(path=str(broken("no padding token")))
+    policy = base.load(str(model.path), model)
+    assert policy.pad_id == policy.tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"path": "/no/such/folder"}, "'/no/such/folder': no such folder"),
+        ({"path": "~/no/such"}, "/no/such': no such folder"),
+        ({"path": "someone/unheard-of", "revision": "abc"}, "looked for on the hub at abc"),
+        ({"attention": "flash_attention_2"}, "FlashAttention2"),
+        ({"lora": {"targets": ["q_proj", "q_prj"]}}, "no module q_prj; allowed: 'all-linear', or"),
+        ({"lora": {"targets": ["q_prj"]}}, "a list of down_proj, gate_proj, .*, v_proj$"),
+    ],
+)
+def test_what_cannot_be_loaded_is_refused_before_the_first_run(folder, section, message):
+    with pytest.raises(ConfigError, match=message):
+        base.check(Model(**{"path": str(folder("qwen2")), **section}))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_good_model_passes_the_check(folder, name):
+    base.check(Model(path=str(folder(name)), chat="plain", lora=Lora(r=2)))
+    one = "c_attn" if name == "gpt2" else "self_attn.q_proj"
+    base.check(Model(path=str(folder(name)), lora=Lora(targets=(one,))))

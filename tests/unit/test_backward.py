@@ -7,7 +7,8 @@ import torch
 
 import methods
 from bench.backward import backward
-from bench.policy import Critic
+from bench.policy import Critic, Policy
+from methods import precision
 from tests import tiny
 
 LENGTHS = [[2, 5, 3, 4], [4, 1, 6, 2], [3, 3, 7, 2]]
@@ -97,3 +98,40 @@ def test_nothing_to_train_on_leaves_no_gradient():
     result = backward(policy, None, method, rows, wrong, method.signal(wrong), 10**6)
     assert not result.has_gradient
     assert all(p.grad is None or not p.grad.any() for p in policy.parameters())
+
+
+def on_device(policy):
+    """The policy where no number can be read: whatever waits for the device, or mixes it with the
+    host, raises."""
+    policy.model.to("meta")
+    return Policy(policy.model, policy.tokenizer, general=policy.general)
+
+
+@pytest.mark.parametrize("general", [False, True])
+@pytest.mark.parametrize("name", ["grpo", "ppo", "gift"])  # with KL, a critic, a reference
+def test_a_step_does_not_wait_for_the_device(name, general, monkeypatch):
+    method = methods.get(name)
+    policy = tiny.policy(num_key_value_heads=1)
+    rows, rollout = batch(method, policy)
+    signal = method.signal(rollout)
+    known = signal.trained_N.nonzero()[:, 0]
+    monkeypatch.setattr("bench.backward._where", lambda which_N: known)
+    policy.general = general
+    policy = on_device(policy)
+    # transformers itself asks once a forward pass whether there is any padding
+    monkeypatch.setattr("transformers.masking_utils.fast_all", lambda mask: False)
+    critic = None
+    if method.needs().critic:
+        critic = Critic(tiny.policy(seed=2).model).to("meta")
+    rollout, signal = (precision.moved(x, "meta", torch.float32) for x in (rollout, signal))
+    for micro_tokens in (10**6, 24):
+        result = backward(policy, critic, method, rows, rollout, signal, micro_tokens)
+        assert result.has_gradient and result.loss.value.is_meta
+        assert all(p.grad.is_meta for p in policy.parameters() if p.grad is not None)
+    with torch.no_grad():
+        _, cache = policy.backbone.prefill(rows.prompt_PL, rows.prompt_mask_PL)
+        cache = policy.backbone.expand(cache, rows.prompt_N.to("meta"))
+        ids_N = torch.zeros(len(rows), dtype=torch.int64, device="meta")
+        assert policy.backbone.step(ids_N, cache).is_meta
+    with pytest.raises(RuntimeError, match="meta"):
+        float(result.loss.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ REAL = (
     "math-qwen2.5-math-7b",
     "grao-hh-qwen2.5-7b",
     "gift-dapo-32b",
+    "scratch-50m",
 )
 
 
@@ -88,6 +90,39 @@ def test_a_recipes_cost_needs_neither_hub_nor_data(alone, name):
     assert f"{hardware.get('gpus', 1)} x {hardware['name']}" in done.output
     assert "memory a GPU" in done.output and "does not fit" not in done.output
     assert recipe["expected"] in done.output and "estimated by `evenbench plan`" in done.output
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_what_a_recipe_states_is_what_plan_says(alone, name):
+    suite = build_suite(read_recipe(name), data=False)
+    assert suite.hardware is not None
+    meant = suite.hardware
+    cost = plan(suite, min(meant.gpus // meant.gpus_per_run, len(suite.runs)), hardware=meant)
+    number, unit = suite.expected.split()[:2]
+    stated = float(number) * {"minutes": 60, "hours": 3600, "days": 86400}[unit]
+    assert stated == pytest.approx(cost.seconds + cost.seconds_base, rel=0.1)
+    gigabytes = re.search(r"(\d+) GB", suite.expected)
+    if gigabytes:
+        assert float(gigabytes[1]) == pytest.approx(cost.memory / 1e9, abs=1)
+
+
+def test_ways_through_the_model_differ_in_time(alone):
+    recipe = read_recipe("gsm8k-qwen2.5-0.5b")
+
+    def seconds(**section):
+        suite = build_suite({**recipe, "model": recipe["model"] | section}, data=False)
+        return plan(suite, 1, hardware=suite.hardware).seconds
+
+    assert seconds() < seconds(attention="sdpa") < seconds(lora={})
+
+
+def test_a_base_built_on_the_spot_is_counted():
+    whole, half = (
+        plan(build_suite(tiny.recipe(model={**tiny.MODEL, "pretrain": {"steps": n}})), 1, "cpu", 1)
+        for n in (200, 100)
+    )
+    assert whole.seconds == half.seconds
+    assert whole.seconds_base == pytest.approx(2 * half.seconds_base) != 0
 
 
 def test_what_does_not_fit_is_said(alone):

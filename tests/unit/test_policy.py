@@ -79,6 +79,7 @@ def test_a_rows_tokens_do_not_depend_on_compaction_or_company():
     whole = sample(policy, prompts, 4, keys, 50).response_ids()
     assert sample(policy, prompts, 4, keys, 50, compact=0.0).response_ids() == whole
     assert sample(policy, prompts, 4, keys, 50, compact=1.0).response_ids() == whole
+    assert sample(policy, prompts, 4, keys, 50, look=7).response_ids() == whole
     assert sample(policy, prompts[1:2], 4, keys[4:8], 50).response_ids() == whole[4:8]
     policy.backbone = Backbone(policy.model)
     assert sample(policy, prompts, 4, keys, 50).response_ids() == whole

@@ -39,6 +39,13 @@ def test_a_reward_that_is_no_finite_number_is_refused(tmp_path, returned):
         assert told in str(caught.value)
 
 
+def test_a_reward_that_raises_is_named_with_its_question(tmp_path):
+    (tmp_path / "odd.py").write_text("def reward(example, response, grade): return 1 / 0\n")
+    with pytest.raises(ValueError, match="raises ZeroDivisionError: division by zero") as caught:
+        reward_function(f"{tmp_path}/odd.py:reward")(EXAMPLE, "so 5", RIGHT, 0)
+    assert EXAMPLE.id in str(caught.value) and "so 5" in str(caught.value)
+
+
 def test_a_judges_nan_is_refused_too():
     with pytest.raises(ValueError, match="reward 'correct' is nan"):
         reward_function("correct")(

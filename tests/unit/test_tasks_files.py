@@ -167,6 +167,15 @@ def test_kinds_of_files(tmp_path):
     (tmp_path / "a.jsonl.gz").write_bytes((tmp_path / "a.jsonl.gz").read_bytes()[:40])
     with pytest.raises(TaskError, match=r"a\.jsonl\.gz:1: cannot be read"):
         list(file_rows(tmp_path / "a.jsonl.gz"))
+    pandas.DataFrame({"q": ["a", None], "n": [1, None]}, dtype=object).to_parquet(
+        tmp_path / "gaps.parquet"
+    )
+    assert [row.values for row in file_rows(tmp_path / "gaps.parquet")] == [
+        {"q": "a", "n": 1}, {"q": None, "n": None},
+    ]  # fmt: skip
+    (tmp_path / "torn.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-9])
+    with pytest.raises(TaskError, match=r"torn\.parquet: cannot be read"):
+        list(file_rows(tmp_path / "torn.parquet"))
     with pytest.raises(TaskError, match=r"allowed are .jsonl, .jsonl.gz and .parquet"):
         list(file_rows(tmp_path / "a.csv"))
 

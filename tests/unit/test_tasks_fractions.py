@@ -3,6 +3,7 @@
 import re
 import time
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 
@@ -99,6 +100,15 @@ def test_tokenizer_and_length(web):
     texts += [e.prompt for s in TASK.splits for e in TASK.examples(s)]
     assert {word for text in texts for word in pattern.findall(text)} == words
     assert max(len(pattern.findall(response)) for _, response in web) < TASK.max_tokens
+
+
+def test_conventions_are_options():
+    reduced = tasks.get("fractions", checker={"fractions": "reduced"})
+    example = replace(TASK.examples("test")[0], gold="\\frac12")
+    for task, correct in ((TASK, True), (reduced, False)):
+        assert task.grade(example, ["\\boxed{2/4}"])[0].correct is correct
+    with pytest.raises(ValueError, match="no_such"):
+        tasks.get("fractions", checker={"no_such": 1})
 
 
 def test_pool_leaves_the_rest_alone():

@@ -64,3 +64,9 @@ def test_plugin_from_a_file(tmp_path):
         tasks.get(f"{tmp_path}/mine.py:Ecko")
     with pytest.raises(KeyError, match="no file"):
         tasks.get(f"{tmp_path}/none.py:Echo")
+    with pytest.raises(KeyError, match=r"mine\.py:MyTask"):
+        tasks.get(f"{tmp_path}/mine.py")
+    for line, told in (("class A(:", "SyntaxError"), ("import no_such_package", "ModuleNotFound")):
+        (tmp_path / f"{told}.py").write_text(f"x = 1\n{line}\n")
+        with pytest.raises(KeyError, match=rf"{told}\.py:2: {told}"):
+            tasks.get(f"{tmp_path}/{told}.py:A")
