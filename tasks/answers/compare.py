@@ -28,6 +28,7 @@ from tasks.answers.trees import (
     has_zero,
     have_distinct_names,
     is_equation,
+    is_graph,
     is_inequalities,
     is_number_set,
     is_plain_fraction,
@@ -228,9 +229,9 @@ class Comparison:
         left = one.args[1] if one.op == "unit" else ""
         right = two.args[1] if two.op == "unit" else ""
         if COMPOUND.search(left) or COMPOUND.search(right):  # 1 hour 30 minutes
-            parts = measures_of(one), measures_of(two)
-            if parts[0] and parts[1]:
-                return self.same(*parts)
+            first, second = measures_of(one), measures_of(two)
+            if first and second:
+                return self.same(first, second)
             return flat(left) == flat(right) and self.same(one.args[0], two.args[0])
         if self.options.units == "strict":
             known = unit_key(left)
@@ -289,7 +290,7 @@ class Comparison:
         if one.op == two.op and one.args[0] == two.args[0] and "~" in one.args[0]:
             return all(self.same(a, b) for a, b in zip(one.args[1], two.args[1], strict=True))
         if left and right and left[0] is not None and right[0] is not None:
-            if same_name(left[0], right[0]):
+            if same_name(left[0], right[0]) or is_graph(one, two):
                 return self.same(left[1], right[1])
             if left[0].op == "text" or right[0].op == "text":
                 return self.same(left[1], right[1])

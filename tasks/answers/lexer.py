@@ -69,6 +69,7 @@ _TOKEN = re.compile(
 _MONEY = re.compile(r"\s?\.?\d")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _GLUED = re.compile(r"(or|and)([A-Z])")
+_US = re.compile(r"\bUS\s?\\?\$")
 _LABEL = re.compile(r"\*\*([A-Za-z ]{2,})(?::\*\*|\*\*:)")  # **Answer:**
 _HALF_DAY = re.compile(r"\s*\b([aApP])\.\s?[mM]\b\.?")
 _EMBEDDED = re.compile(r"([A-Za-z]{1,2})(sqrt|sin|cos|tan|log|ln)")
@@ -101,6 +102,8 @@ def tidy(text: str) -> str:
     if len(text) > MAX_CHARS:
         raise LimitError(f"longer than {MAX_CHARS} characters")
     text = as_latex(text).replace("{:}", ":")
+    if "US" in text:
+        text = _US.sub("$", text)
     if "**" in text and ":" in text:
         text = _LABEL.sub(r"\1:", text)
     if "\\" in text:

@@ -180,18 +180,14 @@ class RealSets:
     def _solve(self, sign: str, left: Node, right: Node) -> tuple[list[Interval], str]:
         for a, b, s in ((left, right, sign), (right, left, ORDER_SIGNS.get(sign, ""))):
             if a.op == "fn" and a.args[0] in ("apply", "abs") and s and len(a.args) >= 2:
-                bound = self.end(b)
                 if a.args[0] == "apply":
-                    return self._ray(s, bound), name_key(a)
-                if a.args[1].op == "sym" and bound[1] is not None and bound[0] >= 0:
-                    upper = self._ray(s, bound)
-                    mirrored = [
-                        Interval(_minus(i.high), i.high_closed, _minus(i.low), i.low_closed)
-                        for i in upper
-                    ]
-                    if s in ("<", "<=", "!="):
-                        return self.intersection(upper, mirrored), a.args[1].args[0]
-                    return self.union(upper + mirrored), a.args[1].args[0]
+                    return self._ray(s, self.end(b)), name_key(a)
+                inner = a.args[1]  # |u| < c: u < c and -u < c; |u| > c: one of them
+                one, name = self._solve(s, inner, b)
+                two, _ = self._solve(s, Node("neg", (inner,)), b)
+                if s in ("<", "<=", "!="):
+                    return self.intersection(one, two), name
+                return self.union([*one, *two]), name
         one, two = self.value(left), self.value(right)
         if one is None or two is None or sign not in ORDER_SIGNS:
             raise AnswerError("no inequality of numbers")
@@ -241,7 +237,3 @@ class RealSets:
         if sign in ("<", "<="):
             return [Interval(None, False, bound[1], sign == "<=")]
         return [Interval(bound[1], sign == ">=", None, False)]
-
-
-def _minus(value: Value | None) -> Value | None:
-    return None if value is None else algebra.negate(value)

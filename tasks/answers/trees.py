@@ -225,6 +225,15 @@ def same_name(one: Node, two: Node) -> bool:
     return one == two or name_key(one).lower() == name_key(two).lower()
 
 
+def is_graph(one: Node, two: Node) -> bool:
+    """`f(x) = ...` beside `y = ...`: the same function of x."""
+    names = [node.args[1][0] for node in (one, two)]
+    names.sort(key=lambda name: name.op)
+    function, name = names
+    applied = function.op == "fn" and function.args[0] == "apply"
+    return applied and function.args[2] == Node("sym", ("x",)) and name == Node("sym", ("y",))
+
+
 def assignment(node: Node) -> tuple[Node | None, Node] | None:
     """(name, value) of `x = 5`, `5 = x`, `x = 2 + 3 = 5`, `x \\approx 5`, `x \\in S`; else None."""
     if node.op != "rel":

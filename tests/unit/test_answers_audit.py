@@ -72,7 +72,7 @@ def test_tables_are_printed(cases):
     for table in tables(audit([cases])):
         console.print(table)
     text = console.export_text()
-    for expected in ("pair (policy)", "policy: percent", "p99", "small.jsonl:4", "50.0 %"):
+    for expected in ("pair (policy)", "by policy", "  percent", "p99", "small.jsonl:4", "50.0 %"):
         assert expected in text
 
 
