@@ -229,11 +229,12 @@ _NUMBER = re.compile(r"-?(\d+(\.\d+)?|\.\d+)")
 
 
 def number_gold(text: str) -> str:
-    """A gold answer that must be a number: commas, a dollar sign and a final point are dropped."""
+    """A gold answer that must be a number: commas, a dollar sign, a final point and leading zeros
+    (AIME's 025) are dropped."""
     clean = text.strip().replace(",", "").lstrip("$").rstrip(".")
     if not _NUMBER.fullmatch(clean):
         raise BadRow(f"the gold answer {text!r} is no number")
-    return clean
+    return re.sub(r"^(-?)0+(?=\d)", r"\1", clean)
 
 
 def readable_gold(text: str) -> str:

@@ -5,6 +5,7 @@ The recipe says where they stand; docs/tasks.md has entries for these three.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -96,8 +97,6 @@ class Jsonl(FileTask):
 
     def answer_of(self, row: dict[str, Any]) -> str:
         value = row.get(self.answer)
-        if hasattr(value, "tolist"):  # parquet holds lists as arrays
-            value = value.tolist()  # pyright: ignore[reportOptionalMemberAccess]
         if isinstance(value, list):  # OlympiadBench
             if len(value) != 1:
                 raise BadRow(f"field {self.answer!r} holds {len(value)} answers, not one")
@@ -105,7 +104,9 @@ class Jsonl(FileTask):
         row = {**row, self.answer: value}
         if self.kind == "number" or not isinstance(value, str | None):
             return number_field(row, self.answer)
-        return readable_gold(text_field(row, self.answer))
+        text = text_field(row, self.answer)
+        formula = re.fullmatch(r"\s*\$([^$]+)\$\s*", text)  # OlympiadBench: `$\frac12$`
+        return readable_gold(formula[1] if formula else text)
 
     def solution_of(self, row: dict[str, Any]) -> str | None:
         return text_field(row, self.solution) if self.solution else None

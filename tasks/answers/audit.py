@@ -330,7 +330,8 @@ def tables(found: Audit, examples: int = 20) -> list[Any]:
         "false pos.",
         "unread",
     ):
-        scores.add_column(heading, justify="left" if heading == "cases" else "right")
+        first = heading == "cases"
+        scores.add_column(heading, justify="left" if first else "right", overflow="fold")
 
     def add(parts: dict[str, Score], title: str) -> None:
         if parts and title:

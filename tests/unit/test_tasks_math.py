@@ -210,6 +210,14 @@ def test_jsonl_numbers_and_text(tmp_path):
     assert [line.split(": ", 1)[1] for line in number.broken("test")] == [
         "the gold answer 'x^2' is no number", "field 'answer' is bool, not text",
     ]  # fmt: skip
+    write(tmp_path / "t2.jsonl", [
+        {"question": "AIME?", "answer": "025"}, {"question": "Half?", "answer": ["$\\frac{1}{2}$"]},
+    ])  # fmt: skip
+    aime = tasks.get("jsonl", data_dir=tmp_path, test="t2.jsonl", kind="number").examples("test")
+    assert [e.gold for e in aime] == ["25"]
+    olympiad = tasks.get("jsonl", data_dir=tmp_path, test="t2.jsonl")
+    (grade,) = olympiad.grade(olympiad.examples("test")[1], ["So \\boxed{\\frac{1}{2}}"])
+    assert grade.correct and grade.strict
     assert number.splits == ("test",) and type(number).splits == ("train", "validation", "test")
 
 
