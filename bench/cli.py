@@ -60,7 +60,9 @@ Device = Annotated[
 def fail(message: str) -> NoReturn:
     from rich.console import Console
 
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/] {_escape(message)}")
+    Console(stderr=True, soft_wrap=True, emoji=False).print(
+        f"[bold red]error[/] {_escape(message)}"
+    )
     raise typer.Exit(2)
 
 
@@ -190,7 +192,7 @@ def _execute(suite: Any, folder: Path, workers: int | None, device: str | None) 
     from .config import ConfigError
     from .progress import show_plan, watch_suite
 
-    console = Console()
+    console = Console(emoji=False)
     device, workers = _resources(device, workers, len(suite.runs))
     try:
         for model in {run.model.model_dump_json(): run.model for run in suite.runs}.values():
@@ -296,7 +298,9 @@ def plan(
     else:
         where, count = _resources(device, workers, len(suite.runs))
     try:
-        show_plan(Console(), suite, count, where, teraflops, every_run=True, hardware=meant)
+        show_plan(
+            Console(emoji=False), suite, count, where, teraflops, every_run=True, hardware=meant
+        )
     except ConfigError as error:
         fail(str(error))
 
@@ -331,7 +335,7 @@ def tune(
     except ValueError:
         fail(f"--rates {rates!r}: numbers, comma-separated")
     suite = _suite(recipe, methods, method, "1", task, data_dir, None, override)
-    console = Console()
+    console = Console(emoji=False)
     folder = out / f"{suite.name}-tune"
     device, workers = _resources(device, workers, len(suite.runs) * len(grid) * trial_seeds)
     console.print(
@@ -409,7 +413,7 @@ def list_(
 
     from .listing import entrant_table, method_table, recipe_table, task_table
 
-    console = Console()
+    console = Console(emoji=False)
     chosen = [(methods, lambda: method_table(console.width)), (methods, entrant_table)]
     chosen += [(tasks, task_table), (recipes, recipe_table)]
     for wanted, table in chosen:
@@ -429,7 +433,7 @@ def report(
 
     from reports.report import write_report
 
-    console = Console()
+    console = Console(emoji=False)
     written = write_report(_summary(console, runs), out or runs[0] / "report")
     for path in written.paths[:2]:
         console.print(str(path), soft_wrap=True)
@@ -468,7 +472,7 @@ def claims(
     from reports.claims import ClaimError, claims_table, evaluate, load_claims
     from results.tables import grao_audit_table
 
-    console = Console()
+    console = Console(emoji=False)
     try:
         wanted = load_claims(*(file or ()))
     except ClaimError as error:
@@ -496,7 +500,7 @@ def compare_published(
         made = published_table(_load(runs, query), *(csv or ()))
     except PublishedError as error:
         fail(str(error))
-    Console().print(made)
+    Console(emoji=False).print(made)
 
 
 @app.command()
@@ -533,7 +537,7 @@ def table(
         fail(str(error))
     forms = {"markdown": made.markdown, "latex": made.latex, "csv": made.csv, "html": made.html}
     if form == "terminal":
-        Console().print(made)
+        Console(emoji=False).print(made)
     elif form in forms:
         typer.echo(forms[form]())
     else:
@@ -626,7 +630,7 @@ def evaluate(
         fail(str(error))
     if not result:
         return
-    console = Console()
+    console = Console(emoji=False)
     console.print(lm_eval.show(result))
     for written in (result["rows"], json_file):
         if written:
@@ -670,7 +674,7 @@ def anatomy(
     paths = [path for plot in plots for path in plot.save(out)] + table.save(out)
     for path in paths:
         typer.echo(str(path))
-    Console().print(table)
+    Console(emoji=False).print(table)
 
 
 def _flows(
@@ -740,7 +744,7 @@ def regrade(
         found = again.regrade(runs, override({}, changes), write)
     except ConfigError as error:
         fail(str(error))
-    console = Console()
+    console = Console(emoji=False)
     for table in again.tables(found, examples):
         console.print(table)
     for problem in found.problems:
@@ -782,7 +786,7 @@ def audit_checker(
     except (OSError, ValueError, RuntimeError) as error:
         fail(str(error))
     for table in shown:
-        Console().print(table)
+        Console(emoji=False).print(table)
 
 
 @app.command()
@@ -830,7 +834,7 @@ def speed(
         fail(f"--threads {threads!r}: numbers such as 1,2")
     device, _ = _resources(device, 1, 1)
     work = {"prompts": prompts, "group": group, "tokens": tokens, "device": device}
-    console = Console()
+    console = Console(emoji=False)
     figures, frame = watch_speed(
         console, chosen, [1] if device == "cuda" else counts, steps, work, shape, methods, growth
     )
@@ -877,7 +881,7 @@ def check(
     except ValidationError as error:
         fail(str(error))
     for table in tables:
-        Console().print(table)
+        Console(emoji=False).print(table)
     if not holds:
         raise typer.Exit(1)
 
@@ -904,7 +908,7 @@ def doctor() -> None:
 
     from .doctor import table
 
-    Console().print(table())
+    Console(emoji=False).print(table())
 
 
 @app.command()

@@ -116,7 +116,7 @@ class Table:
         """As the terminal shows it, without colours."""
         from rich.console import Console
 
-        console = Console(width=width, color_system=None, force_terminal=False)
+        console = Console(width=width, color_system=None, force_terminal=False, emoji=False)
         with console.capture() as captured:
             console.print(self)
         return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"

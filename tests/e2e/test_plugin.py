@@ -178,6 +178,17 @@ def test_a_reward_from_a_file_is_read_with_the_config(tmp_path):
         build_suite(tiny.recipe(reward="nowhere.py:short"))
 
 
+def test_a_file_that_cannot_be_imported_is_one_line(tmp_path):
+    (tmp_path / "bad.py").write_text("x = 1\nimport nosuchmodule\n")
+    (tmp_path / "worse.py").write_text("def x(:\n")
+    for name, where in (("bad.py", "bad.py:2: ModuleNotFound"), ("worse.py", "worse.py:1: Syntax")):
+        reference = f"{tmp_path / name}:M"
+        for words in (["check", reference], ["run", "smoke", "--method", reference]):
+            code, output = said(*words)
+            assert code == 2 and where in output and "Traceback" not in output
+            assert reference in output.replace("\n", "")  # `:M:` is no emoji
+
+
 def test_bad_names():
     assert said("check", "grop")[1].count("did you mean grpo") == 1
     code, output = said("new", "My Method")
