@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from . import lora
 from .rows import Rows, sent
 
 GROW = 64  # tokens by which full buffers grow while sampling
@@ -72,8 +73,9 @@ class LlamaBackbone:
             == {"full_attention"}
         )
 
-    def __init__(self, model: Any):
-        self.model = model
+    def __init__(self, model: Any, adapters: bool = True):
+        """`adapters`: those of an adapted model are added to its weights, else left out."""
+        self.model, self.adapters = model, adapters
         config = model.config
         self.heads = config.num_attention_heads
         self.kv_heads = config.num_key_value_heads
@@ -176,21 +178,24 @@ class LlamaBackbone:
         for layer in self.model.model.layers:
             attention, mlp = layer.self_attn, layer.mlp
             parts = (attention.q_proj, attention.k_proj, attention.v_proj)
-            qkv = torch.cat([p.weight for p in parts]).index_select(0, order)
+            qkv = torch.cat([self._weight(p) for p in parts]).index_select(0, order)
             bias = None
             if parts[0].bias is not None:
                 bias = torch.cat([p.bias for p in parts]).index_select(0, order)
-            gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])
+            gate_up = torch.cat([self._weight(mlp.gate_proj), self._weight(mlp.up_proj)])
             out.append(
                 Weights(
                     qkv * self._scaled(layer.input_layernorm),
                     bias,
-                    attention.o_proj.weight,
+                    self._weight(attention.o_proj),
                     gate_up * self._scaled(layer.post_attention_layernorm),
-                    mlp.down_proj.weight,
+                    self._weight(mlp.down_proj),
                 )
             )
         return out
+
+    def _weight(self, layer: Any) -> Tensor:
+        return lora.weight(layer, self.adapters)
 
     def _scaled(self, norm: Any) -> Tensor:
         """A norm's weight, for vectors of length 1."""

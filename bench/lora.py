@@ -60,6 +60,14 @@ def off(model: Any) -> Iterator[None]:
         model.enable_adapters()
 
 
+def weight(layer: Any, adapters: bool = True) -> torch.Tensor:
+    """A linear layer's weight, with its adapter added where it has one and `adapters` are on."""
+    base = getattr(layer, "base_layer", None)
+    if base is None:
+        return layer.weight
+    return base.weight + layer.get_delta_weight(*layer.active_adapters) if adapters else base.weight
+
+
 def full_parameters(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
     """Names and weights of the plain model with its adapters added, one weight at a time. Nothing
     is merged in place: adding and subtracting again would wear the weights off."""
@@ -68,13 +76,11 @@ def full_parameters(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
     layers: dict[str, Any] = {
         f"{n}.base_layer.weight": m for n, m in model.named_modules() if isinstance(m, LoraLayer)
     }
-    for name, weight in model.named_parameters():
+    for name, parameter in model.named_parameters():
         if layer := layers.get(name):
-            (adapter,) = layer.active_adapters
-            added = layer.get_delta_weight(adapter)
-            yield name.replace(".base_layer", ""), weight.data + added
+            yield name.replace(".base_layer", ""), weight(layer).detach()
         elif ".lora_" not in name:
-            yield name.replace(".base_layer", ""), weight.data
+            yield name.replace(".base_layer", ""), parameter.data
 
 
 def load(model: Any, folder: Any) -> None:

@@ -17,9 +17,9 @@ FILL = 0.35  # assumed mean response length, as a share of the limit; 0.3 to 0.4
 EFFICIENCY = {"cpu": 0.35, "cuda": 0.25}  # of the matrix rate, all phases; cpu: from quick
 BYTES = {"float32": 4, "bfloat16": 2, "float64": 8}
 # Time of a layer in a step of sampling beside reading its weights. The first is assumed for a GPU;
-# that transformers' own layers take 2.7 times and unmerged adapters 6.5 times as long was measured
-# with models too small for arithmetic to matter (one CPU thread).
-LAYER_SECONDS = {"own": 2e-4, "transformers": 5.4e-4, "adapters": 13e-4}
+# that transformers' own layers take 2.7 times as long was measured with models too small for
+# arithmetic to matter (one CPU thread).
+LAYER_SECONDS = {"own": 2e-4, "transformers": 5.4e-4}
 ACTIVATIONS = 40  # numbers that a token leaves in a layer for the backward pass, times its width
 # Where the data are not at hand: characters of a prompt, questions of a split.
 PROMPT, SPLIT = 400, 1000
@@ -183,9 +183,8 @@ def _waiting(
 
 
 def _layer_seconds(model: Model) -> float:
-    """By the way through the model (policy.backbone), as far as its section tells."""
-    general = model.attention or model.checkpointing
-    return LAYER_SECONDS["adapters" if model.lora else "transformers" if general else "own"]
+    """By the way through the model (policy.drawing), as far as its section tells."""
+    return LAYER_SECONDS["transformers" if model.attention else "own"]
 
 
 def _memory(run: Run, model: Shape, prompt: float, needs: Any) -> float:
@@ -200,7 +199,8 @@ def _memory(run: Run, model: Shape, prompt: float, needs: Any) -> float:
     deep = model.layers + ACTIVATIONS if run.model.checkpointing else model.layers * ACTIVATIONS
     cache = min(CACHE_BYTES, rows * model.cached() * size * (prompt + run.max_tokens))
     held = model.parameters * size * (1 + reference + critic) + (1 + critic) * trained * state
-    return held + max(tokens * deep * model.width * size, cache) + 4e8
+    copied = 0 if run.model.attention else model.parameters * size  # by bench.fast, while it runs
+    return held + copied + max(tokens * deep * model.width * size, cache) + 4e8
 
 
 def _trained(run: Run, model: Shape) -> int:

@@ -152,10 +152,15 @@ def _checkpointing(model: Any) -> Iterator[None]:
 
 def backbone(model: Any, general: bool = False) -> Any:
     """The leaner way through a model where there is one; `general` refuses it."""
+    plain = not (lora.adapted(model) or recomputing(model))
+    return (_lean(model, general) if plain else None) or Backbone(model)
+
+
+def _lean(model: Any, general: bool, adapters: bool = True) -> Any:
     from .fast import LlamaBackbone
 
-    plain = not (general or lora.adapted(model) or recomputing(model))
-    return LlamaBackbone(model) if plain and LlamaBackbone.supports(model) else Backbone(model)
+    fits = LlamaBackbone.supports(model) and not general
+    return LlamaBackbone(model, adapters) if fits else None
 
 
 class Policy:
@@ -177,6 +182,8 @@ class Policy:
         self.model = model.eval()
         self.tokenizer, self.chat, self.stop, self.general = tokenizer, chat, stop, general
         self.backbone = backbone(model, general)
+        # For sampling adapters can be added to the weights and nothing is recomputed.
+        self.lean = _lean(model, general) if type(self.backbone) is Backbone else None
         eos = tokenizer.eos_token_id
         if eos is None:
             raise ValueError(f"the tokenizer of {model.name_or_path!r} has no eos token")
@@ -193,8 +200,13 @@ class Policy:
         model = self.model if shared else copy.deepcopy(self.model).requires_grad_(False)
         frozen = Policy(model, self.tokenizer, self.chat, self.stop, self.general)
         if shared:
-            frozen.backbone = AdapterOff(model)
+            frozen.backbone, frozen.lean = AdapterOff(model), _lean(model, self.general, False)
         return frozen
+
+    @property
+    def drawing(self) -> Any:
+        """The backbone to sample with."""
+        return self.lean or self.backbone
 
     @property
     def device(self) -> torch.device:

@@ -111,6 +111,29 @@ def test_the_sampler_is_the_policy(folder, name):
     torch.testing.assert_close(drawn.logp_NT.double(), plain.double(), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("adapters", [False, True])
+def test_slower_ways_are_not_sampled_through(folder, name, adapters):
+    """With adapters, or with layers recomputed in training: the leaner way where there is one, with
+    the adapters in the weights, and without them for the reference."""
+    policy = load(
+        folder(name), **({"lora": {"r": 2, "alpha": 8}} if adapters else {"checkpointing": True})
+    )
+    with torch.no_grad():
+        for i, weight in enumerate(policy.parameters()):
+            weight.normal_(std=0.1, generator=torch.Generator().manual_seed(i))
+    assert not isinstance(policy.backbone, LlamaBackbone)
+    reference, prompts = policy.reference(), [list(range(9, 14)), list(range(20, 39))]
+    for drawer in (policy, reference):
+        assert isinstance(drawer.drawing, LlamaBackbone) == (name in ("llama", "qwen2"))
+        drawn = sample(drawer, prompts, 3, [rng.key(0, i) for i in range(6)], 20)
+        with torch.no_grad():
+            scored = drawer.score(drawn.rows)[0]
+            torch.testing.assert_close(drawn.logp_NT.double(), scored.double(), rtol=0, atol=1e-5)
+            gap = policy.score(drawn.rows)[0] - reference.score(drawn.rows)[0]
+    assert (gap.abs().max() > 0.01) == adapters
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [
