@@ -57,12 +57,15 @@ Device = Annotated[
 ]
 
 
-def fail(message: str) -> NoReturn:
+def _console(**options: Any) -> Any:
+    """For the terminal; `path.py:M:` holds no emoji."""
     from rich.console import Console
 
-    Console(stderr=True, soft_wrap=True, emoji=False).print(
-        f"[bold red]error[/] {_escape(message)}"
-    )
+    return Console(emoji=False, **options)
+
+
+def fail(message: str) -> NoReturn:
+    _console(stderr=True, soft_wrap=True).print(f"[bold red]error[/] {_escape(message)}")
     raise typer.Exit(2)
 
 
@@ -186,13 +189,11 @@ def resume(
 
 
 def _execute(suite: Any, folder: Path, workers: int | None, device: str | None) -> None:
-    from rich.console import Console
-
     from . import base
     from .config import ConfigError
     from .progress import show_plan, watch_suite
 
-    console = Console(emoji=False)
+    console = _console()
     device, workers = _resources(device, workers, len(suite.runs))
     try:
         for model in {run.model.model_dump_json(): run.model for run in suite.runs}.values():
@@ -285,8 +286,6 @@ def plan(
     """Print what a recipe will cost in tokens, FLOPs, memory, disk and time. Nothing is spent, and
     the hub is not asked: on the hardware that the recipe names, unless an option says otherwise."""
     os.environ["HF_HUB_OFFLINE"] = "1"
-    from rich.console import Console
-
     from .config import ConfigError
     from .progress import show_plan
 
@@ -298,9 +297,7 @@ def plan(
     else:
         where, count = _resources(device, workers, len(suite.runs))
     try:
-        show_plan(
-            Console(emoji=False), suite, count, where, teraflops, every_run=True, hardware=meant
-        )
+        show_plan(_console(), suite, count, where, teraflops, every_run=True, hardware=meant)
     except ConfigError as error:
         fail(str(error))
 
@@ -324,8 +321,6 @@ def tune(
     device: Device = None,
 ) -> None:
     """Choose learning rates from equal trials of every method on validation questions."""
-    from rich.console import Console
-
     from .progress import watch_suite
     from .tune import best
     from .tune import tune as run_trials
@@ -335,7 +330,7 @@ def tune(
     except ValueError:
         fail(f"--rates {rates!r}: numbers, comma-separated")
     suite = _suite(recipe, methods, method, "1", task, data_dir, None, override)
-    console = Console(emoji=False)
+    console = _console()
     folder = out / f"{suite.name}-tune"
     device, workers = _resources(device, workers, len(suite.runs) * len(grid) * trial_seeds)
     console.print(
@@ -409,11 +404,9 @@ def list_(
 ) -> None:
     """Print the known methods, tasks and recipes."""
     _torch_later()
-    from rich.console import Console
-
     from .listing import entrant_table, method_table, recipe_table, task_table
 
-    console = Console(emoji=False)
+    console = _console()
     chosen = [(methods, lambda: method_table(console.width)), (methods, entrant_table)]
     chosen += [(tasks, task_table), (recipes, recipe_table)]
     for wanted, table in chosen:
@@ -429,11 +422,9 @@ def report(
     ] = None,
 ) -> None:
     """Write report.html, report.md, figures and tables of finished and unfinished runs."""
-    from rich.console import Console
-
     from reports.report import write_report
 
-    console = Console(emoji=False)
+    console = _console()
     written = write_report(_summary(console, runs), out or runs[0] / "report")
     for path in written.paths[:2]:
         console.print(str(path), soft_wrap=True)
@@ -467,12 +458,10 @@ def claims(
     query: Query = None,
 ) -> None:
     """Hold the papers' claims against runs: supported, contradicted, undetermined, not tested."""
-    from rich.console import Console
-
     from reports.claims import ClaimError, claims_table, evaluate, load_claims
     from results.tables import grao_audit_table
 
-    console = Console(emoji=False)
+    console = _console()
     try:
         wanted = load_claims(*(file or ()))
     except ClaimError as error:
@@ -491,8 +480,6 @@ def compare_published(
     query: Query = None,
 ) -> None:
     """Set the papers' printed numbers beside what the runs measured."""
-    from rich.console import Console
-
     from results.papers import PublishedError
     from results.tables import published_table
 
@@ -500,7 +487,7 @@ def compare_published(
         made = published_table(_load(runs, query), *(csv or ()))
     except PublishedError as error:
         fail(str(error))
-    Console(emoji=False).print(made)
+    _console().print(made)
 
 
 @app.command()
@@ -519,8 +506,6 @@ def table(
     """Print one table of the report."""
     from inspect import signature
 
-    from rich.console import Console
-
     from results.tables import TABLES
 
     if name not in TABLES:
@@ -537,7 +522,7 @@ def table(
         fail(str(error))
     forms = {"markdown": made.markdown, "latex": made.latex, "csv": made.csv, "html": made.html}
     if form == "terminal":
-        Console(emoji=False).print(made)
+        _console().print(made)
     elif form in forms:
         typer.echo(forms[form]())
     else:
@@ -604,8 +589,6 @@ def evaluate(
     E.g. evenbench eval runs/quick/gift-... --tasks evenbench_arithmetic, or evenbench eval
     Qwen/Qwen2.5-0.5B --tasks gsm8k,minerva_math500,evenbench_gsm8k --json scores.json
     """
-    from rich.console import Console
-
     from . import lm_eval
     from .config import ConfigError, override
 
@@ -630,7 +613,7 @@ def evaluate(
         fail(str(error))
     if not result:
         return
-    console = Console(emoji=False)
+    console = _console()
     console.print(lm_eval.show(result))
     for written in (result["rows"], json_file):
         if written:
@@ -662,8 +645,6 @@ def anatomy(
     theory says that they end. With runs: token weights -dL/dlogp of every method on their stored
     rollouts, as cosines, against probability and reward, and as shares.
     """
-    from rich.console import Console
-
     chosen = [m.strip() for m in methods.split(",") if m.strip()] if methods else None
     if runs:
         if override:
@@ -674,7 +655,7 @@ def anatomy(
     paths = [path for plot in plots for path in plot.save(out)] + table.save(out)
     for path in paths:
         typer.echo(str(path))
-    Console(emoji=False).print(table)
+    _console().print(table)
 
 
 def _flows(
@@ -726,8 +707,6 @@ def regrade(
     Nothing is sampled and nothing is written over. A run keeps the responses of its last
     evaluation, and with keep_rollouts = true those that it was trained on.
     """
-    from rich.console import Console
-
     from tasks.answers import Options
 
     from . import regrade as again
@@ -744,7 +723,7 @@ def regrade(
         found = again.regrade(runs, override({}, changes), write)
     except ConfigError as error:
         fail(str(error))
-    console = Console(emoji=False)
+    console = _console()
     for table in again.tables(found, examples):
         console.print(table)
     for problem in found.problems:
@@ -769,8 +748,6 @@ def audit_checker(
     examples: Annotated[int, typer.Option(help="misses shown")] = 20,
 ) -> None:
     """Measure the answer checker: accuracy, false positives and negatives, speed, disagreements."""
-    from rich.console import Console
-
     import tasks
     from tasks.answers import audit
 
@@ -786,7 +763,7 @@ def audit_checker(
     except (OSError, ValueError, RuntimeError) as error:
         fail(str(error))
     for table in shown:
-        Console(emoji=False).print(table)
+        _console().print(table)
 
 
 @app.command()
@@ -815,8 +792,6 @@ def speed(
     """Time a step of ours beside TRL's on the same work, in turn; and against the arithmetic."""
     from importlib.util import find_spec
 
-    from rich.console import Console
-
     from .progress import watch_speed
     from .speed import PEERS, SHAPES
 
@@ -834,7 +809,7 @@ def speed(
         fail(f"--threads {threads!r}: numbers such as 1,2")
     device, _ = _resources(device, 1, 1)
     work = {"prompts": prompts, "group": group, "tokens": tokens, "device": device}
-    console = Console(emoji=False)
+    console = _console()
     figures, frame = watch_speed(
         console, chosen, [1] if device == "cuda" else counts, steps, work, shape, methods, growth
     )
@@ -863,7 +838,6 @@ def check(
 ) -> None:
     """Hold a method or a task against its contract: what holds, what fails, and why."""
     from pydantic import ValidationError
-    from rich.console import Console
 
     from . import plugin
 
@@ -881,7 +855,7 @@ def check(
     except ValidationError as error:
         fail(str(error))
     for table in tables:
-        Console(emoji=False).print(table)
+        _console().print(table)
     if not holds:
         raise typer.Exit(1)
 
@@ -904,11 +878,9 @@ def new(
 @app.command()
 def doctor() -> None:
     """Say what is installed, what is missing, and what that disables."""
-    from rich.console import Console
-
     from .doctor import table
 
-    Console(emoji=False).print(table())
+    _console().print(table())
 
 
 @app.command()
