@@ -38,7 +38,7 @@ from .rows import pad
 
 Progress = Callable[[int, int, str], None]  # done, total, what
 PROBE = "Tom's 3 coins + 12.50 = $\\frac{31}{2}$ , then:\n  buys  10 more  (é)\n#### 26"
-FORMAT = 6  # enters the cache key: raise it when building changes
+FORMAT = 7  # enters the cache key: raise it when building changes
 
 
 def base_id(model: Model, task: Task) -> str:
@@ -53,7 +53,7 @@ def ensure(
     model: Model, task: Task, progress: Progress | None = None, device: str = "cpu"
 ) -> Path | str:
     """The folder (or hub id) of the starting model, built first (on `device`) if it is not cached.
-    What a CPU builds is the same everywhere, to the last bit; what a GPU builds is not."""
+    CPUs of one kind build the same, to the last bit; GPUs do not."""
     if model.path:
         return model.path
     folder = cache_root() / "base" / base_id(model, task)

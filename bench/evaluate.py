@@ -15,7 +15,7 @@ from .ledger import Flops, Ledger
 from .policy import Policy
 from .sampling.hf import Sampler
 
-ROWS = 1024  # sampled at once
+ROWS = 256  # sampled at once: many enough for the processor, few enough for its caches
 
 
 def evaluate(
@@ -37,17 +37,13 @@ def evaluate(
     draw = draw or Sampler()
     with ledger.phase("evaluate"):
         draw.sync()
+        asked = [(s, e) for s, count in splits.items() for e in task.examples(s)[: count or None]]
         rows: list[dict[str, Any]] = []
-        for split, count in splits.items():
-            examples = task.examples(split)
-            examples = examples[:count] if count else examples
-            decodings = [("greedy", 1)] * run.eval.greedy + [("sampled", run.eval.samples)]
-            for decoding, group in decodings:
-                if group:
-                    rows += _decode(
-                        policy, task, examples, split, decoding, group, run, ledger, flops, draw
-                    )
-        frame = pd.DataFrame(rows)
+        for decoding, group in (("greedy", int(run.eval.greedy)), ("sampled", run.eval.samples)):
+            if group:
+                rows += _decode(policy, task, asked, decoding, group, run, ledger, flops, draw)
+        order = {split: i for i, split in enumerate(splits)}
+        frame = pd.DataFrame(sorted(rows, key=lambda row: order[row["split"]]))
         frame.insert(0, "step", ledger.updates)
         if not keep_text:
             frame[["prompt", "gold", "response"]] = None
@@ -57,8 +53,7 @@ def evaluate(
 def _decode(
     policy: Policy,
     task: Task,
-    examples: Sequence[Example],
-    split: str,
+    asked: Sequence[tuple[str, Example]],
     decoding: str,
     group: int,
     run: Run,
@@ -67,17 +62,17 @@ def _decode(
     draw: Sampler,
 ) -> list[dict[str, Any]]:
     """`group` rows a question, in the order of questions."""
-    prompts = [policy.encode_prompt(e.prompt) for e in examples]
+    prompts = [policy.encode_prompt(example.prompt) for _, example in asked]
     # by length, so that a batch holds little padding
-    order = sorted(range(len(examples)), key=lambda i: len(prompts[i]))
+    order = sorted(range(len(asked)), key=lambda i: len(prompts[i]))
     per = max(1, ROWS // group)
     found: dict[int, list[dict[str, Any]]] = {}
     tells = decoding == "greedy" or not run.eval.greedy  # which rows hold the question's texts
     for block in (order[i : i + per] for i in range(0, len(order), per)):
         keys = None
         if decoding == "sampled":
-            purpose = (run.seed, "evaluate", split)
-            keys = [rng.key(*purpose, examples[i].id, k) for i in block for k in range(group)]
+            which = [(split, example.id) for split, example in (asked[i] for i in block)]
+            keys = [rng.key(run.seed, "evaluate", *w, k) for w in which for k in range(group)]
         drawn = draw(
             policy,
             [prompts[i] for i in block],
@@ -91,7 +86,7 @@ def _decode(
         ids_N, finished_N = drawn.response_ids(), drawn.finished_N.tolist()
         texts_N = policy.decode_many(ids_N)
         for b, i in enumerate(block):
-            example, first = examples[i], b * group
+            (split, example), first = asked[i], b * group
             grades = task.grade(example, texts_N[first : first + group])
             found[i] = [
                 {
@@ -112,4 +107,4 @@ def _decode(
                 }
                 for k, grade in enumerate(grades)
             ]
-    return [row for i in range(len(examples)) for row in found[i]]
+    return [row for i in range(len(asked)) for row in found[i]]

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from . import lora
+from .linear import linear, whole
 from .rows import Rows, sent
 
 GROW = 64  # tokens by which full buffers grow while sampling
@@ -95,7 +96,8 @@ class LlamaBackbone:
         rows = Rows(ids_PL, mask_PL, none.flatten(), none, none.bool(), none.flatten())
         device = self.model.device
         packing, weights = Packing(rows, self.heads, self.kv_heads, device), self._weights()
-        state_PD, layers = self._forward(packing, weights)
+        states, layers = self._forward(packing, weights)
+        state_PD = states[: len(ids_PL)]
         length_P, used = packing.length_P, packing.blocks[0].key_BU.shape[1]
         first = int(length_P.min())
         ended_PX = sent(torch.arange(first, used) >= length_P[:, None], device)
@@ -106,7 +108,10 @@ class LlamaBackbone:
         """A row for each of the given prompts, with room for further tokens."""
 
         def rows(part: Tensor) -> Tensor:
-            return F.pad(part, (0, 0, 0, GROW)).index_select(0, prompt_N)
+            J, L, K = part.shape[1:]
+            out = part.new_empty(len(prompt_N), J, L + GROW, K)
+            out[:, :, :L] = part.index_select(0, prompt_N)
+            return out
 
         return cache.chosen([(rows(key), rows(value)) for key, value in cache.layers], prompt_N)
 
@@ -131,7 +136,7 @@ class LlamaBackbone:
         cache.position_N = cache.position_N + 1
         cache.used = U
         for w, (key, value) in zip(cache.weights, cache.layers, strict=True):
-            heads = F.linear(_unit(x_ND, self.eps)[0], w.qkv, w.bias).view(N, -1, K)
+            heads = linear(_unit(x_ND, self.eps)[0], w.qkv, w.bias).view(N, -1, K)
             turned = _turned(heads[:, : H + J], turn)
             key[:, :, U - 1], value[:, :, U - 1] = turned[:, H:], heads[:, H + J :]
             query = turned[:, :H].reshape(N * J, -1, K)
@@ -140,9 +145,9 @@ class LlamaBackbone:
                 end = cache.gap_first + cache.gap_NX.shape[1]
                 scores.view(N, H, U)[:, :, cache.gap_first : end] += cache.gap_NX[:, None]
             mixed = torch.bmm(scores.softmax(-1), value.flatten(0, 1)[:, :U])
-            x_ND = torch.addmm(x_ND, mixed.view(N, H * K), w.out.t())
-            gate, up = F.linear(_unit(x_ND, self.eps)[0], w.gate_up).chunk(2, -1)
-            x_ND = torch.addmm(x_ND, F.silu(gate).mul_(up), w.down.t())
+            x_ND = linear(mixed.view(N, H * K), w.out).add_(x_ND)
+            gate, up = linear(_unit(x_ND, self.eps)[0], w.gate_up).chunk(2, -1)
+            x_ND = linear(F.silu(gate).mul_(up), w.down).add_(x_ND)
         return _unit(x_ND, self.eps)[0] * self._scaled(self.model.model.norm)
 
     def _forward(
@@ -154,7 +159,7 @@ class LlamaBackbone:
         turn = self._turn(packing.position, x_MD)
         layers = []
         for i, w in enumerate(weights):
-            qkv = F.linear(_Unit.apply(x_MD, self.eps), w.qkv, w.bias)
+            qkv = linear(_Unit.apply(x_MD, self.eps), w.qkv, w.bias)
             query, key, value = _Spread.apply(qkv.view(len(x_MD), -1, self.head_dim), turn, packing)
             layers.append((packing.of_prompts(key), packing.of_prompts(value)))
             mixed = _attention(query, key, value, packing)
@@ -163,9 +168,9 @@ class LlamaBackbone:
             else:  # from here on only where something is predicted
                 mixed = _Collect.apply(mixed, packing.collect_kept)
                 x_MD = x_MD.index_select(0, packing.kept)
-            x_MD = x_MD + F.linear(mixed.view(len(x_MD), -1), w.out)
-            gate_up = F.linear(_Unit.apply(x_MD, self.eps), w.gate_up)
-            x_MD = x_MD + F.linear(_SwiGLU.apply(gate_up), w.down)
+            x_MD = x_MD + linear(mixed.view(len(x_MD), -1), w.out)
+            gate_up = linear(_Unit.apply(x_MD, self.eps), w.gate_up)
+            x_MD = x_MD + linear(_SwiGLU.apply(gate_up), w.down)
         return _Unit.apply(x_MD, self.eps) * self._scaled(self.model.model.norm), layers
 
     def _weights(self) -> list[Weights]:
@@ -242,8 +247,9 @@ class Places:
 
 class Packing:
     """Where each token of a batch stands: prompts one after another, then the rows' responses, each
-    without its last token, from which nothing is predicted. Attention picks rows of (token, head)
-    out of it, block by block. All is worked out on the host; `device` is where it is used."""
+    without its last token, from which nothing is predicted, and some tokens more, on which nothing
+    depends, up to a `whole` count. Attention picks rows of (token, head) out of it, block by block.
+    All is worked out on the host; `device` is where it is used."""
 
     def __init__(self, rows: Rows, heads: int, kv_heads: int, device: torch.device):
         self.device, self.heads, self.kv_heads = device, heads, kv_heads
@@ -258,10 +264,14 @@ class Packing:
         position_NT = self.length_P[rows.prompt_N][:, None] + column_T
         ids = torch.cat([rows.prompt_PL[rows.prompt_mask_PL], rows.response_NT[inner_NT]])
         position = torch.cat([position_PL[rows.prompt_mask_PL], position_NT[inner_NT]])
-        self.tokens, self.ids, self.position = len(ids), sent(ids, device), sent(position, device)
+        self.tokens, self.padded = len(ids), whole(len(ids))
+        more = (0, self.padded - self.tokens)
+        self.ids = sent(F.pad(ids, more), device)
+        self.position = sent(F.pad(position, more), device)
         # the tokens from which something is predicted: the prompts' last ones, all of the responses
         end_P = self.start_P + self.length_P - 1
-        self._kept = torch.cat([end_P, torch.arange(prompt_tokens, self.tokens)])
+        kept = torch.cat([end_P, torch.arange(prompt_tokens, self.tokens)])
+        self._kept, self.real_kept = F.pad(kept, (0, whole(len(kept)) - len(kept))), len(kept)
         self.kept = sent(self._kept, device)
         before_NT = (len(end_P) + self.start_N - prompt_tokens)[:, None] + column_T - 1
         before_NT = torch.where(column_T == 0, rows.prompt_N[:, None], before_NT)
@@ -321,28 +331,29 @@ class Packing:
         row = _rows([b.key_BU for b in self.blocks], J, J, 0)
         real = _each([b.real_BU for b in self.blocks], J).nonzero()[:, 0]
         row, order = row[real].sort(stable=True)
-        first = torch.searchsorted(row, torch.arange(self.tokens * J))
+        first = torch.searchsorted(row, torch.arange(self.padded * J))
         return sent(real[order], self.device), sent(first, self.device)
 
     @cached_property
     def collect(self) -> Places:
         """Where among the blocks' queries every (token, head) stands."""
-        return self._places(torch.arange(self.tokens))
+        return self._places(torch.arange(self.padded), self.tokens)
 
     @cached_property
     def collect_kept(self) -> Places:
-        return self._places(self._kept)
+        return self._places(self._kept, self.real_kept)
 
-    def _places(self, token: Tensor) -> Places:
+    def _places(self, token: Tensor, count: int) -> Places:
+        """Of the first `count` of the tokens; the others get any row."""
         H = self.heads
         row = _rows([b.query_BS for b in self.blocks], H, H, 0)
         real = _each([b.real_BS for b in self.blocks], H).nonzero()[:, 0]
-        at = torch.empty(self.tokens * H, dtype=torch.int64)
+        at = torch.zeros(self.padded * H, dtype=torch.int64)
         at[row[real]] = real
         pick = at.view(-1, H)[token].flatten()
         back, picked = torch.zeros_like(row), torch.zeros_like(row, dtype=torch.bool)
-        back[pick] = torch.arange(len(pick))
-        picked[pick] = True
+        back[pick[: count * H]] = torch.arange(count * H)
+        picked[pick[: count * H]] = True
         return Places(*(sent(part, self.device) for part in (pick, back, picked)))
 
     def masks(self, like: Tensor) -> list[Tensor]:

@@ -24,6 +24,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from . import lora
 from .chat import Chat
+from .linear import linear
 from .rows import Rows, sent
 
 LOGIT_CHUNK = 1 << 24  # logits held at once (numbers, not bytes): 64 MiB in float32
@@ -256,7 +257,9 @@ class Policy:
 
     def logits(self, hidden_MD: Tensor) -> Tensor:
         """Next-token logits in float32 (float64 for a float64 model)."""
-        logits_MV = self.model.get_output_embeddings()(hidden_MD)
+        head = self.model.get_output_embeddings()
+        plain = type(head) is nn.Linear  # no adapter on it
+        logits_MV = linear(hidden_MD, head.weight, head.bias) if plain else head(hidden_MD)
         logits_MV = logits_MV if logits_MV.dtype == torch.float64 else logits_MV.float()
         cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
         return logits_MV if cap is None else cap * torch.tanh(logits_MV / cap)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from bench import rng
+from bench.linear import whole
 from bench.policy import Policy
 from bench.rows import Rows, pad, sent
 
@@ -112,9 +113,10 @@ def sample(
         left = int(running_A.sum())
         if left == 0:
             break
-        if left < compact * len(row_A):
+        size = whole(left)
+        if left < compact * len(row_A) and size < len(row_A):
             _write(recent, drawn_TN, chance_TN, row_A, t + 1)
-            kept_A = _fill(running_A, left)
+            kept_A = _fill(running_A, size)
             cache, row_A, token_A = backbone.keep(cache, kept_A), row_A[kept_A], token_A[kept_A]
             running_A = running_A[kept_A]
             uniform_TA = None if uniform_TA is None else uniform_TA[:, kept_A]
@@ -212,9 +214,10 @@ def _write(
         recent.clear()
 
 
-def _fill(running_A: torch.Tensor, left: int) -> torch.Tensor:
-    """The running rows, each at its place or, from behind the first `left`, in an ended one's."""
-    kept = torch.arange(left, device=running_A.device)
-    holes = (~running_A[:left]).nonzero()[:, 0]
-    kept[holes] = running_A[left:].nonzero()[:, 0] + left
+def _fill(running_A: torch.Tensor, size: int) -> torch.Tensor:
+    """`size` rows, the running ones among them: each at its place or, from behind, in an ended
+    one's."""
+    kept = torch.arange(size, device=running_A.device)
+    late = running_A[size:].nonzero()[:, 0] + size
+    kept[(~running_A[:size]).nonzero()[: len(late), 0]] = late
     return kept
