@@ -38,10 +38,13 @@ def evaluate(
     with ledger.phase("evaluate"):
         draw.sync()
         asked = [(s, e) for s, count in splits.items() for e in task.examples(s)[: count or None]]
+        prompts = [policy.encode_prompt(example.prompt) for _, example in asked]
         rows: list[dict[str, Any]] = []
         for decoding, group in (("greedy", int(run.eval.greedy)), ("sampled", run.eval.samples)):
             if group:
-                rows += _decode(policy, task, asked, decoding, group, run, ledger, flops, draw)
+                rows += _decode(
+                    policy, task, asked, prompts, decoding, group, run, ledger, flops, draw
+                )
         order = {split: i for i, split in enumerate(splits)}
         frame = pd.DataFrame(sorted(rows, key=lambda row: order[row["split"]]))
         frame.insert(0, "step", ledger.updates)
@@ -54,6 +57,7 @@ def _decode(
     policy: Policy,
     task: Task,
     asked: Sequence[tuple[str, Example]],
+    prompts: Sequence[list[int]],
     decoding: str,
     group: int,
     run: Run,
@@ -62,7 +66,6 @@ def _decode(
     draw: Sampler,
 ) -> list[dict[str, Any]]:
     """`group` rows a question, in the order of questions."""
-    prompts = [policy.encode_prompt(example.prompt) for _, example in asked]
     # by length, so that a batch holds little padding
     order = sorted(range(len(asked)), key=lambda i: len(prompts[i]))
     per = max(1, ROWS // group)

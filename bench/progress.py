@@ -306,16 +306,19 @@ def _bars(console: Console) -> Progress:
 
 def _speed_table(rows: list[Any]) -> Table:
     """One line a pairing."""
-    title = "A step of ours beside TRL's (ratio: times as fast)"
+    title = (
+        "A step of ours beside TRL's (ratio: times as fast; floor: its FLOPs at the rate of\n"
+        "torch.mm; lowest: at that of the fastest products that torch has)"
+    )
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("work", no_wrap=True)
-    for name in ("threads", "ours", "TRL", "ratio", "quartiles", "floor", "/ floor"):
+    for name in ("threads", "ours", "TRL", "ratio", "quartiles", "floor", "/ floor", "/ lowest"):
         table.add_column(name, justify="right")
     for r in rows:
         table.add_row(
             r.work, str(r.threads), f"{1e3 * r.ours:.0f} ms", f"{1e3 * r.trl:.0f} ms",
             f"{r.ratio:.2f}", f"{r.ratio_low:.2f}–{r.ratio_high:.2f}",
-            f"{1e3 * r.floor:.0f} ms", f"{r.over_floor:.2f}",
+            f"{1e3 * r.floor:.0f} ms", f"{r.over_floor:.2f}", f"{r.over_lowest:.2f}",
         )  # fmt: skip
     return table
 

@@ -3,7 +3,7 @@
 One of TRL's trainers runs; after each of its steps ours takes one, so that whatever else the
 machine does falls on both. The same model, prompts, rows, optimiser and threads; TRL's time is all
 that passes between the end of our step and the end of its own. The floor is what the counted FLOPs
-take at the rate of this machine's matrix products.
+take at the rate of this machine's matrix products: of torch's, and of the fastest.
 
 Growth is measured in a process of its own a point, since a process's peak memory never falls.
 """
@@ -30,6 +30,7 @@ from tasks import Example
 from . import base, memory
 from .config import Model, Run, Suite, build_suite
 from .ledger import Ledger
+from .linear import linear
 from .sources import Group, Response
 from .store import RunFolder
 from .train import Trainer
@@ -174,7 +175,7 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def rate(threads: int, device: str = "cpu") -> float:
+def rate(threads: int, device: str = "cpu", multiply: Callable[..., Any] = torch.mm) -> float:
     """FLOP/s of matrix products, the best of several tries: float32 with so many threads of the
     CPU, bfloat16 on a GPU."""
     torch.set_num_threads(threads)
@@ -182,7 +183,7 @@ def rate(threads: int, device: str = "cpu") -> float:
     a, best = torch.randn(size, size, dtype=dtype, device=device), 0.0
 
     def product() -> None:
-        torch.mm(a, a)
+        multiply(a, a)
         synchronize(device)
 
     for _ in range(12):
@@ -345,12 +346,13 @@ class Row:
     ratio: float  # TRL's seconds / ours, of neighbours
     ratio_low: float
     ratio_high: float
-    floor: float  # seconds that the counted FLOPs take at the matrix rate
+    floor: float  # seconds that the counted FLOPs take at the rate of torch.mm
     over_floor: float
+    over_lowest: float  # than at the best rate: on a CPU that of torch.mm or of oneDNN
     steps: int
     tokens_per_second: float  # response tokens; TRL's side is the same work in its time
     trl_tokens_per_second: float
-    utilisation: float  # share of the matrix rate, recomputed passes not counted
+    utilisation: float  # share of the best matrix rate, recomputed passes not counted
     trl_utilisation: float
     bytes: int | None  # that a step takes above what is held between steps; None: no GPU
     trl_bytes: int | None
@@ -373,17 +375,18 @@ def compare(kind: str, work: Work, threads: int, steps: int) -> list[Row]:
             feed = Fixed([Group(g.example, []) for g in groups] if kind == "sft" else groups)
             ours = {kind: Ours(one.run(kind, replay_rollouts=1), folder, one, feed)}
         found, taken = alternate(peer(kind, work, steps, scratch, groups), dict(ours), work.device)
-    top = rate(threads, work.device)
+    plain = rate(threads, work.device)
+    top = max(plain, rate(threads, work.device, linear))
     rows = []
     for name, step in ours.items():
         ratios = [a / b for a, b in zip(found["trl"], found[name], strict=True)]
         low, middle, high = _quartiles(ratios)
         seconds, theirs = statistics.median(found[name]), statistics.median(found["trl"])
-        floor = step.flops / top
+        floor = step.flops / plain
         rows.append(
             Row(
                 name, threads, seconds, theirs, middle, low, high, floor, seconds / floor,
-                len(ratios),
+                seconds * top / step.flops, len(ratios),
                 step.tokens / seconds, step.tokens / theirs,
                 step.useful / top / seconds, step.useful / top / theirs,
                 taken[name] or None, taken["trl"] or None,
