@@ -26,7 +26,7 @@ from . import lora
 from .linear import linear, whole
 from .rows import Rows, sent
 
-GROW = 64  # tokens by which full buffers grow while sampling
+GROW = 16  # tokens by which full buffers grow while sampling: more would thin out the caches
 SMALL = 128 * 128  # queries times keys of a row up to which attention is plain matrix products
 LEAST = 16  # rows of a block, unless fewer are left
 

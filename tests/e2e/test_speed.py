@@ -88,7 +88,8 @@ def test_command(tmp_path):
     assert row["tokens_per_second"] == pytest.approx(
         row["trl_tokens_per_second"] * row["trl"] / row["ours"]
     )
-    assert 0 < row["utilisation"] == pytest.approx(1 / row["over_floor"])  # nothing recomputed
+    assert 0 < row["utilisation"] == pytest.approx(1 / row["over_lowest"])  # nothing recomputed
+    assert row["over_lowest"] >= row["over_floor"]
     assert row["bytes"] is None  # of a GPU's memory
     assert found["conditions"]["packages"]["trl"]
     assert "quartiles" in result.output
