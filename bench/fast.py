@@ -130,7 +130,8 @@ class LlamaBackbone:
         H, J, K = self.heads, self.kv_heads, self.head_dim
         if cache.layers[0][0].shape[2] < U:
             room = (0, 0, 0, GROW)
-            cache.layers = [(F.pad(key, room), F.pad(value, room)) for key, value in cache.layers]
+            for i, (key, value) in enumerate(cache.layers):  # one by one, so that no two sets stand
+                cache.layers[i] = F.pad(key, room), F.pad(value, room)
         x_ND = self.model.model.embed_tokens(ids_N)
         turn = self._turn(cache.position_N, x_ND)
         cache.position_N = cache.position_N + 1
