@@ -357,8 +357,8 @@ def variance_table(results: Runs, split: str | None = None) -> Table:
             row: dict[str, object] = {"task": task, "method": method, "seeds": cube.shape[0]}
             if cube.shape[0] > 1 and cube.shape[1] > 1:
                 found = np.array(stats.variance_components(cube))
-                row |= dict(zip(parts, found / np.nansum(found), strict=True))
-                row["total"] = np.nansum(found)
+                row["total"] = total = np.nansum(found)
+                row |= dict(zip(parts, found / (total or np.nan), strict=True))
             rows.append(row)
     frame = pd.DataFrame(rows, columns=["task", "method", "seeds", *parts, "total"])
     columns = (
