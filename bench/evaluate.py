@@ -15,7 +15,7 @@ from .ledger import Flops, Ledger
 from .policy import Policy
 from .sampling.hf import Sampler
 
-ROWS = 256  # sampled at once: many enough for the processor, few enough for its caches
+CPU_ROWS, ROWS = 256, 1024  # sampled at once: on a CPU as many as its caches bear
 
 
 def evaluate(
@@ -68,7 +68,7 @@ def _decode(
     """`group` rows a question, in the order of questions."""
     # by length, so that a batch holds little padding
     order = sorted(range(len(asked)), key=lambda i: len(prompts[i]))
-    per = max(1, ROWS // group)
+    per = max(1, (CPU_ROWS if policy.device.type == "cpu" else ROWS) // group)
     found: dict[int, list[dict[str, Any]]] = {}
     tells = decoding == "greedy" or not run.eval.greedy  # which rows hold the question's texts
     for block in (order[i : i + per] for i in range(0, len(order), per)):

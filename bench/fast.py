@@ -26,7 +26,7 @@ from . import lora
 from .linear import linear, whole
 from .rows import Rows, sent
 
-GROW = 16  # tokens by which full buffers grow while sampling: more would thin out the caches
+GROW = 16  # tokens, or an eighth, by which full buffers grow while sampling: more thins out caches
 SMALL = 128 * 128  # queries times keys of a row up to which attention is plain matrix products
 LEAST = 16  # rows of a block, unless fewer are left
 
@@ -129,7 +129,7 @@ class LlamaBackbone:
         N, U = len(ids_N), cache.used + 1
         H, J, K = self.heads, self.kv_heads, self.head_dim
         if cache.layers[0][0].shape[2] < U:
-            room = (0, 0, 0, GROW)
+            room = (0, 0, 0, max(GROW, U // 8))
             for i, (key, value) in enumerate(cache.layers):  # one by one, so that no two sets stand
                 cache.layers[i] = F.pad(key, room), F.pad(value, room)
         x_ND = self.model.model.embed_tokens(ids_N)
@@ -272,7 +272,8 @@ class Packing:
         # the tokens from which something is predicted: the prompts' last ones, all of the responses
         end_P = self.start_P + self.length_P - 1
         kept = torch.cat([end_P, torch.arange(prompt_tokens, self.tokens)])
-        self._kept, self.real_kept = F.pad(kept, (0, whole(len(kept)) - len(kept))), len(kept)
+        self.real_kept = len(kept)
+        self._kept = F.pad(kept, (0, whole(len(kept)) - len(kept)))
         self.kept = sent(self._kept, device)
         before_NT = (len(end_P) + self.start_N - prompt_tokens)[:, None] + column_T - 1
         before_NT = torch.where(column_T == 0, rows.prompt_N[:, None], before_NT)

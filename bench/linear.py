@@ -2,7 +2,7 @@
 
 For float32 on a CPU torch multiplies with MKL, which on AMD's processors leaves half of the machine
 unused (AVX2 where there is AVX-512); oneDNN, which comes with torch and which torch uses for bf16,
-does not. docs/speed.md has both, measured. oneDNN writes a kernel for each shape, which takes as
+does not; `evenbench speed` measures both. oneDNN writes a kernel for each shape, which takes as
 long as many products: so callers bring row counts that `whole` gives, of which there are few.
 """
 
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 WORTH = 1 << 22  # multiplications from which on oneDNN's longer start pays
 LONG = 1 << 30  # and from which on a kernel of their own does
@@ -57,6 +58,7 @@ class _Linear(Function):
         return _onednn(x_MD, weight_ED, bias_E)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_ME: Tensor) -> Any:
         x_MD, weight_ED = ctx.saved_tensors
         to_x, to_weight, to_bias = ctx.needs_input_grad

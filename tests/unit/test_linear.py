@@ -9,6 +9,9 @@ from bench import linear as module
 from bench.linear import linear, whole
 
 ROWS, IN, OUT = 1024, 96, 512
+onednn = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="this build of torch has no oneDNN"
+)
 
 
 @pytest.fixture
@@ -29,6 +32,7 @@ def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+@onednn
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("frozen", ["nothing", "x", "weight"])
 def test_values_and_gradients_are_those_of_torch(biased: bool, frozen: str, calls: list) -> None:
@@ -57,6 +61,7 @@ def test_a_gradient_without_strides_of_its_own(calls: list) -> None:
     torch.testing.assert_close(weight.grad, want, rtol=1e-4, atol=1e-3)
 
 
+@onednn
 def test_without_a_graph_there_is_none(calls: list) -> None:
     weight = numbers(OUT, IN, seed=1).requires_grad_()
     with torch.no_grad():
