@@ -2,7 +2,7 @@
 
     flows({"grpo": methods.get("grpo")}, problem((1, 1, 0))).plot().save("anatomy")
 
-Everything is computed (methods/flow.py, methods/theory.py); nothing is sampled.
+Everything is computed (methods/laws/flow.py, methods/laws/theory.py); nothing is sampled.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from methods import Method
-from methods.flow import Problem, trace, velocity
-from methods.theory import Destination, destination
+from methods.laws.flow import Problem, trace, velocity
+from methods.laws.theory import Destination, destination
 from results.render import NONE, Column, Table
 
 from . import plots

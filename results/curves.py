@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from . import scores, stats
-from .memory import remembered
+from .memoise import remembered
 from .schema import BUDGET_AXES
 from .scores import GROUP
 

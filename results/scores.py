@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from . import stats
-from .memory import remembered
+from .memoise import remembered
 
 if TYPE_CHECKING:
     from .runs import Runs

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from itertools import combinations, islice
 from typing import NamedTuple, get_args
 
-from .answers.options import Status
+from tasks.answers.options import Status
+
 from .base import Example, Grade, Task, TaskError
 
 # A task must grade anything that a model can write.

@@ -22,8 +22,9 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from tasks.answers.options import resolve
+
 from .answers import GRADER_VERSION, Options, check, grade, gsm8k_strict, math_strict
-from .answers.options import resolve
 from .base import Example, Grade, Task, TaskError, content_id, file_hash
 from .embedded import rng
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from .answers.protocols import math_answer
+from tasks.answers.protocols import math_answer
+
 from .base import Example, Grade
 from .files import BadRow, FileTask, boxed_grade, number_field, number_gold, text_field
 from .registry import register

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
-from .answers.protocols import math_answer
+from tasks.answers.protocols import math_answer
+
 from .files import BadRow, FileTask, Row, hub_rows, readable_gold, text_field
 from .registry import register
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from bench import base
 from bench.config import Model
+from bench.model import start
 from bench.sampling.hf import sample
 
 
@@ -28,7 +28,7 @@ class Engine:
     asleep: bool = False
 
     def __post_init__(self):
-        self.policy = base.load(self.model, Model(path=self.model, dtype=self.dtype))  # pyright: ignore[reportArgumentType]
+        self.policy = start.load(self.model, Model(path=self.model, dtype=self.dtype))  # pyright: ignore[reportArgumentType]
 
     @torch.no_grad()
     def write(self, name: str, weight: torch.Tensor) -> None:

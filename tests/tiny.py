@@ -8,10 +8,10 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import tasks
-from bench.base import build_tokenizer
 from bench.config import Model, Run, build_suite
-from bench.policy import Policy
-from bench.rows import Rows, pad
+from bench.model.policy import Policy
+from bench.model.rows import Rows, pad
+from bench.model.start import build_tokenizer
 
 MODEL = {
     "hidden": 16,

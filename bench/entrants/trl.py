@@ -23,16 +23,16 @@ import trl
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback
 
-from bench import base, rng
 from bench.config import ConfigError, Run
-from bench.ledger import Ledger
-from bench.policy import Policy
-from bench.sources import Batch, Group, Response, assemble, batch_metrics, charge
-from bench.store import RunFolder
-from bench.train import Trainer
+from bench.config.entrants import Offline, Online, TrlDPO, TrlGRPO, TrlKTO, TrlRLOO, TrlSFT
+from bench.core import rng
+from bench.model import start
+from bench.model.policy import Policy
+from bench.record.ledger import Ledger
+from bench.record.store import RunFolder
+from bench.train.loop import Trainer
+from bench.train.sources import Batch, Group, Response, assemble, batch_metrics, charge
 from methods import Needs, Signal
-
-from . import Offline, Online, TrlDPO, TrlGRPO, TrlKTO, TrlRLOO, TrlSFT
 
 OURS = {"micro_batches", "pairing"}  # fields that no config of TRL's has
 STOCK: Any = trl  # its names are loaded lazily, which type checkers cannot see
@@ -246,7 +246,7 @@ class TRLTrainer(Trainer):
         if self.start.model is not self.policy.model:
             return self.start.model
         plain = self.run.model.model_copy(update={"lora": None})
-        return base.load(self.where, plain, str(self.policy.device)).model
+        return start.load(self.where, plain, str(self.policy.device)).model
 
     def _charge_reference(self, spent: Ledger, update: Update) -> None:
         if self.start is not None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from bench import rng
-from bench.linear import whole
-from bench.policy import Policy
-from bench.rows import Rows, pad, sent
+from bench.core import rng
+from bench.model.linear import whole
+from bench.model.policy import Policy
+from bench.model.rows import Rows, pad, sent
 
 CACHE_BYTES = 16 << 30  # of keys and values held at once; more rows wait for their turn
 STOP_TAIL = 32  # tokens of a response's end in which a stop string is looked for

@@ -1,8 +1,8 @@
 """Sampling with vLLM, through TRL's VLLMGeneration: in this process ("colocate") or by a server.
 
 TRL writes the policy's weights into the engine (also of FSDP, DeepSpeed and LoRA models). The
-engine's own log-probs are kept; `bench.correction` measures how far they are off and weighs the
-samples.
+engine's own log-probs are kept; `bench.train.correction` measures how far they are off and weighs
+the samples.
 
 Greedy answers are the engine's. Samples are drawn with its random numbers: in this process they are
 seeded from the batch's keys, so that a run repeats as far as the engine's kernels and batching do;
@@ -20,10 +20,10 @@ from typing import Any
 
 import torch
 
-from bench import lora
 from bench.config import ConfigError, Run
-from bench.policy import Policy
-from bench.rows import pad
+from bench.model import lora
+from bench.model.policy import Policy
+from bench.model.rows import pad
 
 from .hf import STOP_TAIL, Sampler, Samples
 

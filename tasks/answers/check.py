@@ -8,15 +8,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tasks.answers.compare import Comparison
-from tasks.answers.extract import (
-    Style,
-    boxes,
-    extract,
-    hashes,
-    last_boxed,
-    minerva,
-    unescape,
-)
+from tasks.answers.extract import Style, boxes, extract, hashes, last_boxed, minerva, unescape
 from tasks.answers.lexer import AnswerError, LimitError, Token, lex, tidy
 from tasks.answers.options import Options, Status, Verdict, resolve
 from tasks.answers.parser import Node, parse_tokens

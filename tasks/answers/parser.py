@@ -16,14 +16,7 @@ import re
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from tasks.answers.lexer import (
-    MAX_DEPTH,
-    AnswerError,
-    LimitError,
-    Token,
-    lex,
-    tidy,
-)
+from tasks.answers.lexer import MAX_DEPTH, AnswerError, LimitError, Token, lex, tidy
 from tasks.answers.vocabulary import (
     APPLIED,
     BINOMIALS,

@@ -18,11 +18,12 @@ from trl.trainer.grpo_trainer import GRPOTrainer  # noqa: E402
 from trl.trainer.rloo_trainer import RLOOTrainer  # noqa: E402
 
 import results  # noqa: E402
-from bench import base, entrants, rng  # noqa: E402
-from bench.config import ConfigError, build_suite  # noqa: E402
-from bench.entrants import ENTRANTS  # noqa: E402
-from bench.launch import launch  # noqa: E402
+from bench.config import ConfigError, build_suite, entrants  # noqa: E402
+from bench.config.entrants import ENTRANTS  # noqa: E402
+from bench.core import rng  # noqa: E402
+from bench.model import start  # noqa: E402
 from bench.sampling.hf import sample  # noqa: E402
+from bench.suite.launch import launch  # noqa: E402
 from results.schema import EVAL_COLUMNS, LEDGER_COLUMNS, RUN_FIELDS, STEP_COLUMNS  # noqa: E402
 from tests import tiny  # noqa: E402
 
@@ -92,13 +93,13 @@ def test_an_entrant_runs_as_our_own_methods_do(name, tmp_path, lucky):
     assert list(evals.columns) == list(EVAL_COLUMNS)
     keys = ["step", "split", "decoding", "sample", "question_id"]
     assert evals[keys].astype(str).equals(other[keys].astype(str))  # same questions and points
-    first = [e[e["step"] == 0].reset_index(drop=True) for e in (evals, other)]
-    pd.testing.assert_frame_equal(*first)  # same start, same decoding seeds
+    at_start = [e[e["step"] == 0].reset_index(drop=True) for e in (evals, other)]
+    pd.testing.assert_frame_equal(*at_start)  # same start, same decoding seeds
 
-    start = base.load(
-        base.ensure(suite.runs[0].model, suite.runs[0].build_task()), tiny.run().model
+    first = start.load(
+        start.ensure(suite.runs[0].model, suite.runs[0].build_task()), tiny.run().model
     )
-    before = dict(start.model.named_parameters())
+    before = dict(first.model.named_parameters())
     moved = [n for n, w in weights(folder).items() if not torch.equal(w, before[n])]
     assert moved
     loaded = results.load(tmp_path)
@@ -187,10 +188,10 @@ def test_on_the_same_rows_it_is_the_same_training(name, tmp_path, lucky, monkeyp
     for run in suite.runs:
         launch(run, tmp_path, "tiny")
     ours, theirs = (tmp_path / run.name for run in suite.runs)
-    start = base.load(
-        base.ensure(suite.runs[0].model, suite.runs[0].build_task()), tiny.run().model
+    first = start.load(
+        start.ensure(suite.runs[0].model, suite.runs[0].build_task()), tiny.run().model
     )
-    before = {n: p.detach() for n, p in start.model.named_parameters()}
+    before = {n: p.detach() for n, p in first.model.named_parameters()}
     one, two = weights(ours), weights(theirs)
     step = torch.cat([(one[n] - before[n]).flatten() for n in one])
     gap = torch.cat([(one[n] - two[n]).flatten() for n in one])
@@ -297,7 +298,7 @@ def suite_of(name: str) -> Any:
 def test_list_shows_them():
     from rich.console import Console
 
-    from bench.listing import entrant_table
+    from bench.tools.listing import entrant_table
 
     console = Console(record=True, width=160, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(entrant_table())

@@ -13,15 +13,15 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from typer.testing import CliRunner
 
-from bench import base
 from bench.cli import app
 from bench.config import ConfigError
-from bench.export import export
-from bench.policy import Policy
-from bench.rows import pad
+from bench.model import start
+from bench.model.policy import Policy
+from bench.model.rows import pad
+from bench.record.store import load_weights
 from bench.sampling.hf import sample
-from bench.store import load_weights
-from bench.train import train
+from bench.tools.export import export
+from bench.train.loop import train
 from tests import architectures
 from tests.e2e.test_models import run
 
@@ -77,10 +77,10 @@ def test_an_export_is_the_runs_model(trained, name, model):
     assert out == folder / "export"
     theirs = AutoModelForCausalLM.from_pretrained(out)
     assert theirs.dtype == getattr(torch, one.model.dtype)
-    ours = base.load(one.model.path, one.model)
+    ours = start.load(one.model.path, one.model)
     load_weights(ours, folder / "checkpoint")
     torch.testing.assert_close(logits(theirs), logits(ours.model), rtol=0, atol=1e-5)
-    started = base.load(one.model.path, one.model)
+    started = start.load(one.model.path, one.model)
     assert (logits(started.model) - logits(ours.model)).abs().max() > 1e-3
     words: Any = AutoTokenizer.from_pretrained(out)
     question, answer = "Tom has 3 coins. now?", "3####3"
@@ -99,7 +99,7 @@ def test_generate_answers_as_the_runs_sampler(trained):
     out = export(folder)
     model: Any = AutoModelForCausalLM.from_pretrained(out)
     words = AutoTokenizer.from_pretrained(out)
-    policy = base.load(out, one.model.model_copy(update={"path": str(out)}))
+    policy = start.load(out, one.model.model_copy(update={"path": str(out)}))
     prompt = policy.encode_prompt("Tom has 3 coins. now?")
     ours = sample(policy, [prompt], 1, None, 20).response_ids()[0]
     theirs = model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=20)
@@ -186,6 +186,6 @@ def test_a_model_built_on_the_spot(tmp_path, monkeypatch):
     words: Any = AutoTokenizer.from_pretrained(out)
     loaded = Policy(AutoModelForCausalLM.from_pretrained(out), words)
     rows = pad([[2, 9, 10]], [0], [[11, 12, 13]], [1.0], loaded.pad_id)
-    ours = base.load(base.ensure(one.model, one.build_task()), one.model)
+    ours = start.load(start.ensure(one.model, one.build_task()), one.model)
     load_weights(ours, tmp_path / one.name / "checkpoint")
     torch.testing.assert_close(loaded.score(rows)[0], ours.score(rows)[0], rtol=0, atol=1e-5)

@@ -19,17 +19,17 @@ from typer.testing import CliRunner
 
 import results
 import tasks
-from bench.base import save
 from bench.cli import app
 from bench.config import ConfigError
-from bench.regrade import regrade
-from bench.train import train
+from bench.model.start import save
+from bench.tools.regrade import regrade
+from bench.train.loop import train
 from results.schema import EVAL_COLUMNS
 from tasks.arithmetic import Arithmetic
 from tests import tiny
 
 pytest.importorskip("lm_eval")
-from bench import lm_eval as benchmarks
+from bench.tools import lm_eval as benchmarks
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 FINAL = {"points": 1, "curve": {"test": 4}, "final": {"test": 48}, "train_questions": 0}

@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench import base
 from bench.config import ConfigError, Run
-from bench.optim import AdamW
-from bench.policy import Critic
-from bench.store import RunFolder, load_weights
-from bench.train import Trainer, train
+from bench.model import start
+from bench.model.optim import AdamW
+from bench.model.policy import Critic
+from bench.record.store import RunFolder, load_weights
+from bench.train.loop import Trainer, train
 from tests import architectures, tiny
 
 
@@ -85,7 +85,7 @@ def test_adapters_train_in_every_regime_and_nothing_else_is_kept(
     kept = tmp_path / one.name / "checkpoint"
     assert not (kept / "model.safetensors").exists()
     assert all("lora_" in key for key in load_file(kept / "adapter_model.safetensors"))
-    policy = base.load(folder(name), one.model)
+    policy = start.load(folder(name), one.model)
     load_weights(policy, kept)
     ups = [p for n, p in policy.model.named_parameters() if "lora_B" in n]
     assert ups and any(p.abs().sum() > 0 for p in ups) == any(
@@ -182,7 +182,7 @@ def test_a_critic_of_an_adapted_model_has_adapters_of_its_own(folder):
     import copy
 
     model = run("ppo", folder("qwen2"), {"lora": {"r": 2}}).model
-    policy = base.load(folder("qwen2"), model)
+    policy = start.load(folder("qwen2"), model)
     critic = Critic(copy.deepcopy(policy.model))
     names = {n for n, p in critic.named_parameters() if p.requires_grad}
     assert {"head.weight", "head.bias"} < names
@@ -194,7 +194,7 @@ def test_the_best_and_every_checkpoint_are_kept(folder, tmp_path, monkeypatch):
     right = {0: 0.25, 1: 0.75, 2: 0.5}  # accuracy of each evaluation, whatever was sampled
 
     def evaluated(policy, task, asked, run, ledger, keep_text, *_):
-        from bench.evaluate import evaluate
+        from bench.train.evaluate import evaluate
 
         frame: Any = evaluate(policy, task, asked, run, ledger, keep_text)
         frame["correct"] = [i % 4 < 4 * right[ledger.updates] for i in range(len(frame))]
@@ -246,20 +246,20 @@ def test_what_cannot_be_kept_or_loaded_is_refused(folder, tmp_path):
         run("grpo", folder("qwen2"), checkpoint="best")
     with pytest.raises(ConfigError, match=r"model\.lora\.dropout"):
         run("grpo", folder("qwen2"), {"lora": {"dropout": 0.1}})
-    policy = base.load(folder("llama"), run("grpo", folder("llama")).model)
+    policy = start.load(folder("llama"), run("grpo", folder("llama")).model)
     with pytest.raises(OSError, match="weights are missing"):
         load_weights(policy, tmp_path)
 
 
 def test_weights_in_several_files(folder, tmp_path):
-    policy = base.load(folder("gemma3"), run("grpo", folder("gemma3")).model)
+    policy = start.load(folder("gemma3"), run("grpo", folder("gemma3")).model)
     with torch.no_grad():
         for weight in policy.parameters():
             weight += 1
     policy.model.save_pretrained(tmp_path, max_shard_size="20KB")
     files = sorted(tmp_path.glob("*.safetensors"))
     assert len(files) > 2
-    fresh = base.load(folder("gemma3"), run("grpo", folder("gemma3")).model)
+    fresh = start.load(folder("gemma3"), run("grpo", folder("gemma3")).model)
     load_weights(fresh, tmp_path)
     for mine, its in zip(fresh.parameters(), policy.parameters(), strict=True):
         assert torch.equal(mine, its)

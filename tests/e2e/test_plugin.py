@@ -19,7 +19,7 @@ import methods
 from bench.cli import app
 from bench.config import ConfigError, build_suite
 from methods import registry
-from methods.contract import LAWS, check_method
+from methods.laws.contract import LAWS, check_method
 from tests import tiny
 from tests.laws.factory import bandit, logp_gradient
 

@@ -13,9 +13,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from bench.config import ConfigError, Run, build_suite, read_recipe, recipes
-from bench.launch import launch
-from bench.plan import plan
-from bench.train import Trainer, train
+from bench.suite.launch import launch
+from bench.suite.plan import plan
+from bench.train.loop import Trainer, train
 from tasks.arithmetic import Arithmetic
 from tasks.gsm8k import GSM8K
 from tasks.hh import HH

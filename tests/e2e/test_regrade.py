@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.config import ConfigError
-from bench.regrade import METADATA, regrade, tables
-from bench.train import train
+from bench.tools.regrade import METADATA, regrade, tables
+from bench.train.loop import train
 from results.schema import EVAL_COLUMNS
 from tasks.arithmetic import Arithmetic
 from tests import tiny

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from bench import speed
 from bench.cli import app
+from bench.tools import speed
 from reports import plots
 
 TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,

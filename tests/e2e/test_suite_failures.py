@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from bench.suite import _explained
+from bench.suite.grid import _explained
 
 SUITE = """
 import time
-from bench.suite import _hire
+from bench.suite.grid import _hire
 if __name__ == "__main__":
     print(_hire(1).process.pid, flush=True)
     time.sleep(600)

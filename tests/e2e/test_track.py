@@ -9,9 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench import config
 from bench.config import ConfigError, build_suite
-from bench.train import train
+from bench.train.loop import train
 from results.schema import LEDGER_COLUMNS
 from tests import tiny
 
@@ -82,7 +81,7 @@ def test_the_others_get_project_run_and_settings(tmp_path, monkeypatch):
             calls.append(("finish",))
 
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "wandb", Recorder)
-    monkeypatch.setattr(config, "find_spec", lambda name: name)
+    monkeypatch.setattr("bench.config.recipe.find_spec", lambda name: name)
     run = tiny.run("sft", track="wandb", eval={"points": 1, "curve": {"test": 2}, "samples": 1})
     train(run, tmp_path, "tiny")
     assert calls[0] == (
@@ -98,7 +97,7 @@ def test_the_others_get_project_run_and_settings(tmp_path, monkeypatch):
 
 
 def test_a_missing_package_is_named_before_anything_is_spent(monkeypatch):
-    monkeypatch.setattr(config, "find_spec", lambda name: None)
+    monkeypatch.setattr("bench.config.recipe.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"track = 'tensorboard'.*evenbench\[track\]"):
         build_suite(tiny.recipe(track="tensorboard"))
     with pytest.raises(ConfigError, match="tensorboard', 'wandb' or 'trackio'"):

@@ -18,18 +18,12 @@ import torch
 from safetensors.torch import load_file
 
 import results
-from bench import train as train_module
 from bench.config import Suite, build_suite
-from bench.store import RunFolder
-from bench.suite import run_suite
-from bench.train import train
-from results.schema import (
-    EVAL_COLUMNS,
-    LEDGER_COLUMNS,
-    ROLLOUT_COLUMNS,
-    RUN_FIELDS,
-    STEP_COLUMNS,
-)
+from bench.record.store import RunFolder
+from bench.suite.grid import run_suite
+from bench.train import loop as train_module
+from bench.train.loop import train
+from results.schema import EVAL_COLUMNS, LEDGER_COLUMNS, ROLLOUT_COLUMNS, RUN_FIELDS, STEP_COLUMNS
 from tests import tiny
 
 
@@ -109,13 +103,14 @@ def test_every_regime_trains(tmp_path, method, source):
 
 
 def test_replay_is_shared_and_equals_the_first_policy_batch(tmp_path):
-    from bench import base, rng
-    from bench.ledger import Ledger
-    from bench.sources import PolicySource, ReplaySource
+    from bench.core import rng
+    from bench.model import start
+    from bench.record.ledger import Ledger
+    from bench.train.sources import PolicySource, ReplaySource
 
     run = tiny.run("rift")
     task = run.build_task()
-    start = base.load(base.ensure(run.model, task), run.model)
+    start = start.load(start.ensure(run.model, task), run.model)
     replay = ReplaySource(run, task, start, "digest")
     before = replay.path.stat().st_mtime_ns
     assert ReplaySource(run, task, start, "digest").path.stat().st_mtime_ns == before

@@ -23,12 +23,12 @@ import pandas as pd
 import torch
 from trl.generation.vllm_client import VLLMClient
 
-from bench import base
 from bench.config import ConfigError, Run, build_suite
-from bench.lm_eval import evaluate
+from bench.model import start
 from bench.sampling.hf import sample
 from bench.sampling.vllm import VLLMSampler
-from bench.train import train
+from bench.tools.lm_eval import evaluate
+from bench.train.loop import train
 from methods import SAMPLE
 from tests import tiny
 
@@ -59,7 +59,7 @@ def run_of(**changes: Any) -> Run:
 @pytest.fixture(scope="module")
 def engine():
     run = run_of()
-    policy = base.load(base.ensure(run.model, run.build_task()), run.model)
+    policy = start.load(start.ensure(run.model, run.build_task()), run.model)
     return run, policy, VLLMSampler(run, policy)
 
 
@@ -132,7 +132,7 @@ def server(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    model = str(base.ensure(run.model, run.build_task()))
+    model = str(start.ensure(run.model, run.build_task()))
     options = ["--dtype", "float32", "--enforce-eager", "--logprobs-mode", "processed_logprobs"]
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model,
                "--host", "127.0.0.1", "--port", str(port)]  # fmt: skip
@@ -147,7 +147,7 @@ def server(tmp_path):
 
 def test_a_server_is_refused_without_cuda_and_answers_as_our_own_sampler_does(server, monkeypatch):
     run = run_of(sampler={"name": "vllm", "mode": "server", "server": server})
-    policy = base.load(base.ensure(run.model, run.build_task()), run.model)
+    policy = start.load(start.ensure(run.model, run.build_task()), run.model)
     with monkeypatch.context() as patch:  # past the check of the server's settings
         info = {"weight_transfer_config": {}, "model_config": {}}
         patch.setattr(VLLMClient, "get_server_info", lambda self: info)

@@ -17,11 +17,11 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 pytest.importorskip("trl", reason="the engine is driven by TRL's VLLMGeneration")
 
 import results
-from bench import base
 from bench.config import ConfigError, Run, build_suite
-from bench.progress import watch_suite
+from bench.model import start
 from bench.sampling.hf import Sampler, sample
-from bench.train import train
+from bench.suite.progress import watch_suite
+from bench.train.loop import train
 from results import tables
 from tests import standin, tiny
 from tests.standin import LLM
@@ -56,7 +56,7 @@ def lucky(monkeypatch):
 
 def folder() -> str:
     run = tiny.run()
-    return str(base.ensure(run.model, run.build_task()))
+    return str(start.ensure(run.model, run.build_task()))
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +117,7 @@ def test_an_engine_in_bfloat16_drifts_and_is_corrected(tmp_path):
 
 
 def test_runs_repeat_and_go_on_after_an_interruption(tmp_path, monkeypatch):
-    from bench.train import Trainer
+    from bench.train.loop import Trainer
 
     run = on()
     train(run, tmp_path / "whole", "tiny")
@@ -153,7 +153,7 @@ def test_a_call_gives_what_our_own_sampler_gives():
     from bench.sampling.vllm import VLLMSampler
 
     run = on(sampler={"engine": {"swap_space": 0}})
-    policy = base.load(folder(), run.model)
+    policy = start.load(folder(), run.model)
     theirs, ours = VLLMSampler(run, policy), Sampler()
     assert LLM.made[0].more["swap_space"] == 0 and LLM.made[0].more["enforce_eager"] is True
     prompts = [policy.encode_prompt(e.prompt) for e in run.build_task().examples("test")[:3]]
@@ -171,7 +171,7 @@ def test_a_stop_string_ends_an_answer():
     from bench.sampling.vllm import VLLMSampler
 
     run = on()
-    policy = base.load(folder(), run.model)
+    policy = start.load(folder(), run.model)
     draw = VLLMSampler(run, policy)
     prompts = [policy.encode_prompt(e.prompt) for e in run.build_task().examples("test")[:4]]
     whole = sample(policy, prompts, 1, None, 9)
@@ -222,7 +222,7 @@ def test_wrong_samplers_are_refused(sampler, words):
 
 
 def test_without_vllm_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr("bench.config.find_spec", lambda name: None)
+    monkeypatch.setattr("bench.config.recipe.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install .*'evenbench\[vllm\]'"):
         build_suite(tiny.recipe(sampler={"name": "vllm"}))
 

@@ -11,12 +11,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import methods
-from bench import progress
 from bench.cli import app
 from bench.config import ConfigError, build_suite
-from bench.suite import State
-from bench.train import train
-from methods.contract import learns_from
+from bench.suite import progress
+from bench.suite.grid import State
+from bench.train.loop import train
+from methods.laws.contract import learns_from
 from reports.report import write_report
 from tests import tiny
 

@@ -1,4 +1,4 @@
-"""The cases of the laws, and rollouts that are stated by hand; the rest is methods/contract.py."""
+"""The cases of the laws, and rollouts that are stated by hand; the rest is in methods/laws/."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 import methods
 from methods import GOLD, SAMPLE, Leaves, Loss, Method, Rollout
-from methods.contract import gradients, leaves, rollout, scored, select_leaves
+from methods.laws.contract import gradients, leaves, rollout, scored, select_leaves
 
 __all__ = [
     "bandit", "cases", "gradients", "label", "leaves", "logp_gradient", "rollout", "scored",

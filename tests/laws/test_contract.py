@@ -7,7 +7,7 @@ import torch
 
 import methods
 from methods import Leaves, Loss, Method, Needs, Rollout, Signal, reduce
-from methods.contract import LAWS, check_law, check_method
+from methods.laws.contract import LAWS, check_law, check_method
 
 from . import factory
 

@@ -11,7 +11,7 @@ import torch
 
 import methods
 from methods import Method
-from methods.flow import Path, Problem, expected_gradient, flow, velocity
+from methods.laws.flow import Path, Problem, expected_gradient, flow, velocity
 
 
 def vector(*values: float) -> torch.Tensor:

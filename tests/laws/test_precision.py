@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import methods
-from methods import Loss, Method, Signal, contract, precision
-from methods.contract import LAWS, check_law
+from methods import Loss, Method, Signal
+from methods.laws import contract, precision
+from methods.laws.contract import LAWS, check_law
 from methods.rft import RFT
 
 from . import factory

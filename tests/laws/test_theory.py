@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import methods
-from methods.flow import Problem, expected_gradient, trace
-from methods.theory import Destination, destination, tilted
+from methods.laws.flow import Problem, expected_gradient, trace
+from methods.laws.theory import Destination, destination, tilted
 
 VERDICTS = Problem(
     torch.tensor([1.0, 1.0, 0.0]).double(), torch.tensor([True, True, False]),

@@ -19,7 +19,7 @@ trl = pytest.importorskip("trl", reason="the oracles compare with TRL")
 datasets = pytest.importorskip("datasets")
 
 import methods  # noqa: E402
-from bench.correction import Correction  # noqa: E402
+from bench.train.correction import Correction  # noqa: E402
 from methods import GOLD, MISMATCHED, SAMPLE, Leaves  # noqa: E402
 
 from . import tiny  # noqa: E402

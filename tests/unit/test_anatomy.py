@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 import methods
 import results
 from bench.cli import app
-from bench.train import train
-from methods.contract import gradients, rollout
+from bench.train.loop import train
+from methods.laws.contract import gradients, rollout
 from reports import anatomy, plots, simplex
 from tests import tiny
 

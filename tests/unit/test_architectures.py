@@ -14,12 +14,13 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import tasks
-from bench import base, lora, rng
 from bench.config import ConfigError, Lora, Model
-from bench.fast import LlamaBackbone
-from bench.ledger import Flops
-from bench.policy import AdapterOff, Backbone, Policy, recompute
-from bench.rows import Rows, pad
+from bench.core import rng
+from bench.model import lora, start
+from bench.model.packed import LlamaBackbone
+from bench.model.policy import AdapterOff, Backbone, Policy, recompute
+from bench.model.rows import Rows, pad
+from bench.record.ledger import Flops
 from bench.sampling.hf import sample
 from tests import architectures
 from tests.architectures import SHAPES, TEMPLATES
@@ -46,7 +47,7 @@ def load(where: Path, **section: Any) -> Policy:
     # eager attention, which soft caps need, refuses float64
     dtype = "float32" if where.name.startswith("gemma2") else "float64"
     model = Model(path=str(where), **{"dtype": dtype, **section})
-    return base.load(where, model)
+    return start.load(where, model)
 
 
 def rows(policy: Policy, lengths: list[list[int]]) -> Rows:
@@ -385,7 +386,7 @@ def test_a_broken_model_is_refused_with_its_path(broken, change, early, message)
     """Never loaded with random numbers or without text; early: before the first of many runs."""
     where = broken(change)
     model = Model(path=str(where))
-    for refuse in [lambda: base.load(where, model)] + [lambda: base.check(model)] * early:
+    for refuse in [lambda: start.load(where, model)] + [lambda: start.check(model)] * early:
         with pytest.raises(ConfigError, match=message) as caught:
             refuse()
         assert str(where) in str(caught.value)
@@ -393,7 +394,7 @@ def test_a_broken_model_is_refused_with_its_path(broken, change, early, message)
 
 def test_without_a_padding_token_the_end_token_pads(broken):
     model = Model(path=str(broken("no padding token")))
-    policy = base.load(str(model.path), model)
+    policy = start.load(str(model.path), model)
     assert policy.pad_id == policy.tokenizer.eos_token_id
 
 
@@ -410,11 +411,11 @@ def test_without_a_padding_token_the_end_token_pads(broken):
 )
 def test_what_cannot_be_loaded_is_refused_before_the_first_run(folder, section, message):
     with pytest.raises(ConfigError, match=message):
-        base.check(Model(**{"path": str(folder("qwen2")), **section}))
+        start.check(Model(**{"path": str(folder("qwen2")), **section}))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_good_model_passes_the_check(folder, name):
-    base.check(Model(path=str(folder(name)), chat="plain", lora=Lora(r=2)))
+    start.check(Model(path=str(folder(name)), chat="plain", lora=Lora(r=2)))
     one = "c_attn" if name == "gpt2" else "self_attn.q_proj"
-    base.check(Model(path=str(folder(name)), lora=Lora(targets=(one,))))
+    start.check(Model(path=str(folder(name)), lora=Lora(targets=(one,))))

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import methods
-from bench.backward import backward
-from bench.policy import Critic, Policy
-from methods import precision
+from bench.model.policy import Critic, Policy
+from bench.train.backward import backward
+from methods.laws import precision
 from tests import tiny
 
 LENGTHS = [[2, 5, 3, 4], [4, 1, 6, 2], [3, 3, 7, 2]]
@@ -115,7 +115,7 @@ def test_a_step_does_not_wait_for_the_device(name, general, monkeypatch):
     rows, rollout = batch(method, policy)
     signal = method.signal(rollout)
     known = signal.trained_N.nonzero()[:, 0]
-    monkeypatch.setattr("bench.backward._where", lambda which_N: known)
+    monkeypatch.setattr("bench.train.backward._where", lambda which_N: known)
     policy.general = general
     policy = on_device(policy)
     # transformers itself asks once a forward pass whether there is any padding

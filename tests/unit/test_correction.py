@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import methods
-from bench.backward import backward
-from bench.correction import Correction
+from bench.train.backward import backward
+from bench.train.correction import Correction
 from methods import GOLD, Rollout, Signal
-from methods.contract import gradients, rollout, scored
+from methods.laws.contract import gradients, rollout, scored
 from tests import tiny
 from tests.unit.test_backward import batch
 

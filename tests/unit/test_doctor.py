@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench import doctor
+from bench.tools import doctor
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -85,8 +85,6 @@ def test_every_requirement_is_pinned():
 
 def test_it_imports_nothing_heavy():
     heavy = "{'torch', 'numpy', 'pandas', 'transformers', 'matplotlib'}"
-    code = (
-        f"import sys; from bench import doctor; doctor.report(); print({heavy} & set(sys.modules))"
-    )
+    code = f"import sys; from bench.tools import doctor; doctor.report(); print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "set()\n", done.stderr

@@ -32,6 +32,10 @@ ALLOWED = {
     "reports.claims": {"results", "methods"},
     "bench.cli": set(PACKAGES),
 }
+# The floors of bench/, lowest first: a room imports itself and the rooms below it.
+FLOORS = (
+    "core", "config", "model", "record", "sampling", "train", "entrants", "suite", "tools", "cli",
+)  # fmt: skip
 # The extras: imported only inside functions, or by modules that are imported only there.
 OPTIONAL = {
     "datasets", "deepspeed", "liger_kernel", "lm_eval", "math_verify", "peft", "ray", "tensorboard",
@@ -99,9 +103,20 @@ def names(node: ast.AST, module: str, known: dict[str, Path]) -> list[str]:
     return []
 
 
+def floor(module: str) -> int:
+    """On which floor of bench/ a module stands; -1 for others."""
+    package, _, rest = module.partition(".")
+    room = rest.partition(".")[0]
+    return FLOORS.index(room) if package == "bench" and room in FLOORS else -1
+
+
 def forbidden(root: Path) -> list[str]:
     """The imports against the direction, as sentences."""
-    wrong = []
+    wrong = [
+        f"{found.by}:{found.line} imports {found.of}, a floor above its own"
+        for found in imports(root)
+        if floor(found.of) > floor(found.by) >= 0
+    ]
     for found in imports(root):
         own, other = found.by.split(".")[0], found.of.split(".")[0]
         rules = [name for name in ALLOWED if f"{found.by}.".startswith(f"{name}.")]
@@ -154,6 +169,12 @@ def test_the_project_is_seen():
 
 def test_imports_go_downwards():
     assert forbidden(ROOT) == []
+
+
+def test_every_room_has_a_floor():
+    rooms = {path.parent.name for path in (ROOT / "bench").glob("*/__init__.py")}
+    assert rooms == set(FLOORS)
+    assert {path.name for path in (ROOT / "bench").glob("*.py")} == {"__init__.py"}
 
 
 def test_no_circles():

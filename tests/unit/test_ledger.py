@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.ledger import Flops, Ledger
+from bench.record.ledger import Flops, Ledger
 from results.schema import LEDGER_COLUMNS
 from tests import tiny
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench import linear as module
-from bench.linear import linear, whole
+from bench.model import linear as module
+from bench.model.linear import linear, whole
 
 ROWS, IN, OUT = 1024, 96, 512
 onednn = pytest.mark.skipif(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import memory
+from bench.core import memory
 
 MB = 2**20
 pytestmark = pytest.mark.skipif(
@@ -28,6 +28,6 @@ def test_a_peak_is_seen_and_forgotten():
 
 def test_a_child_does_not_begin_with_its_parents_peak():
     block = b"x" * (400 * MB)
-    code = "from bench import memory; print(memory.peak())"
+    code = "from bench.core import memory; print(memory.peak())"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert len(block) > int(out.stdout) > MB

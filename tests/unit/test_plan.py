@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.config import ConfigError, Hardware, Lora, Model, build_suite, read_recipe
-from bench.plan import plan
-from bench.shapes import KNOWN, shape
+from bench.model.shapes import KNOWN, shape
+from bench.suite.plan import plan
 from tests import architectures, tiny
 
 REAL = (
@@ -63,11 +63,11 @@ def test_a_folders_shape_is_its_configs(tmp_path, name):
 
 
 def test_adapters_are_counted_as_peft_makes_them(tmp_path):
-    from bench import base
+    from bench.model import start
 
     folder = architectures.save("qwen2", tmp_path)
     model = Model(path=str(folder), lora=Lora(r=3))
-    policy = base.load(folder, model)
+    policy = start.load(folder, model)
     assert shape(model, 0).adapters(Lora(r=3)) == sum(p.numel() for p in policy.parameters())
 
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from bench import rng
-from bench.fast import LlamaBackbone
-from bench.policy import Backbone
-from bench.rows import pad
+from bench.core import rng
+from bench.model.packed import LlamaBackbone
+from bench.model.policy import Backbone
+from bench.model.rows import pad
 from bench.sampling.hf import sample
 from tests import tiny
 
@@ -47,7 +47,7 @@ def test_entropy_and_large_vocabularies_in_chunks(monkeypatch):
     policy = tiny.policy(dtype=torch.float64)
     rows = tiny.rows(policy, [[5, 3], [6]])
     logp, entropy = policy.score(rows, entropy=True)
-    monkeypatch.setattr("bench.policy.LOGIT_CHUNK", 3 * policy.model.config.vocab_size)
+    monkeypatch.setattr("bench.model.policy.LOGIT_CHUNK", 3 * policy.model.config.vocab_size)
     chunked, chunked_entropy = policy.score(rows, entropy=True)
     torch.testing.assert_close(chunked, logp)
     torch.testing.assert_close(chunked_entropy, entropy)

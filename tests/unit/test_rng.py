@@ -1,7 +1,7 @@
 import numpy as np
 from scipy import stats
 
-from bench import rng
+from bench.core import rng
 
 
 def test_a_rows_numbers_do_not_depend_on_the_other_rows():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tasks
-from bench import config
-from bench.sources import broken_rows, reward_function
+from bench.config import ConfigError, installed_rewards
+from bench.train.sources import broken_rows, reward_function
 from tasks import Grade
 from tests import tiny
 
@@ -68,12 +68,12 @@ def test_numbers_of_any_kind_are_rewards(tmp_path):
 def test_an_installed_reward_is_known_by_its_name(monkeypatch):
     point = EntryPoint("half", "operator:truediv", "evenbench.rewards")
     monkeypatch.setattr(EntryPoint, "load", lambda self: lambda example, text, grade: 0.5)
-    monkeypatch.setattr(config, "entry_points", lambda group: [point])
+    monkeypatch.setattr("bench.config.recipe.entry_points", lambda group: [point])
     assert tiny.run(reward="half").reward == "half"
-    assert config.installed_rewards() == {"half": point}
-    monkeypatch.setattr("bench.sources.installed_rewards", config.installed_rewards)
+    assert installed_rewards() == {"half": point}
+    monkeypatch.setattr("bench.train.sources.installed_rewards", installed_rewards)
     assert reward_function("half")(EXAMPLE, "", RIGHT, 0) == 0.5
-    with pytest.raises(config.ConfigError, match="did you mean half"):
+    with pytest.raises(ConfigError, match="did you mean half"):
         tiny.run(reward="hlaf")
 
 

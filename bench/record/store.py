@@ -1,0 +1,179 @@
+"""A run's folder: written so that a kill at any moment, a torn last line or a full disk loses
+nothing that was finished. Formats: results/schema.py."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from bench.model import lora
+from bench.model.policy import Critic, Policy
+
+RESUMING = ("optimizer.pt", "critic.pt")  # files that only resuming needs
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """The old content or the new, never a part."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+class RunFolder:
+    def __init__(self, path: Path):
+        self.path = path
+
+    @property
+    def done(self) -> dict[str, Any] | None:
+        file = self.path / "DONE"
+        return json.loads(file.read_text()) if file.is_file() else None
+
+    @contextmanager
+    def claimed(self) -> Iterator[bool]:
+        """Whether this process may work on the run; released when the process dies."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    def write_json(self, name: str, content: Any) -> None:
+        write_atomic(self.path / name, json.dumps(content, indent=1))
+
+    def append_steps(self, rows: list[dict[str, Any]]) -> None:
+        with (self.path / "steps.jsonl").open("a") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+
+    def keep_steps(self, last: int) -> None:
+        """Drop the rows after step `last`, and a torn last line: work done after the checkpoint."""
+        path = self.path / "steps.jsonl"
+        kept = []
+        for line in path.read_text().splitlines() if path.is_file() else []:
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                break
+            if row["step"] > last:
+                break
+            kept.append(line + "\n")
+        write_atomic(path, "".join(kept))
+
+    def write_evals(self, new: pd.DataFrame) -> None:
+        """Add the rows of one evaluation; those of the same or later steps are replaced."""
+        path = self.path / "evals.parquet"
+        if path.is_file():
+            old: Any = pd.read_parquet(path)
+            new = pd.concat([old[old["step"] < new["step"].min()], new], ignore_index=True)
+        self.replace_evals(new)
+
+    def replace_evals(self, frame: pd.DataFrame) -> None:
+        """Make these the run's evaluations."""
+        for column in ("split", "decoding", "status"):
+            frame[column] = frame[column].astype("category")
+        partial = self.path / "evals.parquet.partial"
+        frame.to_parquet(partial, index=False, compression="zstd")
+        partial.replace(self.path / "evals.parquet")
+
+    def write_rollout(self, rollout: int, frame: pd.DataFrame) -> None:
+        folder = self.path / "rollouts"
+        folder.mkdir(exist_ok=True)
+        partial = folder / "partial"
+        frame.to_parquet(partial, index=False, compression="zstd")
+        partial.replace(folder / f"step-{rollout:06d}.parquet")
+
+    def save_checkpoint(
+        self,
+        policy: Policy,
+        optimizer: torch.optim.Optimizer,
+        critic: Critic | None,
+        critic_optimizer: torch.optim.Optimizer | None,
+        state: dict[str, Any],
+    ) -> None:
+        """Written beside and renamed; between the two renames the previous one stays as `.old`."""
+        partial, current, old = (self.path / f"checkpoint{s}" for s in (".partial", "", ".old"))
+        shutil.rmtree(partial, ignore_errors=True)
+        policy.model.save_pretrained(partial)
+        policy.tokenizer.save_pretrained(partial)
+        torch.save(optimizer.state_dict(), partial / "optimizer.pt")
+        if critic is not None and critic_optimizer is not None:
+            torch.save([critic.state_dict(), critic_optimizer.state_dict()], partial / "critic.pt")
+        (partial / "state.json").write_text(json.dumps(state))
+        shutil.rmtree(old, ignore_errors=True)
+        if current.is_dir():
+            current.rename(old)
+        partial.rename(current)
+        shutil.rmtree(old, ignore_errors=True)
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The newest complete checkpoint."""
+        for name in ("checkpoint", "checkpoint.old"):
+            if (self.path / name / "state.json").is_file():
+                return self.path / name
+        return None
+
+    def restore(
+        self,
+        policy: Policy,
+        optimizer: torch.optim.Optimizer,
+        critic: Critic | None,
+        critic_optimizer: torch.optim.Optimizer | None,
+    ) -> dict[str, Any] | None:
+        """Load the newest checkpoint into the given objects; its state, or None."""
+        folder = self.checkpoint
+        if folder is None:
+            return None
+        load_weights(policy, folder)
+        optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
+        if critic is not None and critic_optimizer is not None:
+            weights, moments = torch.load(folder / "critic.pt", weights_only=True)
+            critic.load_state_dict(weights)
+            critic_optimizer.load_state_dict(moments)
+        return json.loads((folder / "state.json").read_text())
+
+    def retain(self, names: list[str]) -> None:
+        """Keep the newest checkpoint's model under these names as well. Its files are never written
+        to again, so that a link is a copy, which costs nothing while both stand."""
+        for target in (self.path / name for name in names):
+            partial, source = target.with_name(target.name + ".partial"), self.checkpoint
+            assert source is not None
+            shutil.rmtree(partial, ignore_errors=True)
+            skip = shutil.ignore_patterns(*RESUMING)
+            shutil.copytree(source, partial, copy_function=os.link, ignore=skip)
+            shutil.rmtree(target, ignore_errors=True)
+            partial.rename(target)
+
+    def finish(self, done: dict[str, Any], keep: str) -> None:
+        """Mark the run as finished, then drop what only resuming needs."""
+        self.write_json("DONE", done)
+        if keep == "none":
+            shutil.rmtree(self.path / "checkpoint", ignore_errors=True)
+        for name in RESUMING:
+            (self.path / "checkpoint" / name).unlink(missing_ok=True)
+
+
+def load_weights(policy: Policy, folder: Path) -> None:
+    """What trained, from a checkpoint: adapters, or all weights in one file or several."""
+    from safetensors.torch import load_model
+
+    if lora.adapted(policy.model):
+        return lora.load(policy.model, folder)
+    files = sorted(folder.glob("*.safetensors"))
+    absent = [set(load_model(policy.model, f, strict=len(files) == 1)[0]) for f in files]
+    if not files or (len(files) > 1 and set.intersection(*absent)):
+        raise OSError(f"{folder}: weights are missing")

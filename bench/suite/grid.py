@@ -1,0 +1,220 @@
+"""The grid: runs over worker processes, one thread each, that survive a failing or killed run.
+
+The run folders are the only truth: the parent reads progress from them, a second call skips what is
+done and resumes what is not.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from bench.config import ConfigError, Run, Suite
+from bench.core.memory import keep_freed
+from bench.record.store import write_atomic
+
+ATTEMPTS = 2  # of a run whose worker was killed
+FULL = 1 << 20  # bytes: with less than that, whatever failed failed for want of room
+
+
+@dataclass
+class State:
+    """Of one run, as the parent sees it."""
+
+    run: Run
+    status: str = "waiting"  # waiting | running | finished | diverged | failed | busy
+    error: str | None = None
+    attempts: int = 0
+
+    def position(self, suite_folder: Path) -> dict[str, Any]:
+        """The last complete step on disk; empty before the first."""
+        return last_step(suite_folder / self.run.name / "steps.jsonl")
+
+
+def last_step(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 16384))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return {}
+    for line in reversed(lines[:-1]):  # what follows the last newline is torn
+        try:
+            return json.loads(line)
+        except ValueError:
+            continue
+    return {}
+
+
+@dataclass
+class Worker:
+    process: BaseProcess
+    pipe: Connection
+    state: State | None = None
+
+
+def run_suite(
+    suite: Suite,
+    out: Path,
+    workers: int,
+    threads: int,
+    device: str,
+    watch: Callable[[list[State]], None],
+) -> list[State]:
+    """Run what is not done. `watch` is called about twice a second with all states.
+
+    Raises ConfigError if `out` holds another suite's runs under this name.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    resolved = suite.model_dump(mode="json")
+    write_atomic(out / "suite.json", json.dumps(resolved, indent=1))
+    states = [State(run) for run in suite.runs]
+    queue = deque()
+    for state in states:
+        done = out / state.run.name / "DONE"
+        if done.is_file():
+            state.status = json.loads(done.read_text())["status"]
+        else:
+            queue.append(state)
+    crew = [_hire(threads) for _ in range(min(workers, len(queue)))]
+    try:
+        for worker in crew:
+            _assign(worker, queue, out, suite.name, device)
+        while any(worker.state for worker in crew):
+            ready = wait([w.pipe for w in crew if w.state], timeout=0.5)
+            for i, worker in enumerate(crew):
+                if worker.state and worker.pipe in ready:
+                    if _collect(worker, queue):
+                        _assign(worker, queue, out, suite.name, device)
+                    else:
+                        crew[i] = _hire(threads)
+                        _assign(crew[i], queue, out, suite.name, device)
+            watch(states)
+    finally:
+        for worker in crew:
+            if worker.state:
+                worker.process.terminate()
+            else:
+                worker.pipe.close()  # an idle worker ends when its pipe does
+        for worker in crew:
+            worker.process.join(timeout=10)
+    watch(states)
+    return states
+
+
+def _hire(threads: int) -> Worker:
+    # torch reads these when it is imported, in the child
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, threads), daemon=True)
+    process.start()
+    theirs.close()
+    return Worker(process, ours)
+
+
+def _assign(worker: Worker, queue: deque[State], out: Path, suite: str, device: str) -> None:
+    if queue:
+        worker.state = queue.popleft()
+        worker.state.status = "running"
+        worker.state.attempts += 1
+        worker.pipe.send((worker.state.run, out, suite, device))
+
+
+def _collect(worker: Worker, queue: deque[State]) -> bool:
+    """Note how the worker's run ended; False if the worker itself is gone."""
+    state, worker.state = worker.state, None
+    assert state is not None
+    try:
+        state.status, state.error = worker.pipe.recv()
+        return True
+    except EOFError:
+        worker.process.join()
+        state.status, state.error = (
+            "failed",
+            f"the worker process ended with exit code {worker.process.exitcode}",
+        )
+        if state.attempts < ATTEMPTS:
+            state.status = "waiting"
+            queue.append(state)
+        return False
+
+
+def _work(pipe: Connection, threads: int) -> None:
+    """A worker: runs what comes through the pipe until it closes."""
+    import logging
+
+    import torch
+    import transformers
+
+    Thread(target=_end_with_the_parent, daemon=True).start()
+    keep_freed()
+    torch.set_num_threads(threads)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    for name in ("accelerate", "evenbench.tasks"):  # rows left out are the parent's to tell
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from .launch import launch
+
+    while True:
+        try:
+            run, out, suite, device = pipe.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        try:
+            done = launch(run, out, suite, device)
+            pipe.send(
+                ("busy", "another process is at work on it")
+                if done is None
+                else (done["status"], done["reason"])
+            )
+        except KeyboardInterrupt:
+            return
+        except Exception as error:  # a run may fail for any reason; the others go on
+            pipe.send(("failed", _explained(error, out / run.name)))
+
+
+def _end_with_the_parent() -> None:
+    """A killed suite leaves no worker behind, which would hold its run from whoever resumes it."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
+
+
+def _explained(error: Exception, folder: Path) -> str:
+    """What is said of a run that failed; the whole story is in its error.txt."""
+    story = "".join(traceback.format_exception(error))
+    with suppress(OSError):  # the disk may be full
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "error.txt").write_text(story)
+    if "No space left" in story or shutil.disk_usage(folder.parent).free < FULL:
+        return f"the disk of {folder.parent} is full: {type(error).__name__}: {error}"
+    known = isinstance(error, (ConfigError, ValueError, OSError))
+    return f"{type(error).__name__}: {error if known else story}"
+
+
+def expected_end(states: list[State], out: Path, started: float, workers: int) -> float | None:
+    """Seconds left for the suite, from the share done since `started`; None before any."""
+    share = 0.0
+    for state in states:
+        if state.status == "running":
+            budget = state.run.budget
+            share += min(1.0, state.position(out).get(budget.axis, 0.0) / budget.amount)
+        elif state.status != "waiting":
+            share += 1.0
+    return None if share <= 0 else (time.time() - started) * (len(states) - share) / share

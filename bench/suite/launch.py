@@ -1,0 +1,26 @@
+"""Which trainer runs a run: the one loop of `train.py`, or another package's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.config import ConfigError, Run
+from bench.config.entrants import Entrant
+from bench.train.loop import train
+
+
+def launch(run: Run, suite_folder: Path, suite: str, device: str = "cpu") -> dict[str, Any] | None:
+    """`train.train` by the trainer that the run's method names.
+
+    Raises ConfigError where an entrant cannot run as asked, or its package is missing.
+    """
+    (spec, *_) = run.build_methods()
+    if not isinstance(spec, Entrant):
+        return train(run, suite_folder, suite, device)
+    problem = spec.problem(run, run.build_task())  # a resumed suite was checked elsewhere
+    if problem:
+        raise ConfigError(f"{run.method}: {problem}")
+    from bench.entrants.trl import TRLTrainer
+
+    return train(run, suite_folder, suite, device, TRLTrainer)

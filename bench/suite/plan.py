@@ -1,0 +1,231 @@
+"""What a suite will cost, before anything is spent: estimated from config and model shape."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from bench.config import Hardware, Model, Run, Suite
+from bench.model.shapes import Shape, shape
+from bench.sampling.hf import CACHE_BYTES
+from tasks import Task, TaskError
+
+FILL = 0.35  # assumed mean response length, as a share of the limit; 0.3 to 0.4 on quick
+EFFICIENCY = {"cpu": 0.35, "cuda": 0.25}  # of the matrix rate, all phases; cpu: from quick
+BYTES = {"float32": 4, "bfloat16": 2, "float64": 8}
+# Time of a layer in a step of sampling beside reading its weights. The first is assumed for a GPU;
+# that transformers' own layers take 2.7 times as long was measured with models too small for
+# arithmetic to matter (one CPU thread).
+LAYER_SECONDS = {"own": 2e-4, "transformers": 5.4e-4}
+ACTIVATIONS = 40  # numbers that a token leaves in a layer for the backward pass, times its width
+# Where the data are not at hand: characters of a prompt, questions of a split.
+PROMPT, SPLIT = 400, 1000
+SIZES = {
+    "gsm8k": {"validation": 500, "test": 1319},
+    "math": {"validation": 500, "test": 5000},
+    "math500": {"validation": 500, "test": 500},
+    "hh": {"validation": 500, "test": 2354},
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    runs: int
+    updates: int
+    samples: float
+    tokens_sampled: float
+    tokens_trained: float
+    flops: float  # training, all runs
+    flops_evaluate: float
+    memory: float  # bytes, one worker
+    disk: float  # bytes, all runs
+    seconds: float  # all runs, on `workers`
+    seconds_base: float  # before them, once: the base model, where it is built on the spot
+    parameters: float
+    assumptions: str
+
+
+def plan(
+    suite: Suite,
+    workers: int,
+    device: str = "cpu",
+    teraflops: float | None = None,
+    hardware: Hardware | None = None,
+) -> Cost:
+    """Estimates for the whole suite. `teraflops`: matrix rate of one worker; None: measured now. On
+    `hardware` a step of sampling also waits for the memory. Memory is that of one GPU there.
+
+    Raises ConfigError where nothing says what shape the model has.
+    """
+    if hardware:
+        rate, device = hardware.teraflops * 1e12 * hardware.gpus_per_run, "cuda"
+    else:
+        rate = teraflops * 1e12 if teraflops else matrix_rate(device)
+    one = [_run(run, hardware) for run in suite.runs]
+    total = {key: sum(r[key] for r in one) for key in one[0]}
+    busy = (total["flops"] + total["evaluate"]) / (rate * EFFICIENCY[device])
+    said = [f"responses of {FILL:.0%} of the limit"]
+    said += [f"{rate / 1e12:.3g} TFLOP/s a worker at {EFFICIENCY[device]:.0%}"]
+    if hardware:
+        said += [f"a step of sampling reads weights and cache at {hardware.bandwidth:g} TB/s"]
+        said += [f"and takes {1e3 * _layer_seconds(suite.runs[0].model):g} ms a layer besides"]
+    if total["guessed"]:
+        said += [f"the data are not at hand: prompts of {PROMPT} characters"]
+    return Cost(
+        len(suite.runs),
+        int(total["updates"]),
+        total["samples"],
+        total["sampled"],
+        total["trained"],
+        total["flops"],
+        total["evaluate"],
+        max(r["memory"] for r in one),
+        total["disk"] + workers * max(r["state"] for r in one),
+        (busy + total["waiting"]) / max(1, workers),
+        one[0]["base"] / (rate * EFFICIENCY[device]),
+        one[0]["parameters"],
+        "; ".join(said),
+    )
+
+
+def _questions(task: Task) -> tuple[float, dict[str, int], bool]:
+    """Mean characters of a prompt, questions by split, and whether both are guessed."""
+    try:
+        examples = task.examples("train")[:256]
+        sizes = {s: len(task.examples(s)) for s in task.splits}
+        return sum(len(e.prompt) for e in examples) / max(1, len(examples)), sizes, False
+    except TaskError:
+        known = SIZES.get(type(task).__name__.lower(), {})
+        return PROMPT, {s: known.get(s, SPLIT) for s in task.splits}, True
+
+
+def _run(run: Run, hardware: Hardware | None) -> dict[str, float]:
+    task, r = run.build_task(), run.rollout
+    vocabulary = len(task.vocabulary()) + 4 if task.word_pattern else run.model.vocabulary
+    model = shape(run.model, vocabulary)
+    characters, sizes, guessed = _questions(task)
+    prompt = characters / (2 if task.word_pattern or not run.model.path else 4)
+    length = FILL * run.max_tokens
+    per_rollout = r.prompts * r.group
+
+    def forward(prompts: float, rows: float) -> float:
+        tokens = prompts * prompt + rows * length
+        seen = prompts * prompt**2 / 2 + rows * (length * prompt + length**2 / 2)
+        linear, head = 2 * model.linear * tokens, 2 * model.head * rows * length
+        return linear + head + 4 * model.layers * model.width * seen
+
+    out = dict.fromkeys(("samples", "sampled", "trained", "flops", "waiting"), 0.0)
+    needs = [m.needs() for m in run.build_methods()]
+    backward = 1 if run.model.lora else 2  # forward passes; of frozen weights none is computed
+    for i, phase in enumerate(run.phases):
+        sampled = run.source(i) != "demonstrations"
+        one = forward(r.prompts if sampled else per_rollout, per_rollout)
+        cost = (
+            (one if sampled else 0.0)
+            + (1 + backward) * r.epochs * one
+            + one * (needs[i].reference + (r.updates > 1))
+        )
+        cost += one * (1 + (1 + backward) * r.epochs) if needs[i].critic else 0.0
+        spent = {
+            "updates": r.updates,
+            "samples": per_rollout,
+            "flops": cost,
+            "seconds": math.inf,
+            "tokens": per_rollout * length * (sampled + r.epochs),
+        }[run.budget.axis]
+        count = run.budget.amount * phase.share / spent
+        out["samples"] += count * per_rollout
+        out["sampled"] += count * per_rollout * length * sampled
+        out["trained"] += count * per_rollout * length * r.epochs
+        out["flops"] += count * cost
+        out["waiting"] += count * sampled * _waiting(run, model, prompt, per_rollout, hardware)
+    built = 0.0
+    if run.model.path is None:
+        built = run.model.pretrain.steps * 3 * forward(*(run.model.pretrain.batch,) * 2)
+    updates = out["samples"] / per_rollout * r.updates
+    final = run.eval.final or {s: 0 for s in task.splits if s != "train"}
+    questions = sum(n or sizes[s] for s, n in final.items()) + run.eval.train_questions
+    curve = sum(n or sizes[s] for s, n in run.eval.curve.items()) * run.eval.points
+    answers = (questions + curve) * (run.eval.samples + run.eval.greedy)
+    out["waiting"] += _waiting(run, model, prompt, answers, hardware)
+    return {
+        **out,
+        "updates": updates,
+        "evaluate": forward(1, 1) * answers,
+        "memory": _memory(run, model, prompt, needs) / (hardware.gpus_per_run if hardware else 1),
+        "disk": _kept(run, model) + answers * 60 + updates * 1200,
+        "state": _trained(run, model) * (12 if BYTES[run.model.dtype] == 2 else 8),
+        "base": built,
+        "parameters": float(model.parameters),
+        "guessed": float(guessed),
+    }
+
+
+def _waiting(
+    run: Run, model: Shape, prompt: float, rows: float, hardware: Hardware | None
+) -> float:
+    """Seconds that sampling so many rows waits for the memory and for the launching of kernels: as
+    many steps as the longest row has tokens, for each batch that the cache has room for."""
+    if hardware is None:
+        return 0.0
+    size = BYTES[run.model.dtype]
+    weights = model.parameters * size
+    together = math.ceil(1.5 * weights / (hardware.memory_gb * 1e9))  # GPUs that hold one copy
+    copies = max(1, hardware.gpus_per_run // together)
+    row = model.cached() * size * (prompt + run.max_tokens)
+    at_once = min(rows / copies, max(1.0, CACHE_BYTES * together / row))
+    read = (weights + at_once * row * FILL) / (hardware.bandwidth * 1e12 * together)
+    steps = run.max_tokens * max(1.0, rows / copies / at_once)
+    return steps * (read + model.layers * _layer_seconds(run.model))
+
+
+def _layer_seconds(model: Model) -> float:
+    """By the way through the model (policy.drawing), as far as its section tells."""
+    return LAYER_SECONDS["transformers" if model.attention else "own"]
+
+
+def _memory(run: Run, model: Shape, prompt: float, needs: Any) -> float:
+    """Bytes of weights, of what the optimiser holds, of the cache or of activations."""
+    size, rows = BYTES[run.model.dtype], run.rollout.prompts * run.rollout.group
+    critic = any(n.critic for n in needs)
+    reference = any(n.reference for n in needs) and not run.model.lora
+    trained = _trained(run, model)
+    # gradient and two moments; weights of 16 bits have a float32 copy besides
+    state = 3 * size if size > 2 else 16
+    tokens = min(run.micro_tokens, rows * (prompt + FILL * run.max_tokens))
+    deep = model.layers + ACTIVATIONS if run.model.checkpointing else model.layers * ACTIVATIONS
+    cache = min(CACHE_BYTES, rows * model.cached() * size * (prompt + run.max_tokens))
+    held = model.parameters * size * (1 + reference + critic) + (1 + critic) * trained * state
+    copied = 0 if run.model.attention else model.parameters * size  # by packed.py, while it runs
+    return held + copied + max(tokens * deep * model.width * size, cache) + 4e8
+
+
+def _trained(run: Run, model: Shape) -> int:
+    return model.adapters(run.model.lora) if run.model.lora else model.parameters
+
+
+def _kept(run: Run, model: Shape) -> float:
+    """Bytes of the checkpoints that stay."""
+    copies = {"none": 0, "last": 1, "best": 2, "all": 2 + run.eval.points}[run.checkpoint]
+    return copies * _trained(run, model) * BYTES[run.model.dtype]
+
+
+def matrix_rate(device: str = "cpu") -> float:
+    """FLOP/s of a matrix product, measured for about a tenth of a second: float32 on one thread of
+    the CPU, bfloat16 on the GPU."""
+    import torch
+
+    n, dtype = (512, torch.float32) if device == "cpu" else (4096, torch.bfloat16)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    a = torch.randn(n, n, dtype=dtype, device=device)
+    float(torch.mm(a, a)[0, 0])  # on a GPU reading a number waits for it
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < 0.1:
+        float(torch.mm(a, a)[0, 0])
+        count += 1
+    rate = count * 2 * n**3 / (time.perf_counter() - start)
+    torch.set_num_threads(threads)
+    return rate

@@ -1,0 +1,231 @@
+"""What the terminal shows while a suite runs: the plan, a bar a run, the suite's time left."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sized
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from bench.config import Hardware, Suite
+from bench.record.store import RunFolder
+from bench.train.sources import broken_rows
+
+from .grid import State, expected_end, run_suite
+
+UNITS = ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def human(value: float, unit: str = "") -> str:
+    """1234567 -> '1.2 M'."""
+    for size, prefix in UNITS:
+        if abs(value) >= size:
+            return f"{value / size:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}".rstrip()
+
+
+def clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes:02d} min"
+        if hours
+        else f"{minutes} min {rest:02d} s"
+        if minutes
+        else f"{rest} s"
+    )
+
+
+def show_plan(
+    console: Console,
+    suite: Suite,
+    workers: int,
+    device: str,
+    teraflops: float | None = None,
+    every_run: bool = False,
+    hardware: Hardware | None = None,
+) -> None:
+    from .plan import plan
+
+    cost = plan(suite, workers, device, teraflops, hardware)
+    where = device
+    if hardware:
+        where = f"{hardware.gpus} x {hardware.name}, {hardware.gpus_per_run} for a run"
+    labels = list(dict.fromkeys(r.method for r in suite.runs))
+    seeds = sorted({r.seed for r in suite.runs})
+    first = suite.runs[0]
+    shapes = Counter((r.rollout.prompts, r.rollout.group) for r in suite.runs)
+    prompts, group = shapes.most_common(1)[0][0]
+    console.print(f"[bold]{suite.name}[/]  {suite.about}")
+    console.print(
+        f"{_count(labels, 'method')} x {_count(seeds, 'seed')} on {first.task['name']}: "
+        f"{', '.join(labels)}\n"
+        f"budget a run: {first.budget.amount:g} {first.budget.axis}; "
+        f"{prompts} prompts x {group} samples; "
+        f"{_count(range(workers), 'worker')} on {where}"
+    )
+    first_of_all = ""
+    if cost.seconds_base >= 1:
+        first_of_all = f" and {clock(cost.seconds_base)} to build the base model once"
+    table = Table(title="Expected cost of the suite", title_justify="left", show_header=False)
+    rows = [
+        ("parameters", human(cost.parameters)),
+        ("updates", human(cost.updates)),
+        ("samples", human(cost.samples)),
+        ("tokens generated", human(cost.tokens_sampled)),
+        ("tokens trained", human(cost.tokens_trained)),
+        ("FLOPs, training", human(cost.flops, "FLOP")),
+        ("FLOPs, evaluation", human(cost.flops_evaluate, "FLOP")),
+        ("memory a GPU" if hardware else "memory a worker", human(cost.memory, "B")),
+        ("disk", human(cost.disk, "B")),
+        (
+            "time",
+            f"about {clock(cost.seconds)}{first_of_all}"
+            + (f" (recipe: {suite.expected})" if suite.expected else ""),
+        ),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    if every_run:
+        console.print(table)
+        console.print(f"assumed: {cost.assumptions}")
+        if hardware and cost.memory > hardware.memory_gb * 1e9:
+            console.print(f"[yellow]does not fit[/] into {hardware.memory_gb:g} GB a GPU")
+    else:
+        console.print(
+            f"expected: {human(cost.tokens_sampled)} tokens generated, "
+            f"{human(cost.tokens_trained)} trained, "
+            f"{human(cost.flops + cost.flops_evaluate, 'FLOP')}, "
+            f"{human(cost.memory, 'B')} a worker, {human(cost.disk, 'B')} on disk, "
+            f"about {clock(cost.seconds)}"
+        )
+
+
+def watch_suite(
+    console: Console, suite: Suite, folder: Path, workers: int, device: str
+) -> list[State]:
+    """Build the starting model if it is not cached, then run the grid, showing both."""
+    from bench.model import start
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    first = suite.runs[0]
+    with Progress(*columns, console=console, transient=True) as bar:
+        shown: dict[str, Any] = {}
+
+        def building(done: int, total: int, what: str) -> None:
+            if what not in shown:
+                shown[what] = bar.add_task(what, total=total, note="built once, then cached")
+            bar.update(shown[what], completed=done)
+
+        started = time.perf_counter()
+        where = start.ensure(first.model, first.build_task(), building, device)
+    facts = start.cost(first.model, first.build_task())
+    if facts:
+        fresh = "built" if shown else "cached; its building took"
+        console.print(
+            f"base model {where}: {human(facts['parameters'])} parameters, "
+            f"{fresh} {clock(facts['seconds'])}, "
+            f"{human(facts['tokens'])} tokens, final loss {facts['loss']:.3f}",
+            soft_wrap=True,
+        )
+    if first.model.path is None and first.build_task().word_pattern is None:
+        console.print(
+            f"[yellow]note[/] a model of {human(facts['parameters'])} parameters, built on the "
+            f"spot, cannot solve "
+            f"{first.task['name']}: accuracy near zero is expected; set model.path to a real model"
+        )
+    for warning in _warnings(suite):
+        console.print(f"[yellow]note[/] {escape(warning)}", soft_wrap=True)
+    started = time.time()
+    with Progress(*columns, console=console, transient=True, refresh_per_second=2) as bar:
+        total = bar.add_task("[bold]suite", total=len(suite.runs), note="")
+        bars: dict[str, Any] = {}
+        said: set[str] = set()
+
+        def watch(states: list[State]) -> None:
+            for state in states:
+                name = f"{state.run.method} seed {state.run.seed}"
+                if state.status == "running":
+                    amount = state.run.budget.amount
+                    spent = state.position(folder).get(state.run.budget.axis, 0)
+                    if name not in bars:
+                        bars[name] = bar.add_task(name, total=amount, note=state.run.budget.axis)
+                    bar.update(bars[name], completed=min(spent, amount))
+                elif name in bars:
+                    bar.remove_task(bars.pop(name))
+                    if name not in said and state.status != "waiting":
+                        said.add(name)
+                        bar.console.print(f"{name}: {state.status}{_accuracy(folder, state)}")
+            ended = sum(s.status not in ("waiting", "running") for s in states)
+            left = expected_end(states, folder, started, workers)
+            bar.update(
+                total,
+                completed=ended,
+                note=f"about {clock(left)} left" if left is not None and ended else "",
+            )
+
+        states = run_suite(suite, folder, workers, 1 if device == "cpu" else 4, device, watch)
+    _where_time_went(console, states, folder, time.time() - started)
+    if any(state.run.sampler.name != "hf" for state in states):
+        _engine_drift(console, folder)
+    return states
+
+
+def _accuracy(folder: Path, state: State) -> str:
+    row = state.position(folder)
+    return f", {row['updates']} updates in {clock(row['seconds'])}" if row else ""
+
+
+def _where_time_went(console: Console, states: list[State], folder: Path, wall: float) -> None:
+    """Seconds by phase, over the runs of the suite; `else` is start-up, assembling, waiting."""
+    rows, inside = [], 0.0
+    for state in states:
+        done = RunFolder(folder / state.run.name).done
+        if done and "spent" in done:
+            rows.append(done["spent"])
+            inside += done["seconds"]
+    if rows:
+        phases = ("sample", "grade", "score", "train", "evaluate", "store")
+        spent = {p: float(sum(r.get(f"seconds_{p}", 0.0) for r in rows)) for p in phases}
+        spent["else"] = max(0.0, inside - sum(spent.values()))
+        parts = ", ".join(f"{p} {clock(v)}" for p, v in spent.items() if v >= 0.5)
+        console.print(f"where the time went, over {len(rows)} runs: {parts}; wall {clock(wall)}")
+
+
+def _engine_drift(console: Console, folder: Path) -> None:
+    """How far an engine's log-probs were from the trainer's, over the suite's updates."""
+    import results
+
+    steps = results.load(folder).steps
+    if "sampler_drift" in steps:
+        mean, most = steps["sampler_drift"].mean(), steps["sampler_drift_max"].max()
+        console.print(
+            f"the sampler's log-probs beside the trainer's: {mean:.2g} nats a token off on "
+            f"average, at most {most:.2g}"
+        )
+
+
+def _warnings(suite: Suite) -> list[str]:
+    found: dict[str, None] = {}
+    for run in suite.runs:
+        for method in run.build_methods():
+            for text in method.warnings(run.rollout.updates):
+                found[f"{run.method}: {text}"] = None
+        found |= dict.fromkeys(broken_rows(run, run.build_task()))
+    return list(found)
+
+
+def _count(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}{'s' * (len(things) != 1)}"

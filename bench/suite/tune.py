@@ -1,0 +1,106 @@
+"""Learning rates from equal validation trials: the same grid, budget and seed for every method,
+on the validation slice of train and never on test. The log of all trials is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.config import Run, Suite
+from bench.record.store import write_atomic
+
+from .grid import State, run_suite
+
+SEED = 1000  # trials use seeds that no reported run uses
+
+
+def trials(suite: Suite, rates: Sequence[float], seeds: int) -> Suite:
+    """A suite of `len(rates) * seeds` trials a method, evaluated on validation questions alone."""
+    plan = suite.runs[0].eval.model_copy(
+        update={
+            "curve": {"validation": 0},
+            "final": {"validation": 0},
+            "train_questions": 0,
+            "points": 1,
+        }
+    )
+    runs: list[Run] = []
+    for run in {r.method: r for r in suite.runs}.values():
+        for rate in rates:
+            optimizer = run.optimizer.model_copy(update={"lr": rate})
+            for seed in range(SEED, SEED + seeds):
+                runs.append(
+                    run.model_copy(
+                        update={
+                            "method": f"{run.method}@lr={rate:g}",
+                            "seed": seed,
+                            "optimizer": optimizer,
+                            "eval": plan,
+                            "checkpoint": "none",
+                        }
+                    )
+                )
+    return suite.model_copy(
+        update={"name": f"{suite.name}-tune", "runs": tuple(runs), "control": None}
+    )
+
+
+def collect(suite: Suite, folder: Path) -> pd.DataFrame:
+    """A row a finished trial: method, lr, seed, score (avg@K on validation), greedy, status."""
+    rows: list[dict[str, Any]] = []
+    for run in suite.runs:
+        path = folder / run.name
+        if (path / "DONE").is_file():
+            evals: Any = pd.read_parquet(
+                path / "evals.parquet", columns=["step", "decoding", "correct"]
+            )
+            last = evals[evals["step"] == evals["step"].max()]
+            score = last.groupby("decoding", observed=True)["correct"].mean()
+            done = json.loads((path / "DONE").read_text())
+            rows.append(
+                {
+                    "method": run.method.partition("@")[0],
+                    "lr": run.optimizer.lr,
+                    "seed": run.seed,
+                    "score": float(score.get("sampled", float("nan"))),
+                    "greedy": float(score.get("greedy", float("nan"))),
+                    "status": done["status"],
+                    "run": run.name,
+                    "budget": f"{run.budget.amount:g} {run.budget.axis}",
+                    "split": "validation",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def best(log: pd.DataFrame) -> pd.DataFrame:
+    """The learning rate of the highest mean score, a row a method; ties go to the smaller."""
+    mean: Any = log.groupby(["method", "lr"], sort=True)["score"].mean()
+    mean = mean.reset_index()
+    return mean.loc[mean.groupby("method")["score"].idxmax()].reset_index(drop=True)
+
+
+def tune(
+    suite: Suite,
+    rates: Sequence[float],
+    seeds: int,
+    out: Path,
+    workers: int,
+    device: str,
+    run: Callable[[Suite, Path], list[State]] | None = None,
+) -> pd.DataFrame:
+    """Run the trials in `out`, write `out/trials.jsonl`; what is done is not repeated."""
+    grid = trials(suite, rates, seeds)
+    if run is None:
+        run_suite(grid, out, workers, 1, device, lambda states: None)
+    else:
+        run(grid, out)
+    log = collect(grid, out)
+    write_atomic(
+        out / "trials.jsonl", "".join(json.dumps(row) + "\n" for row in log.to_dict("records"))
+    )
+    return log

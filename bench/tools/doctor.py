@@ -1,0 +1,215 @@
+"""What is installed, what is missing, and what its absence disables.
+
+Nothing heavy is imported: versions come from the packages' metadata, the build of torch from its
+`version.py`, so that `evenbench doctor` answers in a moment and also where an import would crash.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+State = Literal["ok", "differs", "missing", "broken", "info"]
+
+# What a missing package disables. "everything" marks the core: without it nothing runs.
+PACKAGES = {
+    "torch": "everything",
+    "transformers": "everything",
+    "accelerate": "everything",
+    "safetensors": "everything",
+    "tokenizers": "everything",
+    "pydantic": "everything",
+    "numpy": "everything",
+    "pandas": "everything",
+    "pyarrow": "everything",
+    "scipy": "everything",
+    "statsmodels": "everything",
+    "sympy": "everything",
+    "matplotlib": "everything",
+    "jinja2": "everything",
+    "rich": "everything",
+    "typer": "everything",
+    "datasets": "tasks and models by hub id (local folders work); extra [eval] or [trl]",
+    "lm_eval": "evenbench eval; extra [eval]",
+    "math-verify": "the comparison of our checker with math-verify; extra [eval]",
+    "trl": "TRL's trainers as entrants, evenbench speed, vLLM sampling; extra [trl]",
+    "peft": "LoRA; extra [lora]",
+    "vllm": "sampling with vLLM; extra [vllm], in an environment of its own",
+    "ray": "a grid over several machines; extra [ray]",
+    "liger-kernel": "fused GPU kernels; extra [gpu]",
+    "tensorboard": "--track tensorboard; extra [track]",
+    "pytest": "make test; extra [dev]",
+    "hypothesis": "make test; extra [dev]",
+    "ruff": "make lint; extra [dev]",
+    "pyright": "make lint; extra [dev]",
+}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+MAC_BROWSERS = (
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    found: str | None  # None: absent
+    wanted: str  # a version, a requirement or ""
+    state: State
+    note: str  # what the absence disables, or what the state means
+
+
+def report() -> list[Row]:
+    """Rows on the interpreter, the machine, the settings and the packages, in this order."""
+    return [python_row(), *machine_rows(), *thread_rows(), *package_rows()]
+
+
+def healthy(rows: Iterable[Row]) -> bool:
+    """Whether the core can run: Python new enough, and nothing missing that everything needs."""
+    return not any(
+        r.state == "broken" or (r.state == "missing" and r.note == "everything") for r in rows
+    )
+
+
+def table(rows: Iterable[Row] | None = None) -> Table:
+    """The rows, by default those of `report`, for a terminal."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("what", "found", "wanted", "state"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("note", overflow="fold")
+    styles = {"ok": "green", "differs": "yellow", "missing": "red", "broken": "red", "info": "dim"}
+    for row in report() if rows is None else rows:
+        note = f"disables {row.note}" if row.state == "missing" else row.note
+        state = Text(row.state, styles[row.state])
+        # Text, not markup: rich would read the extra's name in "[vllm]" as a style
+        table.add_row(row.name, Text(row.found or "-"), row.wanted, state, Text(note))
+    return table
+
+
+def python_row() -> Row:
+    found = platform.python_version()
+    version = sys.version_info[:2]
+    if version < (3, 11):
+        return Row("python", found, ">=3.11", "broken", "too old")
+    if version > (3, 13):
+        return Row("python", found, ">=3.11", "differs", "newer than any it was tested with (3.13)")
+    return Row("python", found, ">=3.11", "ok", sys.executable)
+
+
+def package_rows(names: Iterable[str] = tuple(PACKAGES)) -> list[Row]:
+    """A row a package. A version that is not the pinned one "differs": it may well work."""
+    pins = pinned()
+    rows = []
+    for name in names:
+        wanted, note = pins.get(canonical(name), ""), PACKAGES.get(name, "")
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            rows.append(Row(name, None, wanted, "missing", note))
+            continue
+        same = not wanted or found.split("+")[0] == wanted  # 2.13.0+cpu is a build of 2.13.0
+        rows.append(
+            Row(name, found, wanted, "ok" if same else "differs", "" if same else "not the pin")
+        )
+    return rows
+
+
+def pinned() -> dict[str, str]:
+    """The versions in constraints.txt by canonical name; empty when run from an installed wheel."""
+    file = Path(__file__).parents[2] / "constraints.txt"
+    if not file.is_file():
+        return {}
+    lines = [line.split("#")[0].strip() for line in file.read_text().splitlines()]
+    return {canonical(n): v for n, _, v in (line.partition("==") for line in lines if line)}
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def machine_rows() -> list[Row]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    browser = find_browser()
+    return [
+        Row("system", f"{platform.system()} {platform.machine()}", "", "info", platform.release()),
+        Row("CPU cores", str(cores), "", "info", "usable by this process"),
+        Row("memory", f"{memory:.0f} GiB", "", "info", ""),
+        Row("free disk", f"{free:.0f} GiB", "", "info", f"at {Path.cwd()}"),
+        gpu_row(nvidia_gpus(), torch_cuda()),
+        Row("browser", browser, "", "ok", "")
+        if browser
+        else Row(
+            "browser", None, "", "missing", "the browser tests of the report; apt install chromium"
+        ),
+    ]
+
+
+def gpu_row(gpus: list[str], cuda: str | None) -> Row:
+    """`gpus` as the driver names them; `cuda` is the CUDA version torch was built for, or None."""
+    wanted = f"CUDA {cuda}" if cuda else ""
+    if gpus and not cuda:
+        note = "torch is a CPU build: `make distclean`, then set TORCH_INDEX to a CUDA index"
+        return Row("GPU", "; ".join(gpus), wanted, "differs", note)
+    if gpus:
+        return Row("GPU", "; ".join(gpus), wanted, "ok", f"torch is a CUDA {cuda} build")
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        return Row("GPU", "Apple", "", "info", "through torch's MPS backend")
+    return Row("GPU", None, wanted, "info", "everything runs on the CPU; large recipes need a GPU")
+
+
+def nvidia_gpus() -> list[str]:
+    """Name and memory of each GPU, from the driver's own tool; empty without one that answers."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=20)
+    except subprocess.TimeoutExpired:  # a hung driver must not hang the doctor
+        return []
+    return answer.stdout.strip().splitlines() if answer.returncode == 0 else []
+
+
+def torch_cuda() -> str | None:
+    """The CUDA version that the installed torch was built for, without importing torch."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    text = Path(spec.origin).with_name("version.py").read_text()
+    match = re.search(r"^cuda\b[^=\n]*=\s*['\"]([\d.]+)['\"]", text, re.MULTILINE)
+    return match[1] if match else None
+
+
+def find_browser() -> str | None:
+    """Path of a Chromium that the report's tests can drive, or None."""
+    installed = (shutil.which(name) for name in BROWSERS)
+    bundled = (path for path in MAC_BROWSERS if Path(path).is_file())
+    return next((path for path in (*installed, *bundled) if path), None)
+
+
+def thread_rows() -> list[Row]:
+    policy = os.environ.get("OMP_WAIT_POLICY")
+    threads = os.environ.get("OMP_NUM_THREADS")
+    slow = "idle threads spin; up to 50 times slower when anything else runs"
+    return [
+        Row("OMP_WAIT_POLICY", policy, "passive", "ok", "")
+        if (policy or "").lower() == "passive"
+        else Row("OMP_WAIT_POLICY", policy, "passive", "differs", slow),
+        Row("OMP_NUM_THREADS", threads, "", "info", "the suite sets one thread a worker by itself"),
+    ]

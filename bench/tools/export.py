@@ -1,0 +1,246 @@
+"""A run's model as a folder for `from_pretrained` and vLLM, with a card that says how it came to be
+and what was measured."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from pydantic import ValidationError
+from transformers import AutoTokenizer, GenerationConfig
+
+from bench.config import ConfigError, Model, Run
+from bench.model import lora, start
+from bench.model.policy import Policy
+from bench.record.store import RunFolder
+from results.stats import question_interval
+from tasks import Task
+
+
+def export(
+    folder: Path, out: Path | None = None, which: str = "last", adapter: bool = False
+) -> Path:
+    """Write the model of a run's checkpoint; the folder it was written to, `export` in the run's by
+    default. `which`: last, best, or the step of a kept checkpoint. Adapters are merged into the
+    weights, or written alone with `adapter`.
+
+    Raises ConfigError where there is no such checkpoint or `out` holds something else.
+    """
+    run, record = _read(folder)
+    there = checkpoints(folder)
+    if which not in there:
+        raise ConfigError(
+            f"{folder}: no checkpoint {which!r}; kept: {', '.join(there) or 'none'} "
+            "(the recipe's `checkpoint` decides)"
+        )
+    kept = there[which]
+    out = out or folder / "export"
+    if out.exists() and any(out.iterdir()) and not (out / "README.md").is_file():
+        raise ConfigError(f"{out}: holds something that is no export; name another folder")
+    if adapter and not run.model.lora:
+        raise ConfigError(f"{folder}: trained without adapters, so there is none to export")
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    task, section = run.build_task(), run.model.model_copy(update={"lora": None})
+    if run.model.lora:
+        policy = start.load(start.ensure(run.model, task), section)
+    else:
+        policy = start.load(kept, section.model_copy(update={"path": str(kept), "revision": None}))
+    if adapter:
+        shutil.copytree(kept, partial, ignore=shutil.ignore_patterns("*.pt", "state.json"))
+    else:
+        if run.model.lora:  # added in float32, then rounded once
+            policy.model = lora.merged(policy.model.float(), kept).to(
+                getattr(torch, run.model.dtype)
+            )
+        policy.model.save_pretrained(partial)
+    policy.tokenizer.save_pretrained(partial)
+    _generation(policy, run).save_pretrained(partial)
+    step = json.loads((kept / "state.json").read_text())["ledger"]["updates"]
+    text = card(run, record, folder, step, adapter, task, _replaced(partial, policy))
+    (partial / "README.md").write_text(text)
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
+    return out
+
+
+def _read(folder: Path) -> tuple[Run, dict[str, Any]]:
+    if not (folder / "run.json").is_file():
+        raise ConfigError(f"{folder}: no run.json; give the folder of one run, runs/SUITE/RUN")
+    record = json.loads((folder / "run.json").read_text())
+    try:
+        return Run.model_validate(record["config"]), record
+    except ValidationError as error:
+        raise ConfigError(f"{folder / 'run.json'}: {error}") from None
+
+
+def checkpoints(folder: Path) -> dict[str, Path]:
+    """What a run has kept, by the names that `which` takes."""
+    there = {"last": RunFolder(folder).checkpoint, "best": folder / "best"}
+    steps = sorted(folder.glob("checkpoints/step-??????"))
+    there |= {str(int(path.name.removeprefix("step-"))): path for path in steps}
+    return {name: path for name, path in there.items() if path and path.is_dir()}
+
+
+def _generation(policy: Policy, run: Run) -> GenerationConfig:
+    """Every token that ended a sample in training ends one here, and nothing else than the measured
+    decoding is the default."""
+    return GenerationConfig(
+        bos_token_id=policy.tokenizer.bos_token_id,
+        eos_token_id=policy.stop_ids,
+        pad_token_id=policy.pad_id,
+        do_sample=True,
+        temperature=run.eval.temperature,
+        top_p=1.0,
+        top_k=0,
+    )
+
+
+def _replaced(folder: Path, policy: Policy) -> bool:
+    """Whether AutoTokenizer makes another tokenizer of what was saved (start.load_tokenizer)."""
+    loaded: Any = AutoTokenizer.from_pretrained(folder)
+    return loaded(start.PROBE)["input_ids"] != policy.tokenizer(start.PROBE)["input_ids"]
+
+
+def measured(folder: Path, step: int, run: Run) -> list[str]:
+    """Rows of the card's table: accuracy of each split and decoding at a step, with its interval
+    over questions."""
+    evals: Any = pd.read_parquet(
+        folder / "evals.parquet",
+        columns=["step", "split", "decoding", "question_id", "sample", "correct"],
+    )
+    rows = []
+    at = evals[evals["step"] == step]
+    for (split, decoding), part in at.groupby(["split", "decoding"], observed=True, sort=False):
+        table = part.pivot(index="question_id", columns="sample", values="correct")
+        x = question_interval(table.to_numpy(dtype=float))
+        how = "greedy" if decoding == "greedy" else f"avg@{table.shape[1]}, {_sampling(run)}"
+        rows.append(
+            f"| {split} | {how} | {table.shape[0]:,} | **{100 * x.mean:.1f}** ± {100 * x.half:.1f} "
+            f"({100 * x.low:.1f} to {100 * x.high:.1f}) |"
+        )
+    return rows
+
+
+def _sampling(run: Run) -> str:
+    return f"temperature {run.eval.temperature:g}, top-p 1"
+
+
+def card(
+    run: Run,
+    record: dict[str, Any],
+    folder: Path,
+    step: int,
+    adapter: bool,
+    task: Task,
+    replaced: bool,
+) -> str:
+    """README.md of an export."""
+    done = RunFolder(folder).done or {"status": "unfinished", "reason": None}
+    hub, start = getattr(task, "hub", ""), _start(run.model)
+    front = ["---", "library_name: " + ("peft" if adapter else "transformers")]
+    front += ["pipeline_tag: text-generation"]
+    front += [f"base_model: {run.model.path}"] if _is_hub_id(run.model.path) else []
+    front += [f"datasets:\n- {hub}"] if hub else []
+    front += [f"tags:\n- evenbench\n- {record['objective'].replace(' then ', '-then-')}", "---"]
+    status = done["status"] + (f": {done['reason']}" if done["reason"] else "")
+    lines = [
+        *front,
+        f"# {record['objective']} on {record['task']}, seed {record['seed']}",
+        "",
+        f"{start}, trained with `{record['objective']}` on `{record['task']}` by "
+        f"Evenbench ({record['source']} data; run `{record['id']}` of the suite "
+        f"`{record['suite']}`; {status}; this is the model after update {step}).",
+        "",
+        "## Accuracy",
+        "",
+        f"Answers of at most {run.max_tokens} tokens, graded by evenbench's checker "
+        f"{record['grader']['version']}. ± is half of a 95 % interval over questions, for this one "
+        "checkpoint; it says nothing of other seeds.",
+        "",
+        "| split | decoding | questions | correct, % |",
+        "|---|---|---|---|",
+        *measured(folder, step, run),
+        "",
+        "## Use",
+        "",
+        *_use(run, task, adapter, replaced),
+        "",
+        "## Method",
+        "",
+        _json({"objective": record["objective"], "fields": record["fields"]}),
+        "",
+        "## Training",
+        "",
+        f"Budget: {_amounts(record['budget'])}. Spent: {_spent(folder, step)}.",
+        "",
+        _json({k: record["config"][k] for k in ("rollout", "optimizer", "reward")}),
+        "",
+        "## Data",
+        "",
+        _json({"task": record["config"]["task"], "hashes": record["data"]}),
+        "",
+        "## Provenance",
+        "",
+        _json({k: record[k] for k in ("packages", "git", "hardware", "base", "started")}),
+    ]
+    lines += ["", "## Warnings", "", *(f"- {w}" for w in record["warnings"])]
+    return "\n".join(lines if record["warnings"] else lines[:-3]) + "\n"
+
+
+def _is_hub_id(path: str | None) -> bool:
+    return path is not None and not Path(path).exists() and path.count("/") == 1
+
+
+def _start(model: Model) -> str:
+    if model.path is None:
+        return "A Llama built on the spot"
+    if not _is_hub_id(model.path):
+        return "A local model"
+    return f"`{model.path}`" + (f" at `{model.revision}`" if model.revision else "")
+
+
+def _use(run: Run, task: Task, adapter: bool, replaced: bool) -> list[str]:
+    model, stop = run.model, [*task.stop, *run.model.stop]
+    text = f"`{json.dumps(getattr(task, 'prompt', '{question}'))}`"
+    if model.chat == "none":
+        lines = [f"The model continues this text; no chat template is used: {text}."]
+    else:
+        options = "".join(f", {k}={v!r}" for k, v in model.chat_options.items())
+        lines = [
+            f"The question is put into this user's message: {text}. The prompt is "
+            f"`tokenizer.apply_chat_template(messages, add_generation_prompt=True{options})`."
+        ]
+    if model.system:
+        lines += [f"The messages begin with this system prompt: `{json.dumps(model.system)}`."]
+    if stop:
+        lines += [f"An answer also ends at: {', '.join(f'`{json.dumps(s)}`' for s in stop)}."]
+    if adapter:
+        lines += ["The folder holds an adapter (peft) without the weights that it belongs to."]
+    if replaced:
+        lines += [
+            "`AutoTokenizer` of transformers 5 builds another tokenizer for this architecture; "
+            "load it with `PreTrainedTokenizerFast.from_pretrained`."
+        ]
+    return lines
+
+
+def _json(value: Any) -> str:
+    return f"```json\n{json.dumps(value, indent=1, default=str)}\n```"
+
+
+def _amounts(amounts: dict[str, float]) -> str:
+    return ", ".join(f"{value:,.0f} {name}" for name, value in amounts.items())
+
+
+def _spent(folder: Path, step: int) -> str:
+    rows = (json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines())
+    row = next((r for r in rows if r["step"] == step), None)
+    if row is None:
+        return "nothing yet"
+    amounts = {k: row[k] for k in ("updates", "samples", "tokens_sampled", "tokens_trained")}
+    return f"{_amounts(amounts)}, {row['flops']:.3g} FLOPs, {row['seconds']:,.0f} seconds"

@@ -1,0 +1,86 @@
+"""The tables of `evenbench list`."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+import methods
+import tasks
+from bench.config import read_recipe, recipes
+from bench.config.entrants import ENTRANTS
+
+WANTS = ("reference", "critic", "entropy", "gold", "mismatched", "pairs", "refill")
+
+
+ROOM = 110  # columns of a terminal from which on a line has room for what a method is
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(columns[0], no_wrap=True)
+    for column in columns[1:]:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def method_table(width: int = 80) -> Table:
+    """Name, data regimes (the default first), needs, paper, number of hyper-parameters, a line a
+    method; and what it is, where the terminal is wide enough."""
+    known = methods.names()
+    table = Table(title=f"Methods ({len(known)})", title_justify="left", box=box.SIMPLE_HEAD,
+                  pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")  # fmt: skip
+    columns = ["name", "data", "needs", "paper", "fields", *(["about"] if width >= ROOM else [])]
+    for column in columns:
+        right = column == "fields"
+        table.add_column(column, no_wrap=column != "about", justify="right" if right else "left")
+    for name in known:
+        entry = methods.entry(name)
+        needs = methods.get(name).needs()
+        wants = [w for w in WANTS if getattr(needs, w)]
+        wants += [f"group>={needs.group_min}"] if needs.group_min > 1 else []
+        data = [needs.source, *(s for s in needs.sources if s != needs.source)]
+        paper = entry.cls.paper.removeprefix("https://arxiv.org/abs/")
+        fields = str(len(entry.cls.model_fields))
+        row = (name, " ".join(data), " ".join(wants), paper, fields, entry.about)
+        table.add_row(*map(Text, row[: len(columns)]))
+    more = "" if width >= ROOM else f"From {ROOM} columns on also what each one is (COLUMNS=120)."
+    table.caption = Text(
+        "data: whose answers, the default first. fields: hyper-parameters. paper: at arxiv.org.\n"
+        f"{more}\n",
+        style="dim",
+    )
+    return table
+
+
+def entrant_table() -> Table:
+    """Name, data regime, paper, fields."""
+    table = _table("Entrants", "name", "data", "paper", "fields", "about")
+    for name, cls in ENTRANTS.items():
+        paper = cls.paper.removeprefix("https://arxiv.org/abs/")
+        fields = str(len(cls.model_fields))
+        table.add_row(*map(Text, (name, cls().needs().source, paper, fields, cls.about)))
+    return table
+
+
+def task_table() -> Table:
+    table = _table("Tasks", "name", "splits", "about")
+    for name in tasks.names():
+        entry = tasks.entry(name)
+        table.add_row(name, " ".join(entry.cls.splits), Text(entry.about))
+    return table
+
+
+def recipe_table() -> Table:
+    table = _table("Recipes", "name", "methods", "about", "expected cost")
+    for name in recipes():
+        recipe = read_recipe(name)
+        row = (
+            name,
+            " ".join(recipe.get("methods", [])),
+            recipe.get("about", ""),
+            recipe.get("expected", ""),
+        )
+        table.add_row(*row)
+    return table
