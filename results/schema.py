@@ -33,6 +33,7 @@ RUN_FIELDS = {
     "budget": "{axis: amount}, the one axis that ends the run",
     "packages": "{name: version}",
     "hardware": "{cpu, cores, threads, memory_gb, gpu}",
+    "forward": "{train, sample, why}: packed | transformers; absent in earlier runs",
     "git": "{commit, dirty} or null",
     "data": "{split or file: hash}",
     "grader": "{version, options}",

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -39,6 +39,7 @@ from .entrants import ENTRANTS, Entrant
 RECIPES = Path(__file__).parents[1] / "recipes"
 Axis = Literal["updates", "samples", "tokens", "flops", "seconds"]
 Backend = Literal["hf", "vllm", "local-completions"]  # of `evenbench eval`
+Forward = Literal["auto", "packed", "transformers"]
 
 
 class ConfigError(ValueError):
@@ -98,7 +99,10 @@ class Model(Section):
     stop: tuple[str, ...] = ()  # strings that end a response, besides the task's
     attention: (
         Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] | None
-    ) = None  # None: bench.model.packed where the architecture allows it, else transformers' choice
+    ) = None  # of transformers; None: its choice
+    # which forward pass: ours (bench/model/packed.py), the model's own, or what suits the model and
+    # the device (bench/model/choice.py)
+    backbone: Annotated[Forward, LATER] = "auto"
     checkpointing: bool = False  # recompute activations in the backward pass; changes no result
     lora: Lora | None = None
     hidden: int = Field(default=96, ge=8)
@@ -131,10 +135,24 @@ class Model(Section):
             raise ValueError("system and chat_options need chat = 'template' or 'plain'")
         return self
 
+    @model_validator(mode="after")
+    def _one_forward(self) -> Model:
+        if self.attention and self.backbone == "packed":
+            raise ValueError(
+                f"attention = {self.attention!r} is an option of transformers' own forward, and "
+                "backbone = 'packed' is another one; allowed: 'auto' or 'transformers'"
+            )
+        return self
+
+    @property
+    def forward(self) -> Forward:
+        """`backbone`, but a named attention needs transformers' forward."""
+        return "transformers" if self.attention else self.backbone
+
     def starting_point(self) -> str:
         """JSON of the fields that a model built on the spot depends on."""
-        use = {"chat", "chat_options", "system", "stop", "attention", "checkpointing", "lora"}
-        return self.model_dump_json(exclude=use)
+        use = {"chat", "chat_options", "system", "stop", "checkpointing", "lora"}
+        return self.model_dump_json(exclude={*use, "attention", "backbone"})
 
 
 class RolloutShape(Section):

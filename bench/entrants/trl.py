@@ -27,6 +27,7 @@ from bench.config import ConfigError, Run
 from bench.config.entrants import Offline, Online, TrlDPO, TrlGRPO, TrlKTO, TrlRLOO, TrlSFT
 from bench.core import rng
 from bench.model import start
+from bench.model.choice import Forward
 from bench.model.policy import Policy
 from bench.record.ledger import Ledger
 from bench.record.store import RunFolder
@@ -76,6 +77,8 @@ class TRLTrainer(Trainer):
 
     def __init__(self, run: Run, folder: RunFolder, suite: str, device: str = "cpu"):
         super().__init__(run, folder, suite, device)
+        why = "TRL trains; answers of evaluations and replay sets are sampled here"
+        self.policy.forward = Forward("transformers", self.policy.forward.sample, why)
         huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
         datasets.disable_progress_bars()
         shape, budget = run.rollout, run.budget

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 
 from bench.config import Run
 from bench.model import start
+from bench.model.policy import Policy
 from results.schema import SCHEMA_VERSION
 from tasks import Task
 
@@ -40,7 +42,7 @@ def describe(
     task: Task,
     specs: Sequence[BaseModel],
     where: Path | str,
-    device: torch.device,
+    policy: Policy,
     warnings: Sequence[str],
 ) -> dict[str, Any]:
     """RUN_FIELDS of results.schema."""
@@ -59,7 +61,8 @@ def describe(
         "config": run.model_dump(mode="json"),
         "budget": {run.budget.axis: run.budget.amount},
         "packages": packages(),
-        "hardware": hardware(device),
+        "hardware": hardware(policy.device),
+        "forward": asdict(policy.forward),
         "git": _git(),
         "data": task.fingerprint(),
         "grader": {"version": task.grader_version, "options": task.model_dump(mode="json")},

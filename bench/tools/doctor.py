@@ -23,6 +23,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from bench.model.choice import choose
+
 State = Literal["ok", "differs", "missing", "broken", "info"]
 
 # What a missing package disables. "everything" marks the core: without it nothing runs.
@@ -145,13 +147,14 @@ def machine_rows() -> list[Row]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     free = shutil.disk_usage(Path.cwd()).free / 2**30
-    browser = find_browser()
+    browser, gpus, cuda = find_browser(), nvidia_gpus(), torch_cuda()
     return [
         Row("system", f"{platform.system()} {platform.machine()}", "", "info", platform.release()),
         Row("CPU cores", str(cores), "", "info", "usable by this process"),
         Row("memory", f"{memory:.0f} GiB", "", "info", ""),
         Row("free disk", f"{free:.0f} GiB", "", "info", f"at {Path.cwd()}"),
-        gpu_row(nvidia_gpus(), torch_cuda()),
+        gpu_row(gpus, cuda),
+        forward_row("cuda" if gpus and cuda else "cpu"),
         Row("browser", browser, "", "ok", "")
         if browser
         else Row(
@@ -171,6 +174,13 @@ def gpu_row(gpus: list[str], cuda: str | None) -> Row:
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         return Row("GPU", "Apple", "", "info", "through torch's MPS backend")
     return Row("GPU", None, wanted, "info", "everything runs on the CPU; large recipes need a GPU")
+
+
+def forward_row(device: str) -> Row:
+    """Which forward pass `model.backbone = "auto"` takes on this machine."""
+    chosen = choose("auto", device, misfit=None)
+    note = f"of Llama and Qwen2 by model.backbone = 'auto' ({chosen.why}); others: transformers"
+    return Row("forward pass", chosen.sample, "", "info", note)
 
 
 def nvidia_gpus() -> list[str]:

@@ -70,7 +70,7 @@ class Trainer:
         self.start = self.policy.reference() if wanted else None
         self.critic = None
         if any(n.critic for n in needs):
-            self.critic = Critic(copy.deepcopy(self.policy.model), self.policy.general)
+            self.critic = Critic(copy.deepcopy(self.policy.model), self.policy.asked)
         self.optimizer = self._adamw(self.policy.parameters(), run.optimizer.lr)
         self.critic_optimizer = None
         if self.critic is not None:
@@ -145,7 +145,7 @@ class Trainer:
 
     def _begin(self) -> None:
         what = (self.run, self.suite, self.task, self.specs, self.where)
-        facts = describe(*what, self.policy.device, self.warnings)
+        facts = describe(*what, self.policy, self.warnings)
         self.folder.write_json("run.json", facts)
         self.folder.keep_steps(0)
         self._evaluate()
