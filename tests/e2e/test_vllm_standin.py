@@ -117,19 +117,19 @@ def test_an_engine_in_bfloat16_drifts_and_is_corrected(tmp_path):
 
 
 def test_runs_repeat_and_go_on_after_an_interruption(tmp_path, monkeypatch):
-    from bench.train.loop import Trainer
+    from bench.train.loop import Loop
 
     run = on()
     train(run, tmp_path / "whole", "tiny")
-    rollout = Trainer._rollout
+    step = Loop.step
 
     def stumble(self):
-        if self.ledger.updates == 3:
+        if self.session.ledger.updates == 3:
             raise KeyboardInterrupt
-        return rollout(self)
+        return step(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_rollout", stumble)
+        patch.setattr(Loop, "step", stumble)
         with pytest.raises(KeyboardInterrupt):
             train(run, tmp_path / "cut", "tiny")
     train(run, tmp_path / "cut", "tiny")
