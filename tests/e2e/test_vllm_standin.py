@@ -222,7 +222,7 @@ def test_wrong_samplers_are_refused(sampler, words):
 
 
 def test_without_vllm_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr("bench.config.recipe.find_spec", lambda name: None)
+    monkeypatch.setattr("bench.config.checks.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install .*'evenbench\[vllm\]'"):
         build_suite(tiny.recipe(sampler={"name": "vllm"}))
 

@@ -69,7 +69,7 @@ def test_numbers_of_any_kind_are_rewards(tmp_path):
 def test_an_installed_reward_is_known_by_its_name(monkeypatch):
     point = EntryPoint("half", "operator:truediv", "evenbench.rewards")
     monkeypatch.setattr(EntryPoint, "load", lambda self: lambda example, text, grade: 0.5)
-    monkeypatch.setattr("bench.config.recipe.entry_points", lambda group: [point])
+    monkeypatch.setattr("bench.config.plugins.entry_points", lambda group: [point])
     assert tiny.run(reward="half").reward == "half"
     assert installed_rewards() == {"half": point}
     monkeypatch.setattr("bench.train.rewards.installed_rewards", installed_rewards)
