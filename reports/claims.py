@@ -32,8 +32,8 @@ from scipy import stats as sp
 
 from results import compare, curves, scores, stats, tables
 from results.papers import grao_headline
+from results.records import BUDGET_AXES
 from results.render import Column, Table, si
-from results.schema import BUDGET_AXES
 from results.stats import ALPHA, Difference
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from results import compare, curves, scores, stats, tables
-from results.schema import BUDGET_AXES
+from results.records import BUDGET_AXES
 
 from . import plots
 

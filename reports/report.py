@@ -29,8 +29,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from results import Results, curves, load, scores
+from results.records import BUDGET_AXES
 from results.render import Column, Table
-from results.schema import BUDGET_AXES
 from results.tables import TABLES, tuning_table
 
 from . import claims, figures, plots, questions, verdicts

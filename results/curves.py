@@ -21,7 +21,7 @@ import pandas as pd
 
 from . import scores, stats
 from .memoise import remembered
-from .schema import BUDGET_AXES
+from .records import BUDGET_AXES
 from .scores import GROUP
 
 if TYPE_CHECKING:

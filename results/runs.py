@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from .schema import EVAL_COLUMNS, LEDGER_COLUMNS, SCHEMA_VERSION
+from .records import EVAL_COLUMNS, LEDGER_COLUMNS, SCHEMA_VERSION
 from .tally import WITHOUT_TEXTS, Tally, Unreadable, count, read_table, take
 
 if TYPE_CHECKING:

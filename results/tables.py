@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from . import compare, curves, papers, scores, stats
+from .records import BUDGET_AXES
 from .render import Cell, Column, Kind, Table, si
-from .schema import BUDGET_AXES
 from .stats import ALPHA
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a run has spent, on every axis; a row of it stands in each step (results/schema.py)."""
+"""What a run has spent, on every axis; a row of it stands in each step (results/records.py)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Flops:
 
 @dataclass
 class Ledger:
-    """Cumulative counts under the names of results.schema.LEDGER_COLUMNS."""
+    """Cumulative counts under the names of results.records.LEDGER_COLUMNS."""
 
     updates: int = 0
     prompts: int = 0

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from bench.config import Run
 from bench.model import start
-from results.schema import SCHEMA_VERSION
+from results.records import SCHEMA_VERSION
 from tasks import Task
 
 PACKAGES = (
@@ -43,7 +43,7 @@ def describe(
     device: torch.device,
     warnings: Sequence[str],
 ) -> dict[str, Any]:
-    """RUN_FIELDS of results.schema."""
+    """RunRecord of results.records."""
     names, sources = [p.method for p in run.phases], [run.source(i) for i in range(len(run.phases))]
     fields: Any = {name: m.model_dump() for name, m in zip(names, specs, strict=True)}
     return {

@@ -1,6 +1,6 @@
 """`evenbench eval`: lm-eval's benchmarks on a run or a model.
 
-Every answer becomes a row in the form of a run's own evaluations (EVAL_COLUMNS of results.schema)
+Every answer becomes a row in the form of a run's own evaluations (EVAL_COLUMNS of results.records)
 whose question_id is the document's hash, so the paired statistics of a suite apply: a run's rows
 join its evals.parquet under the benchmark's name as their split, a model's rows make a folder that
 `results.load` reads like a run.
@@ -35,7 +35,7 @@ from bench.config import Backend, ConfigError, Run
 from bench.model import start
 from bench.record import store
 from bench.record.provenance import hardware, packages
-from results.schema import EVAL_COLUMNS, SCHEMA_VERSION
+from results.records import EVAL_COLUMNS, SCHEMA_VERSION
 from tasks import content_id
 from tasks.files import data_dir_from_environment
 from tasks.lm_eval.utils import MARK, grade

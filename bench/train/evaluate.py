@@ -26,7 +26,7 @@ def evaluate(
     keep_text: bool,
     draw: Sampler | None = None,
 ) -> pd.DataFrame:
-    """EVAL_COLUMNS of results.schema. The decoding seeds depend on seed, question and sample only,
+    """EVAL_COLUMNS of results.records. The decoding seeds depend on seed, question and sample only,
     so that all methods, and all steps of a curve, are compared on common random numbers.
 
     `splits` maps a split to its number of questions (0: all). Prompts and gold answers are kept on

@@ -2,7 +2,7 @@
 
 prompts -> samples -> grades -> Rollout -> Signal -> loss -> exact gradient -> optimiser, with the
 ledger counting at every arrow and evaluations at fixed points of the budget. A run writes its
-folder (results/schema.py) and can be killed and resumed at any moment: on a CPU the result is the
+folder (results/records.py) and can be killed and resumed at any moment: on a CPU the result is the
 same, bit for bit.
 """
 

@@ -410,7 +410,7 @@ def batch_metrics(rollout: Rollout, signal: Signal) -> dict[str, float]:
 def rollout_frame(
     batch: Batch, source: str, policy_NT: torch.Tensor, ref_NT: torch.Tensor
 ) -> pd.DataFrame:
-    """ROLLOUT_COLUMNS of results.schema, a row a sample or reference answer; mismatched rows, which
+    """Rows of results.records.RolloutRow, one a sample or reference answer. Mismatched rows, which
     stand elsewhere as samples, are left out. The log-probs are [N, T]."""
     r = batch.rollout
     drawn = iter((k, x) for g in batch.groups for k, x in enumerate(g.responses))

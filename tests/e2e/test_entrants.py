@@ -24,7 +24,7 @@ from bench.core import rng  # noqa: E402
 from bench.model import start  # noqa: E402
 from bench.sampling.hf import sample  # noqa: E402
 from bench.suite.launch import launch  # noqa: E402
-from results.schema import EVAL_COLUMNS, LEDGER_COLUMNS, RUN_FIELDS, STEP_COLUMNS  # noqa: E402
+from results.records import EVAL_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS, RunRecord  # noqa: E402
 from tests import tiny  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -77,7 +77,7 @@ def test_an_entrant_runs_as_our_own_methods_do(name, tmp_path, lucky):
     (tmp_path / "suite.json").write_text(suite.model_dump_json())
     folder, own = (tmp_path / run.name for run in suite.runs)
     facts = json.loads((folder / "run.json").read_text())
-    assert set(RUN_FIELDS) <= set(facts)
+    assert set(facts) == {*RunRecord.model_fields}
     assert facts["objective"] == name and facts["packages"]["trl"] == trl.__version__
     rows, theirs = rows_of(folder), rows_of(own)
     for row in rows:

@@ -23,7 +23,7 @@ from bench.record.store import RunFolder
 from bench.suite.grid import run_suite
 from bench.train import loop as train_module
 from bench.train.loop import train
-from results.schema import EVAL_COLUMNS, LEDGER_COLUMNS, ROLLOUT_COLUMNS, RUN_FIELDS, STEP_COLUMNS
+from results.records import EVAL_COLUMNS, LEDGER_COLUMNS, ROLLOUT_COLUMNS, STEP_COLUMNS, RunRecord
 from tests import tiny
 
 
@@ -50,7 +50,7 @@ def test_a_run_writes_what_the_schema_says(tmp_path):
     folder = tmp_path / run.name
     assert done is not None and done["status"] == "finished" and done["step"] == 4
     facts = json.loads((folder / "run.json").read_text())
-    assert set(RUN_FIELDS) <= set(facts)
+    assert set(facts) == {*RunRecord.model_fields}
     assert facts["fields"]["clip"] == 0.2 and facts["data"]["test"]
     rows = steps(folder)
     assert [r["step"] for r in rows] == [1, 2, 3, 4]

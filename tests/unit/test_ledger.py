@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.record.ledger import Flops, Ledger
-from results.schema import LEDGER_COLUMNS
+from results.records import LEDGER_COLUMNS
 from tests import tiny
 
 
