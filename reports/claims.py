@@ -11,10 +11,6 @@ is tested against a loss of the margin, for equality would contradict a claim of
 A claim that is mathematics names the test that proves or refutes it.
 """
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 import json

@@ -7,10 +7,6 @@ The page is one file that needs no network. Everything in it that a model, a dat
 wrote is escaped, and its content security policy lets only the page's own script run.
 """
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 import base64

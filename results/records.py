@@ -52,7 +52,7 @@ class Record(BaseModel):
     """The content of one JSON file in the folder of a run or of a suite."""
 
     model_config = ConfigDict(frozen=True)
-    file: ClassVar[str]  # where it stands in that folder
+    file: ClassVar[str]  # its name
     migrations: ClassVar[dict[int, Callable[[Content], Content]]] = {}  # from this version on
 
     schema_version: int = SCHEMA_VERSION  # of the format, see above
@@ -194,9 +194,9 @@ class DoneRecord(Record):
 
 
 class StateRecord(Record):
-    """The position from which a run goes on."""
+    """The position from which a run goes on; it stands in the checkpoint's folder."""
 
-    file = "checkpoint/state.json"
+    file = "state.json"
 
     ledger: LedgerRow
     rollout: int  # rollout batches drawn

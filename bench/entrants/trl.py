@@ -33,6 +33,7 @@ from bench.record.store import RunFolder
 from bench.train.loop import Trainer
 from bench.train.sources import Batch, Group, Response, assemble, batch_metrics, charge
 from methods import Needs, Signal
+from results.records import DoneRecord
 
 OURS = {"micro_batches", "pairing"}  # fields that no config of TRL's has
 STOCK: Any = trl  # its names are loaded lazily, which type checkers cannot see
@@ -88,7 +89,7 @@ class TRLTrainer(Trainer):
         self.pending: list[Update] = []  # empty ones stand before the one that TRL works on
         self.mark = time.perf_counter()
 
-    def fit(self) -> dict[str, Any]:
+    def fit(self) -> DoneRecord:
         started = time.perf_counter()
         self._begin()
         with TemporaryDirectory() as scratch, warnings.catch_warnings():

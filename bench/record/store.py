@@ -15,20 +15,12 @@ from typing import Any
 import pandas as pd
 import torch
 
+from bench.core.files import replacing, write_atomic
 from bench.model import lora
 from bench.model.policy import Critic, Policy
+from results.records import EVAL_DTYPES, DoneRecord, Record, RunRecord, StateRecord
 
 RESUMING = ("optimizer.pt", "critic.pt")  # files that only resuming needs
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """The old content or the new, never a part."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 class RunFolder:
@@ -36,9 +28,14 @@ class RunFolder:
         self.path = path
 
     @property
-    def done(self) -> dict[str, Any] | None:
-        file = self.path / "DONE"
-        return json.loads(file.read_text()) if file.is_file() else None
+    def record(self) -> RunRecord:
+        return RunRecord.read(self.path / RunRecord.file)
+
+    @property
+    def done(self) -> DoneRecord | None:
+        """How the run ended; None before that."""
+        file = self.path / DoneRecord.file
+        return DoneRecord.read(file) if file.is_file() else None
 
     @contextmanager
     def claimed(self) -> Iterator[bool]:
@@ -52,8 +49,8 @@ class RunFolder:
             else:
                 yield True
 
-    def write_json(self, name: str, content: Any) -> None:
-        write_atomic(self.path / name, json.dumps(content, indent=1))
+    def write(self, record: Record) -> None:
+        write_atomic(self.path / record.file, record.text())
 
     def append_steps(self, rows: list[dict[str, Any]]) -> None:
         with (self.path / "steps.jsonl").open("a") as file:
@@ -83,18 +80,14 @@ class RunFolder:
 
     def replace_evals(self, frame: pd.DataFrame) -> None:
         """Make these the run's evaluations."""
-        for column in ("split", "decoding", "status"):
-            frame[column] = frame[column].astype("category")
-        partial = self.path / "evals.parquet.partial"
-        frame.to_parquet(partial, index=False, compression="zstd")
-        partial.replace(self.path / "evals.parquet")
+        with replacing(self.path / "evals.parquet") as partial:
+            frame.astype(EVAL_DTYPES).to_parquet(partial, index=False, compression="zstd")
 
     def write_rollout(self, rollout: int, frame: pd.DataFrame) -> None:
         folder = self.path / "rollouts"
         folder.mkdir(exist_ok=True)
-        partial = folder / "partial"
-        frame.to_parquet(partial, index=False, compression="zstd")
-        partial.replace(folder / f"step-{rollout:06d}.parquet")
+        with replacing(folder / f"step-{rollout:06d}.parquet") as partial:
+            frame.to_parquet(partial, index=False, compression="zstd")
 
     def save_checkpoint(
         self,
@@ -102,7 +95,7 @@ class RunFolder:
         optimizer: torch.optim.Optimizer,
         critic: Critic | None,
         critic_optimizer: torch.optim.Optimizer | None,
-        state: dict[str, Any],
+        state: StateRecord,
     ) -> None:
         """Written beside and renamed; between the two renames the previous one stays as `.old`."""
         partial, current, old = (self.path / f"checkpoint{s}" for s in (".partial", "", ".old"))
@@ -112,7 +105,7 @@ class RunFolder:
         torch.save(optimizer.state_dict(), partial / "optimizer.pt")
         if critic is not None and critic_optimizer is not None:
             torch.save([critic.state_dict(), critic_optimizer.state_dict()], partial / "critic.pt")
-        (partial / "state.json").write_text(json.dumps(state))
+        (partial / state.file).write_text(state.text())
         shutil.rmtree(old, ignore_errors=True)
         if current.is_dir():
             current.rename(old)
@@ -123,7 +116,7 @@ class RunFolder:
     def checkpoint(self) -> Path | None:
         """The newest complete checkpoint."""
         for name in ("checkpoint", "checkpoint.old"):
-            if (self.path / name / "state.json").is_file():
+            if (self.path / name / StateRecord.file).is_file():
                 return self.path / name
         return None
 
@@ -133,8 +126,8 @@ class RunFolder:
         optimizer: torch.optim.Optimizer,
         critic: Critic | None,
         critic_optimizer: torch.optim.Optimizer | None,
-    ) -> dict[str, Any] | None:
-        """Load the newest checkpoint into the given objects; its state, or None."""
+    ) -> StateRecord | None:
+        """Load the newest checkpoint into the given objects; its position, or None."""
         folder = self.checkpoint
         if folder is None:
             return None
@@ -144,7 +137,7 @@ class RunFolder:
             weights, moments = torch.load(folder / "critic.pt", weights_only=True)
             critic.load_state_dict(weights)
             critic_optimizer.load_state_dict(moments)
-        return json.loads((folder / "state.json").read_text())
+        return StateRecord.read(folder / StateRecord.file)
 
     def retain(self, names: list[str]) -> None:
         """Keep the newest checkpoint's model under these names as well. Its files are never written
@@ -158,9 +151,9 @@ class RunFolder:
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
 
-    def finish(self, done: dict[str, Any], keep: str) -> None:
+    def finish(self, done: DoneRecord, keep: str) -> None:
         """Mark the run as finished, then drop what only resuming needs."""
-        self.write_json("DONE", done)
+        self.write(done)
         if keep == "none":
             shutil.rmtree(self.path / "checkpoint", ignore_errors=True)
         for name in RESUMING:

@@ -26,7 +26,7 @@ def evaluate(
     keep_text: bool,
     draw: Sampler | None = None,
 ) -> pd.DataFrame:
-    """EVAL_COLUMNS of results.records. The decoding seeds depend on seed, question and sample only,
+    """Rows of results.records.EvalRow. The decoding seeds depend on seed, question and sample only,
     so that all methods, and all steps of a curve, are compared on common random numbers.
 
     `splits` maps a split to its number of questions (0: all). Prompts and gold answers are kept on
@@ -49,7 +49,7 @@ def evaluate(
         frame.insert(0, "step", ledger.updates)
         if not keep_text:
             frame[["prompt", "gold", "response"]] = None
-        return frame.astype({"step": "int32", "sample": "int16", "tokens": "int32"})
+        return frame
 
 
 def _decode(

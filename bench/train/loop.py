@@ -9,10 +9,9 @@ same, bit for bit.
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from bench.record.store import RunFolder
 from bench.record.track import Track
 from bench.sampling.hf import Sampler
 from methods import Method, Needs, Rollout, Signal
+from results.records import DoneRecord, StateRecord
 
 from .backward import Backward, backward, score
 from .correction import Correction
@@ -119,22 +119,18 @@ class Trainer:
                 return i
         return len(self.run.phases) - 1
 
-    def fit(self) -> dict[str, Any]:
-        """Run to the end of the budget; what DONE holds."""
+    def fit(self) -> DoneRecord:
+        """Run to the end of the budget."""
         started = time.perf_counter()
         state = self.folder.restore(self.policy, self.optimizer, self.critic, self.critic_optimizer)
         if state is None:
             self._begin()
         else:
             self._same_start()
-            self.ledger = Ledger.from_row(state["ledger"])
-            self.rollout, self.cursor, self.points = (
-                state["rollout"],
-                state["cursor"],
-                state["points"],
-            )
-            self.best = state.get("best", -1.0)
-            self.folder.retain(state.get("keep", []))  # a kill may have come before
+            self.ledger = Ledger(**asdict(state.ledger))
+            self.rollout, self.cursor, self.points = state.rollout, state.cursor, state.points
+            self.best = state.best
+            self.folder.retain(state.keep)  # a kill may have come before
             self.folder.keep_steps(self.ledger.updates)
         reason = None
         while self.progress < 1 and reason is None:
@@ -145,8 +141,7 @@ class Trainer:
 
     def _begin(self) -> None:
         what = (self.run, self.suite, self.task, self.specs, self.where)
-        facts = describe(*what, self.policy.device, self.warnings)
-        self.folder.write_json("run.json", facts)
+        self.folder.write(describe(*what, self.policy.device, self.warnings))
         self.folder.keep_steps(0)
         self._evaluate()
 
@@ -155,22 +150,23 @@ class Trainer:
         changed, or a GPU has built it anew."""
         if self.start is None and not self.run.model.lora:
             return  # the checkpoint holds all there is
-        began = json.loads((self.folder.path / "run.json").read_text())["base"]["id"]
+        base = self.folder.record.base
+        began = base and base.id
         if (now := start.base_digest(self.where)) != began:
             raise ConfigError(
                 f"{self.where}: not the model that the run began with (its hash was {began} and is "
                 f"{now}), which is its reference; restore it, or delete {self.folder.path}"
             )
 
-    def _end(self, reason: str | None, seconds: float) -> dict[str, Any]:
-        done = {
-            "status": "finished" if reason is None else "diverged",
-            "reason": reason,
-            "step": self.ledger.updates,
-            "seconds": seconds,
-            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-            "spent": self.ledger.row(),
-        }
+    def _end(self, reason: str | None, seconds: float) -> DoneRecord:
+        done = DoneRecord(
+            status="finished" if reason is None else "diverged",
+            reason=reason,
+            step=self.ledger.updates,
+            seconds=seconds,
+            ended=datetime.now(UTC).isoformat(timespec="seconds"),
+            spent=self.ledger.now(),
+        )
         self.folder.finish(done, self.run.checkpoint)
         if self.track:
             self.track.close()
@@ -359,14 +355,14 @@ class Trainer:
             keep = ["best"] if score > self.best else []
             keep += [f"checkpoints/step-{self.ledger.updates:06d}"] * (run.checkpoint == "all")
             self.best = max(score, self.best)
-            state = {
-                "ledger": self.ledger.row(),
-                "rollout": self.rollout,
-                "cursor": self.cursor,
-                "points": self.points,
-                "best": self.best,
-                "keep": keep,
-            }
+            state = StateRecord(
+                ledger=self.ledger.now(),
+                rollout=self.rollout,
+                cursor=self.cursor,
+                points=self.points,
+                best=self.best,
+                keep=keep,
+            )
             self.folder.save_checkpoint(
                 self.policy, self.optimizer, self.critic, self.critic_optimizer, state
             )
@@ -387,7 +383,7 @@ def train(
     suite: str,
     device: str = "cpu",
     trainer: type[Trainer] = Trainer,
-) -> dict[str, Any] | None:
+) -> DoneRecord | None:
     """Train one run in its folder, or finish it; None where another process is at work on it."""
     folder = RunFolder(suite_folder / run.name)
     with folder.claimed() as mine:
