@@ -11,10 +11,6 @@ is tested against a loss of the margin, for equality would contradict a claim of
 A claim that is mathematics names the test that proves or refutes it.
 """
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 import json
@@ -32,8 +28,8 @@ from scipy import stats as sp
 
 from results import compare, curves, scores, stats, tables
 from results.papers import grao_headline
+from results.records import BUDGET_AXES
 from results.render import Column, Table, si
-from results.schema import BUDGET_AXES
 from results.stats import ALPHA, Difference
 
 if TYPE_CHECKING:

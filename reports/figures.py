@@ -7,10 +7,6 @@
 A figure that the data cannot give (nothing finished, one method) is an empty list.
 """
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 import re
@@ -23,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from results import compare, curves, scores, stats, tables
-from results.schema import BUDGET_AXES
+from results.records import BUDGET_AXES
 
 from . import plots
 

@@ -6,10 +6,6 @@ Shares (accuracy) come in as 0..1 and are drawn in percent. A method has the sam
 and marker in every figure of every report. Nothing is smoothed.
 """
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 import io

@@ -4,10 +4,6 @@ The questions are not chosen by hand: those on which the methods differ most, th
 always right, nearly always wrong, and some at random (by content hash). Answers are of one seed.
 """
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -7,10 +7,6 @@ The page is one file that needs no network. Everything in it that a model, a dat
 wrote is escaped, and its content security policy lets only the page's own script run.
 """
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 import base64
@@ -29,8 +25,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from results import Results, curves, load, scores
+from results.records import BUDGET_AXES
 from results.render import Column, Table
-from results.schema import BUDGET_AXES
 from results.tables import TABLES, tuning_table
 
 from . import claims, figures, plots, questions, verdicts

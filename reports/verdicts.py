@@ -1,9 +1,5 @@
 """Verdicts in plain words: better, worse, equivalent or undetermined, by how much, at what cost."""
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A complete fake suite on disk, as results/schema.py says, with known effects.
+"""A complete fake suite on disk, as results/records.py says, with known effects.
 
 Reports, tables and statistics are tested on it: what was put in must come out.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from results.schema import LEDGER_COLUMNS, SCHEMA_VERSION
+from results.records import LEDGER_COLUMNS, SCHEMA_VERSION
 
 METHODS = ("sft", "rift", "grpo", "grao", "gift")
 FINALS = {"sft": 0.40, "rift": 0.38, "grpo": 0.50, "grao": 0.50, "gift": 0.45}

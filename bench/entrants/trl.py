@@ -38,6 +38,7 @@ from bench.record.ledger import Ledger
 from bench.train.batch import Batch, Group, Response, batch_metrics, old_logp
 from bench.train.session import Session
 from methods import Needs
+from results.records import DoneRecord
 
 from .trl_rows import as_given, demonstrations, pairs, verdicts
 
@@ -97,7 +98,7 @@ class TRLTrainer:
         self.pending: list[Update] = []  # empty ones stand before the one that TRL works on
         self.mark = time.perf_counter()
 
-    def fit(self) -> dict[str, Any]:
+    def fit(self) -> DoneRecord:
         session, began = self.session, time.perf_counter()
         session.begin()
         with TemporaryDirectory() as scratch, warnings.catch_warnings():

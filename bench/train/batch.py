@@ -205,7 +205,7 @@ def batch_metrics(rollout: Rollout, signal: Signal | None = None) -> dict[str, f
 
 
 def rollout_frame(batch: Batch, source: str, policy_NT: Tensor, ref_NT: Tensor) -> pd.DataFrame:
-    """A row a sample or reference answer, with the columns of a stored rollout (results.schema).
+    """A row a sample or reference answer, with the columns of results.records.RolloutRow.
     Mismatched rows are left out: they stand elsewhere as samples. The log-probs are [N, T]."""
     r = batch.rollout
     drawn = iter((k, x) for g in batch.groups for k, x in enumerate(g.responses))

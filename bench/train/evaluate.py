@@ -34,7 +34,7 @@ class Evaluator:
     sampler: Sampler
 
     def __call__(self, splits: Mapping[str, int], ledger: Ledger, keep_texts: bool) -> pd.DataFrame:
-        """EVAL_COLUMNS of results.schema. The decoding seeds depend on seed, question and sample
+        """EVAL_COLUMNS of results.records. The decoding seeds depend on seed, question and sample
         only, so that all methods, and all steps of a curve, are compared on common random numbers.
 
         `splits` maps a split to its number of questions (0: all). Prompts and gold answers are kept
@@ -58,7 +58,7 @@ class Evaluator:
             frame.insert(0, "step", ledger.updates)
             if not keep_texts:
                 frame[["prompt", "gold", "response"]] = None
-            return frame.astype({"step": "int32", "sample": "int16", "tokens": "int32"})
+            return frame
 
     def _decoded(
         self, questions: Sequence[Question], decoding: str, group: int, ledger: Ledger

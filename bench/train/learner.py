@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from bench.config.recipe import Optimizer, Run
+from bench.config.sections import Optimizer, Run
 from bench.model import lora
 from bench.model.optim import AdamW
 from bench.model.policy import Critic, Policy

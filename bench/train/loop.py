@@ -2,7 +2,7 @@
 
 prompts -> samples -> grades -> Rollout -> Signal -> loss -> exact gradient -> optimiser, with the
 ledger counting at every arrow and evaluations at fixed points of the budget. A run writes its
-folder (results/schema.py) and can be killed and resumed at any moment: on a CPU the result is the
+folder (results/records.py) and can be killed and resumed at any moment: on a CPU the result is the
 same, bit for bit.
 """
 
@@ -22,6 +22,7 @@ from bench.core import rng
 from bench.record.ledger import forget_peak
 from bench.record.store import RunFolder
 from methods import Method, Rollout
+from results.records import DoneRecord
 
 from .backward import Backward, backward
 from .batch import ScoredBatch, batch_metrics, old_logp
@@ -52,8 +53,8 @@ class Loop:
         )
         self._sources = dict(sources or {})
 
-    def fit(self) -> dict[str, Any]:
-        """Run to the end of the budget; what DONE holds."""
+    def fit(self) -> DoneRecord:
+        """Run to the end of the budget."""
         session, began = self.session, time.perf_counter()
         if not session.resume():
             session.begin()
@@ -165,9 +166,9 @@ class Loop:
 
 def train(
     run: Run, suite_folder: Path, suite: str, device: str = "cpu", by: type[Trainer] = Loop
-) -> dict[str, Any] | None:
-    """Train one run in its folder, or finish it; what DONE holds, or None where another process
-    works on the run. `by`: another trainer than the loop."""
+) -> DoneRecord | None:
+    """Train one run in its folder, or finish it; None where another process works on the run.
+    `by`: another trainer than the loop."""
     folder = RunFolder(suite_folder / run.name)
     with folder.claimed() as mine:
         if not mine:

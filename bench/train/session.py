@@ -24,6 +24,7 @@ from bench.record.store import RunFolder
 from bench.record.track import Track
 from bench.sampling.hf import Sampler
 from methods import Method, Needs
+from results.records import DoneRecord, RunRecord, StateRecord
 from tasks import Task
 
 from .batch import Assembler, Batch, Group, rollout_frame
@@ -130,11 +131,11 @@ class Session:
 
     def begin(self) -> None:
         """Start anew: write run.json and evaluate the start."""
-        self.folder.write_json("run.json", self._description())
+        self.folder.write(self._description())
         self.folder.keep_steps(0)
         self._evaluate()
 
-    def _description(self) -> dict[str, Any]:
+    def _description(self) -> RunRecord:
         what = (self.run, self.suite, self.task, self.objectives, self.origin)
         return describe(*what, self.policy.device, self.warnings)
 
@@ -149,17 +150,17 @@ class Session:
         if found is None:
             return False
         self._check_start()
-        self.ledger = Ledger.from_row(found["ledger"])
-        self.position = Position(**{k: found[k] for k in asdict(Position()) if k in found})
-        self.folder.retain(found.get("keep", []))  # the run may have been killed before it could
+        self.ledger = Ledger(**asdict(found.ledger))
+        self.position = Position(**{k: getattr(found, k) for k in asdict(Position())})
+        self.folder.retain(found.keep)  # the run may have been killed before it could
         self.folder.keep_steps(self.ledger.updates)
         return True
 
     def _check_start(self) -> None:
         if self.start is None and not self.run.model.lora:
             return  # the checkpoint holds all there is
-        began = self.folder.read_json("run.json")["base"]["id"]
-        if (now := start.base_digest(self.origin)) != began:
+        base, now = self.folder.record.base, start.base_digest(self.origin)
+        if base is not None and (began := base.id) != now:
             raise ConfigError(
                 f"{self.origin}: this is not the model that the run began with, which is its "
                 f"reference (hash {began} then, {now} now). Restore it, or delete "
@@ -190,7 +191,7 @@ class Session:
             keep = ["best"] if score > position.best else []
             keep += [f"checkpoints/step-{self.ledger.updates:06d}"] * (run.checkpoint == "all")
             position.best = max(score, position.best)
-            state = {"ledger": self.ledger.row(), **asdict(position), "keep": keep}
+            state = StateRecord(ledger=self.ledger.now(), keep=keep, **asdict(position))
             self.folder.save_checkpoint(self.learner.save, state)
             self.folder.retain(keep)
 
@@ -226,16 +227,16 @@ class Session:
             frame = pd.concat(frames, ignore_index=True)
             self.folder.write_rollout(self.position.rollout, frame)
 
-    def finish(self, diverged: str | None, seconds: float) -> dict[str, Any]:
-        """Mark the run as ended after so much wall time; what DONE holds."""
-        done = {
-            "status": "finished" if diverged is None else "diverged",
-            "reason": diverged,
-            "step": self.ledger.updates,
-            "seconds": seconds,
-            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-            "spent": self.ledger.row(),
-        }
+    def finish(self, diverged: str | None, seconds: float) -> DoneRecord:
+        """Mark the run as ended after so much wall time."""
+        done = DoneRecord(
+            status="finished" if diverged is None else "diverged",
+            reason=diverged,
+            step=self.ledger.updates,
+            seconds=seconds,
+            ended=datetime.now(UTC).isoformat(timespec="seconds"),
+            spent=self.ledger.now(),
+        )
         self.folder.finish(done, self.run.checkpoint)
         if self.track:
             self.track.close()
@@ -247,8 +248,8 @@ class Trainer(Protocol):
 
     def __init__(self, session: Session) -> None: ...
 
-    def fit(self) -> dict[str, Any]:
-        """Run to the end of the budget; what DONE holds."""
+    def fit(self) -> DoneRecord:
+        """Run to the end of the budget."""
         ...
 
 

@@ -24,7 +24,7 @@ from bench.core import rng  # noqa: E402
 from bench.model import start  # noqa: E402
 from bench.sampling.hf import sample  # noqa: E402
 from bench.suite.launch import launch  # noqa: E402
-from results.schema import EVAL_COLUMNS, LEDGER_COLUMNS, RUN_FIELDS, STEP_COLUMNS  # noqa: E402
+from results.records import EVAL_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS, RunRecord  # noqa: E402
 from tests import tiny  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -73,11 +73,11 @@ def test_an_entrant_runs_as_our_own_methods_do(name, tmp_path, lucky):
     suite = build_suite(tiny.recipe(methods=[name, ours], seeds=1))
     for run in suite.runs:
         done = launch(run, tmp_path, "tiny")
-        assert done is not None and done["status"] == "finished" and done["step"] == 4
+        assert done is not None and done.status == "finished" and done.step == 4
     (tmp_path / "suite.json").write_text(suite.model_dump_json())
     folder, own = (tmp_path / run.name for run in suite.runs)
     facts = json.loads((folder / "run.json").read_text())
-    assert set(RUN_FIELDS) <= set(facts)
+    assert set(facts) == {*RunRecord.model_fields}
     assert facts["objective"] == name and facts["packages"]["trl"] == trl.__version__
     rows, theirs = rows_of(folder), rows_of(own)
     for row in rows:
@@ -206,8 +206,8 @@ def test_on_the_same_rows_it_is_the_same_training(name, tmp_path, lucky, monkeyp
 def test_an_update_that_is_not_finite_is_not_made(name, tmp_path, lucky):
     run = tiny.run(name, optimizer={"lr": 1e30})
     done = launch(run, tmp_path, "tiny")
-    assert done is not None and done["status"] == "diverged" and done["step"] == 1
-    assert done["reason"] == "non-finite gradient in update 2"
+    assert done is not None and done.status == "diverged" and done.step == 1
+    assert done.reason == "non-finite gradient in update 2"
     assert len(rows_of(tmp_path / run.name)) == 1
 
 
@@ -222,8 +222,8 @@ def test_a_policy_that_cannot_be_sampled_from_has_diverged(tmp_path, lucky, monk
 
     monkeypatch.setattr(TRLTrainer, "_advance", spoil)
     done = launch(tiny.run("trl-grpo"), tmp_path, "tiny")
-    assert done is not None and done["status"] == "diverged" and done["step"] == 1
-    assert done["reason"].startswith("non-finite probabilities after update 1")
+    assert done is not None and done.status == "diverged" and done.step == 1
+    assert str(done.reason).startswith("non-finite probabilities after update 1")
 
 
 def test_an_interrupted_run_begins_anew(tmp_path, lucky, monkeypatch):

@@ -60,7 +60,7 @@ def steps(folder: Path) -> list[dict[str, Any]]:
 def test_every_shape_trains(folder, tmp_path, name, method):
     one = run(method, folder(name))
     done = train(one, tmp_path, "s")
-    assert done is not None and done["status"] == "finished"
+    assert done is not None and done.status == "finished"
     rows = steps(tmp_path / one.name)
     assert len(rows) == 2 and not all(r["empty"] for r in rows)
     before = load_file(folder(name) / "model.safetensors")
@@ -84,7 +84,7 @@ def test_adapters_train_in_every_regime_and_nothing_else_is_kept(
 ):
     one = run(method, folder(name), {"lora": {"r": 2}, "chat": chat}, micro_tokens=64)
     done = train(one, tmp_path, "s")
-    assert done is not None and done["status"] == "finished"
+    assert done is not None and done.status == "finished"
     kept = tmp_path / one.name / "checkpoint"
     assert not (kept / "model.safetensors").exists()
     assert all("lora_" in key for key in load_file(kept / "adapter_model.safetensors"))

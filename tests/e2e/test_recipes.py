@@ -111,7 +111,7 @@ def runs_for_two_updates(recipe: dict[str, Any], name: str, out: Path) -> None:
     assert [r.method for r in suite.runs] == read_recipe(name)["methods"]
     for run in suite.runs:
         done = launch(run, out, name)
-        assert done is not None and done["status"] == "finished", run.method
+        assert done is not None and done.status == "finished", run.method
         lines = (out / run.name / "steps.jsonl").read_text().splitlines()
         rows = [json.loads(line) for line in lines]
         assert len(rows) == 2 and not all(row["empty"] for row in rows), run.method

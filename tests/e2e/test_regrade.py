@@ -15,7 +15,7 @@ from bench.cli import app
 from bench.config import ConfigError
 from bench.tools.regrade import METADATA, regrade, tables
 from bench.train.loop import train
-from results.schema import EVAL_COLUMNS
+from results.records import EVAL_COLUMNS
 from tasks.arithmetic import Arithmetic
 from tests import tiny
 

@@ -11,7 +11,7 @@ import pytest
 
 from bench.config import ConfigError, build_suite
 from bench.train.loop import train
-from results.schema import LEDGER_COLUMNS
+from results.records import LEDGER_COLUMNS
 from tests import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore")

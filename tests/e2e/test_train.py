@@ -24,7 +24,7 @@ from bench.record.store import RunFolder
 from bench.suite.grid import run_suite
 from bench.train import loop as train_module
 from bench.train.loop import train
-from results.schema import EVAL_COLUMNS, LEDGER_COLUMNS, ROLLOUT_COLUMNS, RUN_FIELDS, STEP_COLUMNS
+from results.records import EVAL_COLUMNS, LEDGER_COLUMNS, ROLLOUT_COLUMNS, STEP_COLUMNS, RunRecord
 from tests import tiny
 
 
@@ -49,9 +49,9 @@ def test_a_run_writes_what_the_schema_says(tmp_path):
     run = tiny.run()
     done = train(run, tmp_path, "tiny")
     folder = tmp_path / run.name
-    assert done is not None and done["status"] == "finished" and done["step"] == 4
+    assert done is not None and done.status == "finished" and done.step == 4
     facts = json.loads((folder / "run.json").read_text())
-    assert set(RUN_FIELDS) <= set(facts)
+    assert set(facts) == {*RunRecord.model_fields}
     assert facts["fields"]["clip"] == 0.2 and facts["data"]["test"]
     rows = steps(folder)
     assert [r["step"] for r in rows] == [1, 2, 3, 4]
@@ -97,7 +97,7 @@ def test_the_ledger_counts_what_was_done(tmp_path):
 )
 def test_every_regime_trains(tmp_path, method, source):
     run = tiny.run(method, method={method: {"source": source}})
-    assert train(run, tmp_path, "tiny")["status"] == "finished"  # pyright: ignore[reportOptionalSubscript]
+    assert train(run, tmp_path, "tiny").status == "finished"  # pyright: ignore[reportOptionalMemberAccess]
     row = steps(tmp_path / run.name)[-1]
     assert row["samples"] == 48
     assert (row["tokens_sampled"] == 0) == (source == "demonstrations")
@@ -293,7 +293,7 @@ def test_a_diverged_run_keeps_its_last_good_state(tmp_path, monkeypatch):
     monkeypatch.setattr(GRPO, "loss", explode)
     run = tiny.run(budget={"amount": 40}, eval={"points": 20, "curve": {"test": 4}, "samples": 2})
     done = train(run, tmp_path, "tiny")
-    assert done is not None and done["status"] == "diverged" and "non-finite loss" in done["reason"]
+    assert done is not None and done.status == "diverged" and "non-finite loss" in str(done.reason)
     assert all(w.isfinite().all() for w in weights(tmp_path / run.name).values())
     loaded = results.load(tmp_path)
     assert len(loaded.evals) and set(loaded.runs["status"]) == {"diverged"}

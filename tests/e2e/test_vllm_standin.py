@@ -81,7 +81,7 @@ SERVER = {"mode": "server", "server": "http://localhost:8000"}
 def test_samples_come_from_the_engine_over_the_weights_of_each_update(sampler, tmp_path):
     run = on(sampler=sampler)
     done = train(run, tmp_path, "tiny")
-    assert done is not None and done["status"] == "finished" and done["step"] == 4
+    assert done is not None and done.status == "finished" and done.step == 4
     (engine,) = LLM.made
     assert len(engine.asked) == 4  # a call a rollout batch: evaluations are drawn by the policy
     assert engine.written == 4 * WEIGHTS

@@ -162,7 +162,7 @@ def optional_at_start(root: Path) -> list[str]:
 
 
 def test_the_project_is_seen():
-    assert {"methods.base", "tasks.base", "results.schema"} <= set(modules(ROOT))
+    assert {"methods.base", "tasks.base", "results.records"} <= set(modules(ROOT))
     seen = {(found.by, found.of) for found in imports(ROOT)}
     assert {("methods.registry", "methods.base"), ("methods.base", "torch")} <= seen
 
@@ -228,7 +228,7 @@ def test_an_upward_import_is_found(tree, module, source, line):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("bench.train", "import methods\nfrom tasks.base import Task\nimport results.schema"),
+        ("bench.train", "import methods\nfrom tasks.base import Task\nimport results.records"),
         ("bench.cli", "from reports import report\nfrom bench import train\nimport methods"),
         ("reports.claims", "from methods import get\nfrom results import load"),
         ("methods.gift", "from . import base\nfrom .base import Method\nfrom pathlib import Path"),
