@@ -24,7 +24,7 @@ from pydantic import Field
 
 from .base import Example, Grade, Task, TaskError, content_id
 from .embedded import WORD_PATTERN, below, home, pick, rng
-from .registry import register
+from . import register
 
 NAMES = ("Tom", "Ann", "Ben", "Eva", "Max", "Mia", "Sam", "Zoe", "Leo", "Ida")
 THINGS = (

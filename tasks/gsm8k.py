@@ -23,7 +23,7 @@ from .files import (
     number_gold,
     text_field,
 )
-from .registry import register
+from . import register
 
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
 _FINAL = re.compile(r"\n?#### *(.+?)\s*$")

@@ -15,7 +15,7 @@ from tasks.answers.protocols import math_answer
 
 from .base import Example, Grade
 from .files import BadRow, FileTask, boxed_grade, number_field, number_gold, text_field
-from .registry import register
+from . import register
 
 
 @register("gsm_hard")

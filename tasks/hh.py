@@ -17,7 +17,7 @@ from pydantic import Field
 from .base import Example, Grade, TaskError
 from .files import BadRow, FileTask, Row, hub_rows, text_field
 from .judges import CRITERIA, load
-from .registry import register
+from . import register
 
 _TURN = "\n\nAssistant:"
 

@@ -27,7 +27,7 @@ from .files import (
     readable_gold,
     text_field,
 )
-from .registry import register
+from . import register
 
 
 class _Splits:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from tasks.answers.protocols import math_answer
 
 from .files import BadRow, FileTask, Row, hub_rows, readable_gold, text_field
-from .registry import register
+from . import register
 
 
 @register("math")

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from .base import Example, Grade
 from .files import FileTask, boxed_grade, number_field, text_field
-from .registry import register
+from . import register
 
 
 @register("svamp")
