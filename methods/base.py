@@ -18,6 +18,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 Source = Literal["policy", "replay", "demonstrations"]
+# The task's reward (Rollout.reward_N) or the checker's verdict, right or wrong (Rollout.correct_N).
+Judgement = Literal["reward", "verdict"]
 
 SAMPLE, GOLD, MISMATCHED = 0, 1, 2  # values of Rollout.kind_N
 
@@ -28,6 +30,7 @@ class Needs:
 
     source: Source = "policy"  # the paper's data regime, the default of a run
     sources: tuple[Source, ...] = ("policy", "replay")  # every regime that it can consume
+    learns_from: tuple[Judgement, ...] = ("reward",)  # (): from reference answers alone
     reference: bool = False  # ref_logp_NT: one forward of the frozen start per row
     critic: bool = False  # value_NT and old_value_NT: a second model
     entropy: bool = False  # entropy_NT among the leaves
@@ -50,7 +53,7 @@ class Rollout:
     )  # the task's raw reward: verifier 1/0, judge +1/0/-1, reward model any real
     group_N: torch.Tensor  # int64, rows of one prompt share an id
     kind_N: torch.Tensor  # int64: SAMPLE, GOLD or MISMATCHED
-    correct_N: torch.Tensor  # bool, the checker's verdict, never "reward > 0"
+    correct_N: torch.Tensor  # bool, the checker's verdict on the answer; never "reward > 0"
     finished_N: torch.Tensor  # bool, ended by itself rather than cut off
     format_ok_N: torch.Tensor  # bool
     max_tokens: int  # generation limit (T is only the padding width)

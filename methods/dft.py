@@ -31,8 +31,10 @@ class DFT(Likelihood):
 
     def needs(self) -> Needs:
         if self.on == "gold":
-            return Needs(source="demonstrations", sources=("demonstrations",), gold=True)
-        return Needs(source="replay")
+            return Needs(
+                source="demonstrations", sources=("demonstrations",), gold=True, learns_from=()
+            )
+        return Needs(source="replay", learns_from=("verdict",))
 
     def targets(self, rollout: Rollout) -> torch.Tensor:
         if self.on == "gold":

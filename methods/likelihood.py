@@ -69,7 +69,9 @@ class VerdictLikelihood(Method):
     group_normalise: bool = False
 
     def needs(self) -> Needs:
-        return Needs(source="replay", group_min=2 if self.group_normalise else 1)
+        return Needs(
+            source="replay", group_min=2 if self.group_normalise else 1, learns_from=("verdict",)
+        )
 
     def penalty(
         self, logp_NT: torch.Tensor, rollout: Rollout, wrong_NT: torch.Tensor

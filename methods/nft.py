@@ -35,7 +35,7 @@ class NFT(Method):
     prompt_weight: Literal["one", "hard", "root"] = "hard"
 
     def needs(self) -> Needs:
-        return Needs(old="loss", group_min=2)
+        return Needs(old="loss", group_min=2, learns_from=("verdict",))
 
     def rate(self, rollout: Rollout, groups: reduce.Groups) -> torch.Tensor:
         """[N]: the share of right answers of the row's prompt."""

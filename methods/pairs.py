@@ -48,7 +48,9 @@ class PairMethod(Method):
     pairing: Literal["matched", "all"] = "matched"
 
     def needs(self) -> Needs:
-        return Needs(source="replay", reference=True, pairs=True, group_min=2)
+        return Needs(
+            source="replay", reference=True, pairs=True, group_min=2, learns_from=("verdict",)
+        )
 
     def signal(self, rollout: Rollout) -> Signal:
         better_M, worse_M = pair_up(rollout, self.pairing)

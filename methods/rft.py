@@ -24,7 +24,7 @@ class RFT(Likelihood):
     paper = "https://arxiv.org/abs/2308.01825"
 
     def needs(self) -> Needs:
-        return Needs(source="replay")
+        return Needs(source="replay", learns_from=("verdict",))
 
     def targets(self, rollout: Rollout) -> torch.Tensor:
         return reduce.samples(rollout) & rollout.correct_N
@@ -40,4 +40,4 @@ class RAFT(RFT):
     paper = "https://arxiv.org/abs/2304.06767"
 
     def needs(self) -> Needs:
-        return Needs(source="policy")
+        return Needs(source="policy", learns_from=("verdict",))

@@ -20,7 +20,9 @@ class SFT(Likelihood):
     """
 
     def needs(self) -> Needs:
-        return Needs(source="demonstrations", sources=("demonstrations",), gold=True)
+        return Needs(
+            source="demonstrations", sources=("demonstrations",), gold=True, learns_from=()
+        )
 
     def targets(self, rollout: Rollout) -> torch.Tensor:
         return rollout.kind_N == GOLD

@@ -33,7 +33,8 @@ class UNA(Method):
     feedback: Literal["binary", "binary_bce", "score", "reward"] = "binary"
 
     def needs(self) -> Needs:
-        return Needs(source="replay", reference=True)
+        judged = "reward" if self.feedback in ("score", "reward") else "verdict"
+        return Needs(source="replay", reference=True, learns_from=(judged,))
 
     def signal(self, rollout: Rollout) -> Signal:
         return Signal(None, None, reduce.samples(rollout))

@@ -97,7 +97,7 @@ class Registry(Generic[T]):
         return self._entries[name]
 
     def get(self, name: str, **fields: Any) -> T:
-        """Build the named class with these fields. Raises KeyError or pydantic's ValidationError."""
+        """Build the named class. Raises KeyError, or ValidationError for the fields."""
         found = self.entry(name)
         return found.cls(**{**found.preset, **fields})
 

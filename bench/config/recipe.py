@@ -21,7 +21,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 import methods
 import tasks
-from methods.laws.contract import learns_from
 from tasks.registry import load_plugin
 
 from . import entrants
@@ -592,7 +591,7 @@ def _check(run: Run, origin: str, data: bool) -> None:
     for phase, method in zip(run.phases, built, strict=True):
         if isinstance(method, Entrant) or run.reward == "correct":
             continue
-        if learns_from(method) == {"verdict"}:
+        if method.needs().learns_from == ("verdict",):
             pairs = " and has no rule for pairs by reward" if method.needs().pairs else ""
             raise ConfigError(
                 f"{where}: reward = {run.reward!r}: {phase.method} learns from the checker's "

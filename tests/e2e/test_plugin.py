@@ -89,7 +89,7 @@ def written(folder: Path) -> Path:
 def test_the_tutorials_objective_keeps_the_laws_and_its_equation(tmp_path):
     file = written(tmp_path)
     method = methods.get(f"{file}:MyRwr")
-    assert {f.verdict for f in check_method(method)} == {"holds", "does not apply"}
+    assert {f.outcome for f in check_method(method)} == {"holds", "does not apply"}
     with pytest.raises(ValueError, match="greater than 0"):
         methods.get(f"{file}:MyRwr", tau=0)
     # two answers of one prompt with rewards 0 and 1, and of 2 and 1 tokens
@@ -106,7 +106,7 @@ def test_the_tutorials_objective_keeps_the_laws_and_its_equation(tmp_path):
     other.write_text(file.read_text().replace(" / self.tau)", ")"))
     assert other.read_text() != file.read_text()
     found = check_method(methods.get(f"{other}:MyRwr"))
-    assert {f.verdict for f in found} == {"holds", "does not apply"}
+    assert {f.outcome for f in found} == {"holds", "does not apply"}
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import pytest
 
 import methods
 from methods import reduce
-from methods.laws.contract import wasted
+from methods.laws.rules import wasted
 
 from . import factory, mutants
 from .test_equations import ROLLOUTS, disagreement

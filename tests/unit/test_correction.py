@@ -11,7 +11,7 @@ import methods
 from bench.train.backward import backward
 from bench.train.correction import Correction
 from methods import GOLD, Rollout, Signal
-from methods.laws.contract import gradients, rollout, scored
+from methods.laws.rollouts import gradients, rollout, scored
 from tests import tiny
 from tests.unit.test_backward import batch
 
