@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
+from torch import Tensor
 
 from . import reduce
 from .base import GOLD, Needs, Rollout
@@ -36,10 +36,10 @@ class DFT(Likelihood):
             )
         return Needs(source="replay", learns_from=("verdict",))
 
-    def targets(self, rollout: Rollout) -> torch.Tensor:
+    def targets(self, rollout: Rollout) -> Tensor:
         if self.on == "gold":
             return rollout.kind_N == GOLD
         return reduce.samples(rollout) & rollout.correct_N
 
-    def weight(self, logp_NT: torch.Tensor) -> torch.Tensor:
+    def weight(self, logp_NT: Tensor) -> Tensor:
         return reduce.stop(logp_NT.exp())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 
 from . import reduce
 from .base import Needs, Rollout
@@ -26,7 +26,7 @@ class RFT(Likelihood):
     def needs(self) -> Needs:
         return Needs(source="replay", learns_from=("verdict",))
 
-    def targets(self, rollout: Rollout) -> torch.Tensor:
+    def targets(self, rollout: Rollout) -> Tensor:
         return reduce.samples(rollout) & rollout.correct_N
 
 

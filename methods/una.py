@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from . import reduce
 from .base import Leaves, Loss, Method, Needs, Rollout, Signal
@@ -39,7 +40,7 @@ class UNA(Method):
     def signal(self, rollout: Rollout) -> Signal:
         return Signal(None, None, reduce.samples(rollout))
 
-    def target(self, rollout: Rollout) -> torch.Tensor:
+    def target(self, rollout: Rollout) -> Tensor:
         """[N]: s, in [0, 1]."""
         if self.feedback == "score":
             return rollout.reward_N.clamp(0, 1)

@@ -15,6 +15,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from methods import registry
 from methods.base import Leaves, Loss, Method, Rollout, Signal
@@ -28,7 +29,7 @@ STORED = ("old_logp_NT", "sampler_logp_NT", "ref_logp_NT", "old_value_NT")
 def moved(batch: Any, device: str, dtype: torch.dtype) -> Any:
     """A Rollout, Signal or Leaves elsewhere; what is not floating point keeps its dtype."""
     found = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    tensors = {k: v for k, v in found.items() if isinstance(v, torch.Tensor)}
+    tensors = {k: v for k, v in found.items() if isinstance(v, Tensor)}
     return replace(
         batch,
         **{

@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from typing import Literal, TypedDict
 
 import torch
+from torch import Tensor
 
 from methods.base import GOLD, MISMATCHED, SAMPLE, Leaves, Loss, Method, Rollout, Signal
 
@@ -57,7 +58,7 @@ def rollout(
     dtype = dtype or torch.float64
     generator = torch.Generator().manual_seed(seed)
 
-    def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
+    def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         return low + (high - low) * torch.rand(*shape, generator=generator, dtype=dtype)
 
     needs = method.needs() if method else None
@@ -115,7 +116,7 @@ def leaves(r: Rollout, signal: Signal | None, seed: int = 1, spread: float = 0.3
     generator = torch.Generator().manual_seed(seed)
     live_NT = r.mask_NT if signal is None else r.mask_NT & signal.trained_N[:, None]
 
-    def noise() -> torch.Tensor:
+    def noise() -> Tensor:
         unit = torch.rand(r.mask_NT.shape, generator=generator, dtype=torch.float64)
         return ((2 * unit - 1) * spread).to(r.reward_N.dtype)
 
@@ -133,9 +134,7 @@ def scored(method: Method, r: Rollout, seed: int = 1, spread: float = 0.3) -> tu
     return signal, leaves(r, signal, seed, spread)
 
 
-def gradients(
-    method: Method, at: Leaves, r: Rollout, signal: Signal
-) -> tuple[Loss, list[torch.Tensor]]:
+def gradients(method: Method, at: Leaves, r: Rollout, signal: Signal) -> tuple[Loss, list[Tensor]]:
     """The loss and its gradient with respect to each leaf (zeros for a leaf that it ignores)."""
     inputs = [getattr(at, f.name).detach().clone().requires_grad_() for f in fields(at)]
     result = method.loss(Leaves(*inputs), r, signal)
@@ -143,7 +142,7 @@ def gradients(
     return result, list(found)
 
 
-def select_leaves(at: Leaves, rows: torch.Tensor) -> Leaves:
+def select_leaves(at: Leaves, rows: Tensor) -> Leaves:
     return replace(at, **{f.name: getattr(at, f.name)[rows] for f in fields(at)})
 
 
@@ -157,6 +156,6 @@ def with_tied_groups(r: Rollout) -> Rollout:
     return replace(r, reward_N=reward_N, correct_N=correct_N)
 
 
-def tensors(batch: Rollout | Signal) -> dict[str, torch.Tensor]:
+def tensors(batch: Rollout | Signal) -> dict[str, Tensor]:
     found = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    return {k: v for k, v in found.items() if isinstance(v, torch.Tensor)}
+    return {k: v for k, v in found.items() if isinstance(v, Tensor)}

@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from typing import TypedDict
 
 import torch
+from torch import Tensor
 
 from methods import reduce
 from methods.base import MISMATCHED, Leaves, Loss, Method, Rollout, Signal
@@ -38,9 +39,7 @@ class DoesNotApply(Exception):
     """A law cannot judge a method; the message is the reason."""
 
 
-def pulled(
-    method: Method, at: Leaves, r: Rollout, signal: Signal
-) -> tuple[Loss, list[torch.Tensor]]:
+def pulled(method: Method, at: Leaves, r: Rollout, signal: Signal) -> tuple[Loss, list[Tensor]]:
     """`gradients` of a batch that has something to learn; if all are zero, nothing was tested."""
     result, found = gradients(method, at, r, signal)
     require(any(g.any() for g in found), "the gradient is zero on every row of a mixed batch")
@@ -52,7 +51,7 @@ def require(condition: object, message: str) -> None:
         raise AssertionError(message)
 
 
-def same(a: list[torch.Tensor], b: list[torch.Tensor], message: str) -> None:
+def same(a: list[Tensor], b: list[Tensor], message: str) -> None:
     for x, y in zip(a, b, strict=True):
         torch.testing.assert_close(x, y, **EXACT, msg=lambda why: f"{message}: {why}")
 
@@ -64,10 +63,10 @@ class HeldStops:
     """
 
     def __init__(self) -> None:
-        self.values: list[torch.Tensor] = []
+        self.values: list[Tensor] = []
         self.recording, self.next = True, 0
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         if self.recording:
             self.values.append(x.detach().clone())
         self.next += 1
@@ -91,7 +90,7 @@ def _differences(method: Method, seed: int) -> bool:
     inputs = tuple(getattr(at, name).clone().requires_grad_() for name in names)
     held, stop = HeldStops(), reduce.stop
 
-    def value(*inputs: torch.Tensor) -> torch.Tensor:
+    def value(*inputs: Tensor) -> Tensor:
         held.start(recording=False)
         found = method.loss(Leaves(**dict(zip(names, inputs, strict=True))), r, signal).value
         return found + 0 * sum(x.sum() for x in inputs)  # so that every leaf has a gradient
@@ -112,7 +111,7 @@ def _differences(method: Method, seed: int) -> bool:
     return bool(held.values)
 
 
-def in_group_order(order_N: torch.Tensor, group_N: torch.Tensor) -> torch.Tensor:
+def in_group_order(order_N: Tensor, group_N: Tensor) -> Tensor:
     """`order_N`, changed so that the rows of each group keep the order of `group_N`."""
     result_N = order_N.clone()
     for group in group_N.unique():
@@ -146,7 +145,7 @@ def padding_does_not_matter(method: Method) -> None:
     signal, at = scored(method, r)
     result, gradient = pulled(method, at, r, signal)
 
-    def pad(x: torch.Tensor, fill: float) -> torch.Tensor:
+    def pad(x: Tensor, fill: float) -> Tensor:
         return torch.cat([x, torch.full_like(x[:, :1], fill).expand(-1, 3)], dim=1)
 
     padded = {k: pad(v, k != "mask_NT" and -7.0) for k, v in tensors(r).items() if v.ndim == 2}
@@ -175,7 +174,7 @@ def untrained_rows_have_no_influence(method: Method) -> None:
     _ignored(method, r, signal, at, r.mask_NT & ~signal.trained_N[:, None])
 
 
-def _ignored(method: Method, r: Rollout, signal: Signal, at: Leaves, dead_NT: torch.Tensor) -> None:
+def _ignored(method: Method, r: Rollout, signal: Signal, at: Leaves, dead_NT: Tensor) -> None:
     require(dead_NT.any(), "the rollout has no token to ignore")
     result, gradient = pulled(method, at, r, signal)
     for fill in (-50.0, 50.0, float("nan")):
@@ -300,7 +299,7 @@ def micro_batches_give_the_exact_gradient(method: Method) -> None:
     token_NT = torch.randint(0, 11, r.mask_NT.shape, generator=generator)
     live_NT = reduce.live(r, signal)
 
-    def forward(rows: slice | torch.Tensor) -> Leaves:
+    def forward(rows: slice | Tensor) -> Leaves:
         logp_TV = theta.log_softmax(-1)
         spread_NTV = logp_TV.expand(len(token_NT[rows]), -1, -1)
         logp_NT = spread_NTV.gather(2, token_NT[rows][..., None])[..., 0]
