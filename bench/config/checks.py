@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 import methods
 import tasks
-from methods.laws.contract import learns_from
 
 from .entrants import ENTRANTS, Entrant
 from .errors import ConfigError, nearest
@@ -67,7 +66,7 @@ def check(run: Run, origin: str, data: bool) -> None:
     for phase, method in zip(run.phases, built, strict=True):
         if isinstance(method, Entrant) or run.reward == "correct":
             continue
-        if learns_from(method) == {"verdict"}:
+        if method.needs().learns_from == ("verdict",):
             pairs = " and has no rule for pairs by reward" if method.needs().pairs else ""
             raise ConfigError(
                 f"{where}: reward = {run.reward!r}: {phase.method} learns from the checker's "

@@ -12,7 +12,7 @@ from bench.train.backward import backward
 from bench.train.batch import ScoredBatch
 from bench.train.correction import Correction
 from methods import GOLD, Rollout, Signal
-from methods.laws.contract import gradients, rollout, scored
+from methods.laws.rollouts import gradients, rollout, scored
 from tests import tiny
 from tests.unit.test_backward import batch
 
