@@ -16,6 +16,7 @@ from results import compare, scores, stats, tables
 if TYPE_CHECKING:
     from results import Results
     from results.compare import Comparison
+    from results.stats import Verdict
 
 SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undetermined": "?"}
 FEW_SEEDS = 5
@@ -23,13 +24,13 @@ SAME_COST = 0.05  # relative
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One comparison as a sentence."""
+class Statement:
+    """One comparison in words, as a report shows it."""
 
     method: str
     control: str
     task: str  # "" where there is only one
-    verdict: str
+    verdict: Verdict
     sign: str  # for those who do not see the colour
     difference: str  # "+3.1 points", or what is missing
     interval: str  # "[+1.2, +5.0]", or ""
@@ -39,7 +40,7 @@ class Verdict:
 
 def verdicts(
     results: Results, split: str | None = None, control: str | None = None
-) -> list[Verdict]:
+) -> list[Statement]:
     """Every method against the control, largest difference first."""
     control = control or results.control
     pairs = compare.against(results.methods, control) if control else []
@@ -51,16 +52,17 @@ def verdicts(
     there.sort(key=lambda c: (c.task, -c.difference.estimate))
     missing = [c for c in made if c.difference.estimate != c.difference.estimate]
     return [
-        Verdict(
-            c.a, c.b, c.task if several else "", c.verdict, SIGNS[c.verdict],
-            f"{points(c.difference.estimate)} points" if c in there else "not measured",
-            _interval(c), _sentence(c), _cost(c, costs) if c in there else "",
+        Statement(
+            method=c.a, control=c.b, task=c.task if several else "", verdict=c.verdict,
+            sign=SIGNS[c.verdict], interval=_interval(c), sentence=_sentence(c),
+            difference=f"{points(c.difference.estimate)} points" if c in there else "not measured",
+            cost=_cost(c, costs) if c in there else "",
         )
         for c in [*there, *missing]
     ]  # fmt: skip
 
 
-def summary(results: Results, found: list[Verdict], split: str | None = None) -> list[str]:
+def summary(results: Results, found: list[Statement], split: str | None = None) -> list[str]:
     """The answer in a few sentences: who leads, and how many comparisons came out how."""
     split = split or scores.headline_split(results)
     lines = []
@@ -146,7 +148,7 @@ def _sentence(c: Comparison) -> str:
     d, by = c.difference, f"{100 * abs(c.difference.estimate):.1f} points"
     seeds = f"{min(d.seeds)} seeds" if min(d.seeds) > 1 else "one seed"
     if d.design == "welch":
-        seeds = f"{d.seeds[0]} and {d.seeds[1]} seeds, not paired"
+        seeds = f"{_list([*map(str, d.seeds)])} seeds, not paired"
     if d.low != d.low and c.verdict == "equivalent":
         return f"{c.a} and {c.b} are equivalent: {c.note} ({seeds})."
     if d.low != d.low:

@@ -20,7 +20,8 @@ import results
 from bench.cli import app
 from bench.train.loop import train
 from methods.laws.contract import gradients, rollout
-from reports import anatomy, plots, simplex
+from reports import anatomy, plots
+from reports.anatomy import measure, simplex
 from tests import tiny
 
 TASK = {"name": "arithmetic", "gold_answers": 4096}
@@ -130,7 +131,7 @@ def test_profiles_are_what_the_objectives_say():
     batch = anatomy.Batch(mixed, mixed.old_logp_NT, "run")
     chosen = {name: methods.get(name) for name in ("sft", "dft", "rift", "unlikelihood")}
     classes = {"reward 0": (0.0, 0.0), "reward 1": (1.0, 1.0)}
-    rows = anatomy._one(chosen, batch, classes)[2].set_index("method")
+    rows = measure.measure(chosen, batch, classes).profile.set_index("method")
     sft = rows.loc["sft"]
     np.testing.assert_allclose(sft[sft.answer == anatomy.REFERENCE].weight, 1)
     assert not sft[sft.answer != anatomy.REFERENCE].weight.any()
@@ -169,7 +170,7 @@ def test_batches_are_spread_and_old_files_are_refused(suite, tmp_path):
 @pytest.mark.parametrize("rewards", [[0.0, 1.0, 1.0], [-1.0, 0, 1.0, 0.0], list(range(20))])
 def test_every_reward_falls_into_one_class(rewards):
     reward_N = torch.tensor(rewards).double()
-    classes = anatomy._classes(reward_N)
+    classes = measure.classes(reward_N)
     assert len(classes) == min(len(set(rewards)), 3)
     hits = sum(((low <= reward_N) & (reward_N <= high)).int() for low, high in classes.values())
     assert torch.equal(hits, torch.ones(len(rewards), dtype=torch.int32))  # pyright: ignore[reportArgumentType]
@@ -179,7 +180,7 @@ def test_every_reward_falls_into_one_class(rewards):
 def test_the_figures_show_every_method_inside_the_page(found, width):
     for plot in found.plots():
         with mpl.rc_context(RC):
-            figure = plot._laid_out(width)
+            figure = plot.laid_out(width)
             canvas = FigureCanvasAgg(figure)
             canvas.draw()
             image = np.asarray(canvas.buffer_rgba())
