@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from results import Results
 
 KINDS = {
-    "differ": "the methods differ most",
-    "random": "at random",
+    "differ": "methods differ most",
+    "random": "picked at random",
     "hard": "nearly always wrong",
     "easy": "nearly always right",
 }
@@ -32,9 +32,9 @@ GRADES = {
     "ok": "right",
     "wrong": "wrong",
     "unparsable_answer": "no answer found",
-    "unparsable_gold": "reference not readable",
+    "unparsable_gold": "reference answer not readable",
     "timeout": "checker ran out of time",
-    "limit": "checker hit a limit",
+    "limit": "checker reached a limit",
 }
 
 

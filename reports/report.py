@@ -42,10 +42,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 AXIS_WORDS = {"flops": "FLOPs"}
 # sections that fold away: a table, a figure or both of that name, and what to say of the figure
 FURTHER = {
-    "passk": "unbiased estimate from all samples; the band is a 95 % interval over seeds",
-    "wins": "over pairs of runs, ties count half; its intervals stand in the table",
+    "passk": "unbiased estimate from all samples; bands are 95 % confidence intervals across seeds",
+    "wins": "over all pairs of runs; a tie counts half; the table gives the intervals",
     "profile": "Performance profiles over tasks and seeds, with pointwise bootstrap bands",
-    "tuning": "mean over all subsets of the trials (unbiased)",
+    "tuning": "mean over all subsets of that many trials (unbiased)",
     "loss-shares": "Share of each term in the loss",
     "selection": "", "checker": "", "variance": "", "aggregate": "",
 }  # fmt: skip
@@ -78,7 +78,7 @@ def write_report(
         places = [Path(runs)] if isinstance(runs, str | Path) else [Path(p) for p in runs]
         results, out = load(places), out or places[0] / "report"
     if out is None:
-        raise ValueError("write_report: loaded runs have no one folder, so `out` is needed")
+        raise ValueError("write_report: loaded runs have no single folder; pass `out`")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     made_figures = all_figures(results)

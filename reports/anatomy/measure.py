@@ -88,7 +88,7 @@ def anatomy(
     where = f"Mean over {len(read_in)} stored rollout batches of {count} ({who}; {task})."
     notes = [where, *_notes(chosen, read_in)]
     if silent:
-        notes.append(f"No weight on these batches: {', '.join(silent)}.")
+        notes.append(f"No weight on any of these batches: {', '.join(silent)}.")
     if any(np.isnan(f.cosine).any() for f in found):
         notes.append(WHITE)
     return Anatomy(cosine.loc[order, order], shares, profile, notes)
@@ -101,8 +101,8 @@ def _notes(chosen: Mapping[str, Method], batches: Sequence[Batch]) -> list[str]:
     critic = ", ".join(label for label, n in needs.items() if n.critic and blind)
     mismatched = ", ".join(label for label, n in needs.items() if n.mismatched)
     notes = {
-        critic: "a critic that says 0, where the run had none.",
-        mismatched: "a reference point of 0, as mismatched rows are not stored.",
+        critic: "assumes that the critic predicts 0, as these runs stored no values.",
+        mismatched: "assumes a reference point of 0, as mismatched pairs are not stored.",
     }
     return [f"{who}: {what}" for who, what in notes.items() if who]
 

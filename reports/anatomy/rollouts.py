@@ -43,8 +43,8 @@ def stored(results: Results, batches: int = 24) -> list[Batch]:
     ]
     if not files:
         raise FileNotFoundError(
-            "no run has stored rollouts: run with -o keep_rollouts=true, and with another --out "
-            "where the runs are done already"
+            "no run has stored rollouts; run again with -o keep_rollouts=true, and with another "
+            "--out if these runs have finished"
         )
     spread = np.linspace(0, len(files) - 1, min(batches, len(files))).round().astype(int)
     return [read(file, str(run)) for run, file in (files[i] for i in spread)]

@@ -30,10 +30,13 @@ from ..plots.parts import headed, is_narrow, matrix_axes, signed
 FAMILY = 0.8  # mean cosine above which methods stand in one box
 REFERENCE = "reference answer"
 
-HEAT = "How alike objectives are: cosine of their token weights on the same rollouts"
-WHITE = "A cosine is the mean over batches on which both have weight; white: there is none."
+HEAT = "How similar objectives are: cosine of their token weights on the same rollouts"
+WHITE = "A cosine is the mean over batches on which both have weight; white: no such batch."
 PROFILE = "What objectives do to a token, by its probability and the answer's reward"
-UNIT = "Weight: -dL/dlogp over its mean size where it is not 0; above 0 the token is made likelier."
+UNIT = (
+    "Weight: -dL/dlogp, divided by the mean absolute value of the non-zero weights; above 0 it"
+    " makes the token more likely."
+)
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ class Flows:
         columns = (
             Column("method", "method"),
             Column("data", "data"),
-            Column("end", "rests at"),
+            Column("end", "ends at"),
             Column("theory", "theory"),
             Column("distance", "distance", "plain"),
         )
@@ -136,8 +136,9 @@ class Flows:
         shares = " / ".join(f"{100 * p:.0f}" for p in start)
         rewards = " / ".join(f"{r:g}" for r in reward)
         return (
-            f"A point is a policy, a corner is certainty. Rewards {rewards}; the start is "
-            f"{shares} %; groups of {self.group}; replay methods learn from the start's samples."
+            "Each point is a policy; at a corner one answer has all the probability. Rewards "
+            f"{rewards}; the policy starts at {shares} %; groups of {self.group} samples; replay "
+            "methods learn from samples of the starting policy."
         )
 
 
@@ -149,11 +150,11 @@ def flows(chosen: Mapping[str, Method], of: Problem, group: int = 4) -> Flows:
 
 TITLE = "Where each objective leads: expected gradient flow on three answers"
 KEYS = [
-    Line2D([], [], color=INK, marker="o", mfc="white", ls="", ms=5, label="the reference"),
-    Line2D([], [], color=INK, lw=1.8, label="path from it"),
-    Line2D([], [], color=INK, marker="o", ls="", ms=5, label="where it rests"),
+    Line2D([], [], color=INK, marker="o", mfc="white", ls="", ms=5, label="start (the reference)"),
+    Line2D([], [], color=INK, lw=1.8, label="path"),
+    Line2D([], [], color=INK, marker="o", ls="", ms=5, label="end"),
     Line2D([], [], color=INK, marker="D", mfc="none", ls=(0, (2, 1.5)), ms=7, lw=1.2,
-           label="theory's fixed point(s)"),
+           label="fixed point(s) in theory"),
 ]  # fmt: skip
 
 

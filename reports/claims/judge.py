@@ -191,7 +191,11 @@ def _against(results: Results, claim: Claim, method: str, baseline: str) -> list
         ]
     values = per_run(results, claim)
     if values.empty:
-        why = "no question was left unsolved" if name == "unsolved" else f"no {claim.metric}"
+        why = (
+            "every question was solved before training"
+            if name == "unsolved"
+            else f"no {claim.metric}"
+        )
         return [_Row(claim, baseline, status="not tested", why=why)]
     rows = []
     for task, here in values.groupby("task", observed=True):
@@ -224,8 +228,8 @@ def _against_value(results: Results, claim: Claim, method: str) -> list[_Row]:
             continue
         difference = stats.paired_difference(x, claim.value, delta=delta or 1.0)
         difference = difference if delta else replace(difference, p_equivalent=NAN)
-        note = "" if difference.se > 1e-12 else "the same in every seed: no t test"
-        note = "one seed: its error over seeds is unknown" if len(x) == 1 else note
+        note = "" if difference.se > 1e-12 else "no t test: the value is the same in every seed"
+        note = "one seed: the variation across seeds is unknown" if len(x) == 1 else note
         row = _Row(claim, f"{claim.value:g}", str(task), difference, why=note)
         rows.append(replace(row, unit=unit(claim), margin=delta))
     return rows
@@ -236,8 +240,8 @@ def _difference(a: pd.Series, b: pd.Series, delta: float | None) -> tuple[Differ
     shared = a.index.intersection(b.index)
     if len(shared) >= 3 or len(shared) == len(a) == len(b):
         found = stats.paired_difference(a[shared] - b[shared], delta=delta or 1.0)
-        note = "" if found.se > 1e-12 else "the same difference in every seed: no t test"
-        note = note if len(shared) > 1 else "one seed: its error over seeds is unknown"
+        note = "" if found.se > 1e-12 else "no t test: the difference is the same in every seed"
+        note = note if len(shared) > 1 else "one seed: the variation across seeds is unknown"
     else:
         found = stats.welch_difference(a, b, delta or 1.0)
         note = "seeds differ: not paired"
@@ -252,11 +256,11 @@ def _finding(row: _Row, p: float, q: float) -> Finding:
     status, why = _judge(row, p, q)
     if late := _late(row, status):
         status = "undetermined"
-        why = f"{late} never got there, so its cost is more than was counted"
+        why = f"{late} never reached the level, so the true cost is higher than counted"
     elif status == "undetermined" and p != p:
         method, baseline = row.censored
-        never = f"{method} runs of {claim.method} and {baseline} of {row.against} never got there"
-        why = never if method or baseline else ""
+        runs = f"{method} runs of {claim.method} and {baseline} of {row.against}"
+        why = f"{runs} never reached the level" if method or baseline else ""
     return Finding(
         claim, row.against, row.task, status, effect=d.estimate, low=d.low, high=d.high, mde=d.mde,
         p=row.p, p_holm=p, seeds=min(d.seeds), unit=row.unit,
@@ -283,17 +287,26 @@ def _judge(row: _Row, p: float, q: float) -> tuple[Status, str]:
     if row.claim.direction == "equal":
         if q < ALPHA:
             return "supported", "shown to be within the margin"
-        return ("contradicted", "they differ") if p < ALPHA else ("undetermined", "")
+        return (
+            ("contradicted", "the difference is significant") if p < ALPHA else ("undetermined", "")
+        )
     if p < ALPHA and row.advantage > 0:
-        return "supported", "what is lost is shown to be less than the margin" if kept else ""
+        return "supported", "any loss is shown to be less than the margin" if kept else ""
     if p < ALPHA:
-        loss = "more than the margin is lost" if kept else "significant in the other direction"
+        loss = (
+            "the loss is significantly more than the margin"
+            if kept
+            else "significant in the other direction"
+        )
         return "contradicted", loss
     if q < ALPHA and not kept:
         return "contradicted", "any difference is shown to be within the margin"
     if row.p < ALPHA:
-        return "undetermined", "not significant after Holm"
-    return "undetermined", "no significant difference: it is too small for these seeds to find"
+        return "undetermined", "not significant after Holm's correction"
+    return (
+        "undetermined",
+        "no significant difference: it is too small to be detected with these seeds",
+    )
 
 
 def _audit(claim: Claim) -> list[_Row]:

@@ -38,7 +38,7 @@ def claims_table(findings: Sequence[Finding]) -> Table:
     columns = (
         Column("short", "Paper"),
         Column("claim", "claim", about="in our words"),
-        Column("mark", "here"),
+        Column("mark", "result"),
         Column("against", "against"),
         *((Column("task", "task"),) if several else ()),
         Column("size", "effect"),
@@ -47,13 +47,13 @@ def claims_table(findings: Sequence[Finding]) -> Table:
     )
     tests = sum(f.p_holm == f.p_holm for f in findings)
     notes = (
-        f"Effects are the method minus what it is held against, with 95 % intervals over seeds;"
-        f" Holm over the {tests} claims that these runs can test. Supported: significant in the"
-        " claimed direction. Contradicted: significant in the other, or shown to be within the"
-        " margin. A claim that something is kept is held against a loss of the margin. What is said"
-        " here holds for these runs, at this scale.",
+        "An effect is the method's value minus that of the baseline, with its 95 % confidence"
+        f" interval across seeds; p is after Holm's correction over the {tests} claims that these"
+        " runs can test. Supported: significant in the claimed direction. Contradicted: significant"
+        " in the other direction, or shown to be within the margin. A claim that nothing is lost is"
+        " tested against a loss of the margin. Every result holds for these runs, at this scale.",
     )
-    title = "Claims of the papers, held against these runs"
+    title = "The papers' claims, tested on these runs"
     return Table("claims", title, frame, columns, notes=notes)
 
 

@@ -112,7 +112,7 @@ def pass_curves(points: pd.DataFrame, *, name: str = "passk", metric: str = "pas
         ax.set_xticks(ks, [str(int(k)) for k in ks])
         ax.minorticks_off()
         within_percent(ax)
-        ax.set(xlabel="k, answers drawn without replacement", ylabel=f"{metric} (%)")
+        ax.set(xlabel="k (answers drawn without replacement)", ylabel=f"{metric} (%)")
         legend(figure, look)
         return figure
 
@@ -136,13 +136,13 @@ def profile(points: pd.DataFrame, *, name: str = "profile") -> Plot:
             x = 100 * own["accuracy"]
             band(ax, x, own, 0.1, step="post", **paint)
             ax.step(x, 100 * own["value"], where="post", ls=style.dashes, **paint)
-        ax.set(xlabel="accuracy (%)", ylabel="runs above it (%)")
+        ax.set(xlabel="accuracy (%)", ylabel="runs above that accuracy (%)")
         legend(figure, look)
         return figure
 
     half = points[points["value"] >= 0.5].groupby("method", observed=True)["accuracy"].max()
     alt = "; ".join(f"half of {m}'s runs are above {percent(half.get(m, 0)):.0f} %" for m in look)
-    title = "Share of runs above an accuracy"
+    title = "Share of runs above each accuracy"
     return Plot(name=name, title=title, alt=alt, data=points, draw=draw)
 
 
@@ -160,7 +160,7 @@ def tuning(points: pd.DataFrame, *, name: str = "tuning") -> Plot:
             y = 100 * own["value"]
             ax.plot(own["trials"], y, marker=style.marker, ls=style.dashes, **paint)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set(xlabel="tuning trials", ylabel="expected best on validation (%)")
+        ax.set(xlabel="tuning trials", ylabel="expected best validation score (%)")
         legend(figure, look)
         return figure
 

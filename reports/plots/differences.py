@@ -99,7 +99,7 @@ def _difference(ax: Axes, y: float, row: dict[Hashable, float], look: Look) -> s
     face = colour if sure else "white"
     ax.plot([effect], [y], look.marker, color=colour, ms=6.5, mfc=face, mew=1.2)
     if not math.isfinite(effect):
-        return "no shared seed"
+        return "not measured"
     return signed(f"{effect:+.1f}" + (f" [{low:+.1f}, {high:+.1f}]" if sure else " (no interval)"))
 
 
@@ -129,11 +129,11 @@ def wins(frame: pd.DataFrame, *, name: str = "wins") -> Plot:
         turned = {"rotation": 40, "ha": "right"} if narrow else {}
         ax.set_xticks(place, methods, **turned)
         ax.set_yticks(place, methods)
-        ax.set_xlabel("loses to the row")
+        ax.set_xlabel("opponent")
         return figure
 
     alt = "; ".join(
-        f"{m} beats another method's run with {b:.2f}"
+        f"{m} beats another method's run with probability {b:.2f}"
         for m, b in zip(methods, np.nanmean(chance, axis=1), strict=True)
     )
     title = "Probability that a run of the row beats a run of the column"

@@ -51,7 +51,7 @@ def growth(points: pd.DataFrame, *, name: str = "growth") -> Plot:
             Line2D([], [], color=c, marker=m, ms=3.5, lw=1.2, label=w)
             for w, (c, m) in style.items()
         ]
-        thin = Line2D([], [], color=FAINT, lw=0.6, label="linear from the first point")
+        thin = Line2D([], [], color=FAINT, lw=0.6, label="linear growth from the first point")
         figure.legend(handles=[*handles, thin], loc="outside upper left", ncols=3, frameon=False)
         return figure
 
@@ -59,7 +59,9 @@ def growth(points: pd.DataFrame, *, name: str = "growth") -> Plot:
         f"{r.axis} {r.value:g}, {r.who}: {r.seconds:.3g} s, {r.memory / 2**20:.3g} MiB"
         for r in points.itertuples()
     )
-    return Plot(name=name, title="How a step grows", alt=alt, data=points, draw=draw)
+    return Plot(
+        name=name, title="Time and memory of one training step", alt=alt, data=points, draw=draw
+    )
 
 
 def _panel(

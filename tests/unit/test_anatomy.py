@@ -108,7 +108,7 @@ def test_shares_are_what_the_objectives_say(found):
         assert by.loc[name, "reference"] == 0 and 0 < by.loc[name, "wrong"] < 1
     assert 0 < by.loc["grpo-sft", "reference"] < 1
     words = " ".join(found.table().notes)
-    assert "3 runs" in words and "ppo: a critic" in words and "kto: a reference point" in words
+    assert "3 runs" in words and "ppo: assumes that the critic" in words and "kto: assumes a reference point" in words
 
 
 def test_cosines_and_families(found):
