@@ -12,14 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from results import scores
-
-if TYPE_CHECKING:
-    from results import Results
+from results import Results, scores
 
 KINDS = {
     "differ": "methods differ most",

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import jinja2
 import pandas as pd
@@ -34,9 +33,7 @@ from results.schema import BUDGET_AXES
 from results.tables import TABLES, tuning_table
 
 from . import claims, figures, plots, questions, verdicts
-
-if TYPE_CHECKING:
-    from .plots import Plot
+from .plots import Plot
 
 TEMPLATES = Path(__file__).parent / "templates"
 AXIS_WORDS = {"flops": "FLOPs"}

@@ -7,16 +7,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from results import compare, scores, stats, tables
-
-if TYPE_CHECKING:
-    from results import Results
-    from results.compare import Comparison
-    from results.stats import Verdict
+from results import Results, compare, scores, stats, tables
+from results.compare import Comparison
+from results.stats import Verdict
 
 SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undetermined": "?"}
 FEW_SEEDS = 5

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,12 +27,10 @@ import torch
 
 import methods
 from methods import GOLD, Leaves, Method
+from results import Results
 
 from .rollouts import Batch, stored
 from .show import REFERENCE, WHITE, Anatomy, families
-
-if TYPE_CHECKING:
-    from results import Results
 
 EDGES = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)  # of the bins of a token's probability
 

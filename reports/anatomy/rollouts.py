@@ -1,23 +1,16 @@
 """Stored rollout batches of real runs, as the objectives read them."""
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 
 from methods import Rollout
-
-if TYPE_CHECKING:
-    from results import Results
+from results import Results
 
 
 @dataclass(frozen=True)
@@ -37,9 +30,9 @@ def stored(results: Results, batches: int = 24) -> list[Batch]:
         ValueError: they were stored by a version that did not keep the log-probs.
     """
     files = [
-        (run.run, file)
-        for run in results.runs.itertuples()
-        for file in sorted((Path(run.path) / "rollouts").glob("step-*.parquet"))
+        (run, file)
+        for run, path in zip(results.runs["run"], results.runs["path"], strict=True)
+        for file in sorted((Path(path) / "rollouts").glob("step-*.parquet"))
     ]
     if not files:
         raise FileNotFoundError(

@@ -1,9 +1,5 @@
 """What was found about token weights, as a table and figures."""
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 import math
@@ -135,8 +131,9 @@ def _profiles(found: Anatomy) -> Plot:
     labels = [*dict.fromkeys(rows["method"])]
     answers = [a for a in dict.fromkeys(rows["answer"]) if a != REFERENCE]
     shades = ("#d55e00", "#56b4e9", "#0072b2", "#009e73")
-    style = {
-        a: (shades[i] if len(answers) > 2 else shades[2 * i], "-") for i, a in enumerate(answers)
+    colours = shades if len(answers) > 2 else shades[::2]
+    style: dict[str, tuple[str, LineStyleType]] = {
+        answer: (colour, "-") for answer, colour in zip(answers, colours, strict=False)
     }
     style |= {REFERENCE: ("#0a0a0a", (0, (2, 1.5)))} if REFERENCE in set(rows["answer"]) else {}
 
@@ -147,7 +144,7 @@ def _profiles(found: Anatomy) -> Plot:
         figure = headed(width, down * 1.15 + 0.75, PROFILE, said)
         axes = np.atleast_1d(figure.subplots(down, across, sharex=True)).ravel()
         for ax, label in zip(axes, labels, strict=False):
-            _profile(ax, rows[rows["method"] == label], style)
+            _profile(ax, rows.loc[rows["method"] == label], style)
             ax.set_title(label, fontsize=7.5, pad=2)
         for ax in axes[max(len(labels) - across, 0) : len(labels)]:  # the lowest of each column
             ax.set_xlabel("probability", fontsize=7, labelpad=1)
@@ -165,8 +162,8 @@ def _profiles(found: Anatomy) -> Plot:
 def _profile(ax: Axes, rows: pd.DataFrame, style: Mapping[str, tuple[str, LineStyleType]]) -> None:
     ax.axhline(0, color=FAINT, lw=0.6)
     for answer, (colour, dashes) in style.items():
-        own = rows[rows["answer"] == answer].sort_values("low")
-        if own["weight"].any():
+        own: pd.DataFrame = rows.loc[rows["answer"] == answer].sort_values("low")
+        if own["weight"].to_numpy().any():
             ax.plot(own["probability"], own["weight"], color=colour, ls=dashes, lw=1.3)
     low, high = ax.get_ylim()
     ax.set_ylim(min(low, -0.5), max(high, 0.5))

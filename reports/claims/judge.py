@@ -9,21 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import pandas as pd
 from scipy import stats as sp
 
-from results import compare, scores, stats
+from results import Results, compare, scores, stats
 from results.papers import grao_headline
 from results.render import si
 from results.stats import ALPHA, Difference
 
 from .measure import margin, missing_metric, per_run, unit
 from .read import COSTS, Claim, load_claims
-
-if TYPE_CHECKING:
-    from results import Results
 
 PRINTED = 0.05  # two printed percentages agree within this
 Status = Literal[

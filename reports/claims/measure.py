@@ -6,17 +6,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from results import curves, scores, tables
+from results import Results, curves, scores, tables
 
 from .read import COSTS, Claim
-
-if TYPE_CHECKING:
-    from results import Results
 
 
 def missing_metric(results: Results, claim: Claim) -> str:

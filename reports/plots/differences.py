@@ -1,9 +1,5 @@
 """Which method is better: the differences to the control, and how often one beats another."""
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 import math
@@ -79,7 +75,8 @@ def forest(
         return figure
 
     alt = "; ".join(
-        f"{r.method} {percent(r.effect):+.1f} points, {r.verdict}" for r in rows.itertuples()
+        f"{row['method']} {percent(row['effect']):+.1f} points, {row['verdict']}"
+        for row in rows.to_dict("records")
     )
     title = f"{metric.capitalize()}: difference to {control}"
     return Plot(name=name, title=title, alt=alt, data=rows, draw=draw)
@@ -120,7 +117,7 @@ def wins(frame: pd.DataFrame, *, name: str = "wins") -> Plot:
         ax.pcolormesh(chance, cmap=DIVERGING, vmin=0, vmax=1, edgecolors="white", lw=0.8)
         for i, j in zip(*np.nonzero(np.isfinite(chance)), strict=True):
             strong = abs(chance[i, j] - 0.5) > 0.37
-            text = {0.0: "0", 1.0: "1"}.get(chance[i, j], f"{chance[i, j]:.2f}".lstrip("0"))
+            text = {0.0: "0", 1.0: "1"}.get(float(chance[i, j]), f"{chance[i, j]:.2f}".lstrip("0"))
             ax.annotate(
                 text, (j + 0.5, i + 0.5), ha="center", va="center", fontsize=6.5 if narrow else 8,
                 color="#ffffff" if strong else "#1a1a1a",

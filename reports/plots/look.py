@@ -28,49 +28,24 @@ ORDER = (
 )  # fmt: skip
 
 AXES = {
-    "updates": "optimiser updates",
-    "samples": "samples",
-    "tokens": "tokens (generated + trained)",
-    "flops": "FLOPs",
-    "seconds": "seconds",
-}
+    "updates": "optimiser updates", "samples": "samples", "tokens": "tokens (generated + trained)",
+    "flops": "FLOPs", "seconds": "seconds",
+}  # fmt: skip
 DIVERGING = LinearSegmentedColormap.from_list("loses-wins", ["#a53e00", "#f4f1ee", "#005b8f"])
 
 RC: dict[RcKeyType, object] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8.5,
-    "axes.titlesize": 8.5,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 8.5,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": RULE,
-    "grid.linewidth": 0.5,
-    "text.color": INK,
-    "text.parse_math": False,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "lines.linewidth": 1.5,
-    "lines.markersize": 4.5,
-    "figure.dpi": 100,
-    "savefig.dpi": 200,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "evenbench",
-    "pdf.fonttype": 42,
-    "path.simplify_threshold": 0.2,
-}
+    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 8.5,
+    "text.color": INK, "text.parse_math": False,
+    "axes.titlesize": 8.5, "axes.titlelocation": "left", "axes.labelsize": 8.5,
+    "axes.edgecolor": FAINT, "axes.labelcolor": INK, "axes.linewidth": 0.6,
+    "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "axes.axisbelow": True, "grid.color": RULE, "grid.linewidth": 0.5,
+    "xtick.color": FAINT, "xtick.labelsize": 8, "xtick.major.width": 0.6,
+    "ytick.color": FAINT, "ytick.labelsize": 8, "ytick.major.width": 0.6,
+    "legend.frameon": False, "legend.fontsize": 8, "lines.linewidth": 1.5, "lines.markersize": 4.5,
+    "figure.dpi": 100, "savefig.dpi": 200, "path.simplify_threshold": 0.2,
+    "svg.fonttype": "none", "svg.hashsalt": "evenbench", "pdf.fonttype": 42,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -30,15 +30,12 @@ LABELS = ("gift", "rift", "grao")
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory):
+def suite(tmp_path_factory, module_cache):
     """Three runs of a model that knows nothing, in two data regimes, with their rollouts."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("EVENBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
     out = tmp_path_factory.mktemp("runs")
     for label in LABELS:
         fields = {"gift": {"beta": 2.0, "drop_zero_variance": False}} if label == "gift" else {}
         train(tiny.run(label, task=TASK, method=fields, keep_rollouts=True), out, "tiny")
-    patch.undo()
     return out
 
 
@@ -108,7 +105,11 @@ def test_shares_are_what_the_objectives_say(found):
         assert by.loc[name, "reference"] == 0 and 0 < by.loc[name, "wrong"] < 1
     assert 0 < by.loc["grpo-sft", "reference"] < 1
     words = " ".join(found.table().notes)
-    assert "3 runs" in words and "ppo: assumes that the critic" in words and "kto: assumes a reference point" in words
+    assert (
+        "3 runs" in words
+        and "ppo: assumes that the critic" in words
+        and "kto: assumes a reference point" in words
+    )
 
 
 def test_cosines_and_families(found):
