@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import tasks
@@ -36,10 +39,8 @@ def policy(seed: int = 0, dtype: torch.dtype = torch.float32, **shape: Any) -> P
         **shape,
     }
     model: Any = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **config))
-    for (
-        parameter
-    ) in model.parameters():  # larger than at initialisation: distributions with a shape
-        if parameter.dim() > 1:
+    for parameter in model.parameters():
+        if parameter.dim() > 1:  # larger than at initialisation: distributions with a shape
             torch.nn.init.normal_(parameter, std=0.3)
     return Policy(model.to(dtype), tokenizer)
 
@@ -84,3 +85,13 @@ def recipe(**changes: Any) -> dict[str, Any]:
 
 def run(label: str = "grpo", **changes: Any) -> Run:
     return build_suite(recipe(methods=[label], **changes)).runs[0]
+
+
+def steps(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's steps.jsonl."""
+    return [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Of a run's checkpoint."""
+    return load_file(folder / "checkpoint" / "model.safetensors")

@@ -661,7 +661,7 @@ def _flows(
     methods: str | None, override: list[str] | None, rewards: str, start: str, group: int
 ) -> Any:
     """The table and figure of flows of the recipe quick's methods, or of others."""
-    from reports.simplex import flows, problem
+    from reports.anatomy.simplex import flows, problem
 
     suite = _suite("quick", methods, None, "1", None, None, None, override)
     several = [run.method for run in suite.runs if len(run.phases) > 1]

@@ -28,7 +28,6 @@ ALLOWED = {
     "bench": {"methods", "tasks", "results"},
     "reports": {"results"},
     "reports.anatomy": {"results", "methods"},
-    "reports.simplex": {"results", "methods"},
     "reports.claims": {"results", "methods"},
     "bench.cli": set(PACKAGES),
 }

@@ -15,6 +15,7 @@ import pytest
 from matplotlib.patches import Rectangle
 
 from reports import figures, plots
+from reports.plots import parts
 from results import load, scores
 from tests.synthetic import write_suite
 
@@ -214,4 +215,4 @@ def test_against_draws_the_line_where_both_are_equal():
     [(0, "0"), (950, "950"), (1500, "1.5k"), (2.5e6, "2.5M"), (1e12, "1T"), (3.2e17, "3.2e17")],
 )
 def test_numbers_on_an_axis_are_short(value, text):
-    assert plots._short(value) == text
+    assert parts.short(value) == text
