@@ -21,9 +21,7 @@ KINDS = {
     "easy": "nearly always right",
 }
 LONGEST = 2000  # characters of one text that are shown
-GRADES = {
-    "ok": "right",
-    "wrong": "wrong",
+GRADES = {  # others are right or wrong
     "unparsable_answer": "no answer found",
     "unparsable_gold": "reference answer not readable",
     "timeout": "checker ran out of time",
@@ -33,7 +31,6 @@ GRADES = {
 
 @dataclass(frozen=True)
 class Answer:
-    decoding: str
     correct: bool
     grade: str  # in words
     extracted: str
@@ -157,11 +154,9 @@ def _answers(rows: pd.DataFrame, methods: list[str], shares: pd.Series) -> list[
 def _answer(row: Mapping[Hashable, Any]) -> Answer:
     status, tokens = row.get("status"), row.get("tokens")
     correct = bool(row["correct"])
-    default = "right" if correct else "wrong"
-    grade = default if status in ("ok", "wrong") else GRADES.get(str(status), default)
+    grade = GRADES.get(str(status), "right" if correct else "wrong")
     return Answer(
-        decoding=str(row["decoding"]), correct=correct, grade=grade,
-        extracted=_text(row.get("extracted")) or "",
+        correct=correct, grade=grade, extracted=_text(row.get("extracted")) or "",
         tokens=None if tokens is None or tokens != tokens else int(tokens),
         finished=bool(row.get("finished", True)), text=_text(row.get("response")),
     )  # fmt: skip

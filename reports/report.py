@@ -26,13 +26,17 @@ from markupsafe import Markup
 from results import Results, curves, load, scores
 from results.records import BUDGET_AXES
 from results.render import Column, Table
+<<<<<<< HEAD
 from results.tables import TABLES, tuning_table
+=======
+from results.schema import BUDGET_AXES
+from results.tables import TABLES, axis_word, tuning_table
+>>>>>>> reports
 
 from . import claims, figures, plots, questions, verdicts
 from .plots import Plot
 
 TEMPLATES = Path(__file__).parent / "templates"
-AXIS_WORDS = {"flops": "FLOPs"}
 # sections that fold away: a table, a figure or both of that name, and what to say of the figure
 FURTHER = {
     "passk": "unbiased estimate from all samples; bands are 95 % confidence intervals across seeds",
@@ -213,7 +217,7 @@ def _by_axis(made: dict[str, list[Plot]], kind: str) -> list[tuple[str, str, lis
     first = ("flops",) if kind == "cost" else ()
     order = [*first, *(axis for axis in BUDGET_AXES if axis not in first)]
     found = ((axis, made.get(f"{kind}-{axis}", [])) for axis in order)
-    return [(axis, AXIS_WORDS.get(axis, axis), group) for axis, group in found if group]
+    return [(axis, axis_word(axis), group) for axis, group in found if group]
 
 
 def _curve_questions(results: Results) -> str:

@@ -90,11 +90,10 @@ def convergence(
     return Plot(name=name or f"convergence-{axis}", title=title, alt=alt, data=data, draw=draw)
 
 
-def pass_curves(points: pd.DataFrame, *, name: str = "passk", metric: str = "pass@k") -> Plot:
+def pass_curves(points: pd.DataFrame, *, name: str = "passk") -> Plot:
     """pass@k against k, with its interval over seeds.
 
-    Args:
-        points: method, k, value, low, high (shares).
+    points: method, k, value, low, high (shares).
     """
     look = looks(points["method"])
 
@@ -108,21 +107,20 @@ def pass_curves(points: pd.DataFrame, *, name: str = "passk", metric: str = "pas
         ax.set_xticks(ks, [str(int(k)) for k in ks])
         ax.minorticks_off()
         within_percent(ax)
-        ax.set(xlabel="k (answers drawn without replacement)", ylabel=f"{metric} (%)")
+        ax.set(xlabel="k (answers drawn without replacement)", ylabel="pass@k (%)")
         legend(figure, look)
         return figure
 
     most = points["k"].max()
     ends = points[points["k"] == most].set_index("method")["value"]
     alt = "; ".join(f"{m} reaches {100 * ends[m]:.1f} % at k = {most:g}" for m in look)
-    return Plot(name=name, title=f"{metric} against k", alt=alt, data=points, draw=draw)
+    return Plot(name=name, title="pass@k against k", alt=alt, data=points, draw=draw)
 
 
-def profile(points: pd.DataFrame, *, name: str = "profile") -> Plot:
+def profile(points: pd.DataFrame) -> Plot:
     """Share of task x seed cells above each accuracy, with its pointwise band.
 
-    Args:
-        points: method, accuracy, value, low, high (shares).
+    points: method, accuracy, value, low, high (shares).
     """
     look = looks(points["method"])
 
@@ -139,14 +137,13 @@ def profile(points: pd.DataFrame, *, name: str = "profile") -> Plot:
     half = points[points["value"] >= 0.5].groupby("method", observed=True)["accuracy"].max()
     alt = "; ".join(f"half of {m}'s runs are above {percent(half.get(m, 0)):.0f} %" for m in look)
     title = "Share of runs above each accuracy"
-    return Plot(name=name, title=title, alt=alt, data=points, draw=draw)
+    return Plot(name="profile", title=title, alt=alt, data=points, draw=draw)
 
 
-def tuning(points: pd.DataFrame, *, name: str = "tuning") -> Plot:
+def tuning(points: pd.DataFrame) -> Plot:
     """Expected best validation score against the number of tuning trials.
 
-    Args:
-        points: method, trials, value (share).
+    points: method, trials, value (share).
     """
     look = looks(points["method"])
 
@@ -165,14 +162,13 @@ def tuning(points: pd.DataFrame, *, name: str = "tuning") -> Plot:
         f"{m} {100 * ends.loc[m, 'value']:.1f} % after {ends.loc[m, 'trials']:g}" for m in look
     )
     title = "Expected best score against tuning trials"
-    return Plot(name=name, title=title, alt=alt, data=points, draw=draw)
+    return Plot(name="tuning", title=title, alt=alt, data=points, draw=draw)
 
 
 def shares(points: pd.DataFrame, method: str, *, name: str) -> Plot:
     """The share of each term in the absolute loss over the updates: mean and range over seeds.
 
-    Args:
-        points: term, step, value, low, high (shares of 1; low and high are the extreme seeds).
+    points: term, step, value, low, high (shares of 1; low and high are the extreme seeds).
     """
     terms = list(dict.fromkeys(points["term"]))
 

@@ -100,11 +100,10 @@ def _difference(ax: Axes, y: float, row: dict[Hashable, float], look: Look) -> s
     return signed(f"{effect:+.1f}" + (f" [{low:+.1f}, {high:+.1f}]" if sure else " (no interval)"))
 
 
-def wins(frame: pd.DataFrame, *, name: str = "wins") -> Plot:
+def wins(frame: pd.DataFrame) -> Plot:
     """Probability that a run of the row's method beats a run of the column's.
 
-    Args:
-        frame: method, then a column per method (shares; NaN on the diagonal).
+    frame: method, then a column per method (shares; NaN on the diagonal).
     """
     methods = [str(m) for m in frame["method"]]
     chance = frame[methods].to_numpy(float)
@@ -134,4 +133,4 @@ def wins(frame: pd.DataFrame, *, name: str = "wins") -> Plot:
         for m, b in zip(methods, np.nanmean(chance, axis=1), strict=True)
     )
     title = "Probability that a run of the row beats a run of the column"
-    return Plot(name=name, title=title, alt=alt, data=frame, draw=draw)
+    return Plot(name="wins", title=title, alt=alt, data=frame, draw=draw)

@@ -32,8 +32,7 @@ def cost(
 ) -> Plot:
     """Accuracy against what it cost, with the interval of both.
 
-    Args:
-        points: a row per method: method, x, x_low, x_high, value, low, high.
+    points: a row per method: method, x, x_low, x_high, value, low, high.
     """
     look = looks(points["method"])
     rows = points.set_index("method").loc[list(look)].reset_index()
@@ -64,8 +63,7 @@ def cost(
 def against(points: pd.DataFrame, x: str, y: str, *, name: str) -> Plot:
     """Accuracy on one split against another, with both intervals and the line where they are equal.
 
-    Args:
-        points: method, x, x_low, x_high, y, y_low, y_high (shares).
+    points: method, x, x_low, x_high, y, y_low, y_high (shares).
     """
     look = looks(points["method"])
     rows = points.set_index("method").loc[list(look)].reset_index()

@@ -15,12 +15,11 @@ from .plot import Plot
 QUANTITIES = {"seconds": "seconds a step", "memory": "peak memory (MiB)"}
 
 
-def growth(points: pd.DataFrame, *, name: str = "growth") -> Plot:
+def growth(points: pd.DataFrame) -> Plot:
     """Seconds (logarithmic) and memory (from zero) of a step against what makes it larger; the thin
     line is linear growth from the first point.
 
-    Args:
-        points: a row a measurement: axis, value, who, seconds, memory (bytes above the start).
+    points: a row a measurement: axis, value, who, seconds, memory (bytes above the start).
     """
     axes = list(dict.fromkeys(points["axis"]))
     who = list(dict.fromkeys(points["who"]))
@@ -56,7 +55,7 @@ def growth(points: pd.DataFrame, *, name: str = "growth") -> Plot:
         for r in points.itertuples()
     )
     return Plot(
-        name=name, title="Time and memory of one training step", alt=alt, data=points, draw=draw
+        name="growth", title="Time and memory of one training step", alt=alt, data=points, draw=draw
     )
 
 

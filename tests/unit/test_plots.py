@@ -126,14 +126,10 @@ def test_accuracy_stays_within_0_and_100():
 
 def test_cost_has_both_error_bars():
     columns = ["method", "x", "x_low", "x_high", "value", "low", "high"]
-    values = [
-        ("gift", 5.0, 4.0, 6.0, 0.5, 0.4, 0.6),
-        ("grpo", 9.0, 9.0, 9.0, 0.4, np.nan, np.nan),
-    ]
-    rows = pd.DataFrame(values, columns=columns)
-    lines = {
-        tuple(map(tuple, line.get_xydata())) for line in drawn(plots.cost(rows, "flops")).lines
-    }
+    gift, grpo = [5.0, 4.0, 6.0, 0.5, 0.4, 0.6], [9.0, 9.0, 9.0, 0.4, np.nan, np.nan]
+    rows = pd.DataFrame([["gift", *gift], ["grpo", *grpo]], columns=columns)
+    drawn_lines = drawn(plots.cost(rows, "flops")).lines
+    lines = {tuple(map(tuple, line.get_xydata())) for line in drawn_lines}
     assert ((4.0, 50.0), (6.0, 50.0)) in lines
     assert ((5.0, 40.0), (5.0, 60.0)) in lines
     assert not any(np.isnan(lines_).any() for lines_ in map(np.array, lines))
