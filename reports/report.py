@@ -26,12 +26,7 @@ from markupsafe import Markup
 from results import Results, curves, load, scores
 from results.records import BUDGET_AXES
 from results.render import Column, Table
-<<<<<<< HEAD
-from results.tables import TABLES, tuning_table
-=======
-from results.schema import BUDGET_AXES
 from results.tables import TABLES, axis_word, tuning_table
->>>>>>> reports
 
 from . import claims, figures, plots, questions, verdicts
 from .plots import Plot

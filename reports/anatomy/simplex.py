@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from methods import Method
-from methods.laws.flow import Problem, trace, velocity
+from methods.laws.flow import Bandit, trace, velocity
 from methods.laws.theory import Destination, destination
 from results.render import NONE, Column, Table
 
@@ -33,7 +33,7 @@ CELLS = 26  # of the field, along a side
 ANSWERS = ("a", "b", "c")
 
 
-def problem(rewards: Sequence[float], start: Sequence[float] = START) -> Problem:
+def problem(rewards: Sequence[float], start: Sequence[float] = START) -> Bandit:
     """Three answers with these rewards and reference probabilities. The best ones are right; the
     first of them is the reference answer.
 
@@ -47,7 +47,7 @@ def problem(rewards: Sequence[float], start: Sequence[float] = START) -> Problem
     reward_K = torch.tensor(rewards, dtype=torch.float64)
     correct_K = reward_K == reward_K.max()
     ref_K = torch.tensor(start, dtype=torch.float64)
-    return Problem(reward_K, correct_K, ref_K / ref_K.sum(), gold=int(correct_K.nonzero()[0, 0]))
+    return Bandit(reward_K, correct_K, ref_K / ref_K.sum(), gold=int(correct_K.nonzero()[0, 0]))
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Panel:
         return self.theory.distance(torch.from_numpy(self.path_SK[-1])) if self.theory else math.nan
 
 
-def panel(label: str, method: Method, of: Problem, group: int) -> Panel:
+def panel(label: str, method: Method, of: Bandit, group: int) -> Panel:
     """The field, the path from the reference and theory's end of one method."""
     inside_MK = np.array([p for p in _grid().reshape(-1, 3) if p.min() > 1e-3])
     velocities = [velocity(method, of, torch.from_numpy(p), group).numpy() for p in inside_MK]
@@ -90,7 +90,7 @@ class Flows:
     """A panel for each method, and what they are panels of."""
 
     panels: list[Panel]
-    of: Problem
+    of: Bandit
     group: int
 
     def plot(self) -> Plot:
@@ -142,7 +142,7 @@ class Flows:
         )
 
 
-def flows(chosen: Mapping[str, Method], of: Problem, group: int = 4) -> Flows:
+def flows(chosen: Mapping[str, Method], of: Bandit, group: int = 4) -> Flows:
     """The flows of methods by label, in the given order; each with its own data source, and
     `group` samples of the prompt."""
     return Flows([panel(label, m, of, group) for label, m in chosen.items()], of, group)
@@ -158,7 +158,7 @@ KEYS = [
 ]  # fmt: skip
 
 
-def _draw(ax: Axes, one: Panel, of: Problem, *, colour: str, size: float) -> None:
+def _draw(ax: Axes, one: Panel, of: Bandit, *, colour: str, size: float) -> None:
     edge = CORNERS_KX[[0, 1, 2, 0]]
     ax.fill(*edge.T, color="#ffffff", zorder=0)
     steps = np.linspace(0, 1, CELLS)
@@ -193,7 +193,7 @@ def _draw(ax: Axes, one: Panel, of: Problem, *, colour: str, size: float) -> Non
     ax.axis("off")
 
 
-def _corner(of: Problem, k: int) -> str:
+def _corner(of: Bandit, k: int) -> str:
     verdict = "right" if of.correct_K[k] else "wrong"
     return f"{'gold' if k == of.gold else verdict}, r = {of.reward_K[k]:g}"
 
