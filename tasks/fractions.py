@@ -19,11 +19,11 @@ from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
+from . import register
 from .answers import GRADER_VERSION, Options
 from .base import Example, Grade, Task, TaskError, content_id
 from .embedded import below, home, pick, rng
 from .files import Checker, boxed_grade
-from .registry import register
 
 # Denominators up to 12 give about 850 problems to each eighth (see embedded.home).
 SPLITS: dict[str, tuple[range, int, str]] = {  # split: larger denominator, size, home

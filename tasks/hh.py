@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from . import register
 from .base import Example, Grade, TaskError
 from .files import BadRow, FileTask, Row, hub_rows, text_field
 from .judges import CRITERIA, load
-from .registry import register
 
 _TURN = "\n\nAssistant:"
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
+from . import register
 from .base import Example, Grade, TaskError, file_hash
 from .files import (
     BOXED,
@@ -27,7 +28,6 @@ from .files import (
     readable_gold,
     text_field,
 )
-from .registry import register
 
 
 class _Splits:

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 from tasks.answers.protocols import math_answer
 
+from . import register
 from .files import BadRow, FileTask, Row, hub_rows, readable_gold, text_field
-from .registry import register
 
 
 @register("math")

@@ -115,7 +115,7 @@ def _suite(
 def _change_task(content: dict[str, Any], name: str) -> None:
     """Another task than the recipe's: its fields and the splits that the new one lacks go."""
     import tasks
-    from tasks.registry import entry
+    from tasks import entry
 
     previous = content.get("task", {})
     previous = previous if isinstance(previous, str) else previous.get("name")

@@ -7,20 +7,18 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from bench.core.files import replacing, write_atomic
-from bench.model import lora
-from bench.model.policy import Critic, Policy
 from results.records import EVAL_DTYPES, DoneRecord, Record, RunRecord, StateRecord
 
-RESUMING = ("optimizer.pt", "critic.pt")  # files that only resuming needs
+OPTIMIZER_FILE, CRITIC_FILE = "optimizer.pt", "critic.pt"
+RESUMING = (OPTIMIZER_FILE, CRITIC_FILE)  # files that only resuming needs
 
 
 class RunFolder:
@@ -89,22 +87,12 @@ class RunFolder:
         with replacing(folder / f"step-{rollout:06d}.parquet") as partial:
             frame.to_parquet(partial, index=False, compression="zstd")
 
-    def save_checkpoint(
-        self,
-        policy: Policy,
-        optimizer: torch.optim.Optimizer,
-        critic: Critic | None,
-        critic_optimizer: torch.optim.Optimizer | None,
-        state: StateRecord,
-    ) -> None:
-        """Written beside and renamed; between the two renames the previous one stays as `.old`."""
+    def save_checkpoint(self, save: Callable[[Path], None], state: StateRecord) -> None:
+        """What `save` writes into a folder, and the state. It is written beside the previous one
+        and renamed; between the two renames the previous one stays as `.old`."""
         partial, current, old = (self.path / f"checkpoint{s}" for s in (".partial", "", ".old"))
         shutil.rmtree(partial, ignore_errors=True)
-        policy.model.save_pretrained(partial)
-        policy.tokenizer.save_pretrained(partial)
-        torch.save(optimizer.state_dict(), partial / "optimizer.pt")
-        if critic is not None and critic_optimizer is not None:
-            torch.save([critic.state_dict(), critic_optimizer.state_dict()], partial / "critic.pt")
+        save(partial)
         (partial / state.file).write_text(state.text())
         shutil.rmtree(old, ignore_errors=True)
         if current.is_dir():
@@ -120,23 +108,12 @@ class RunFolder:
                 return self.path / name
         return None
 
-    def restore(
-        self,
-        policy: Policy,
-        optimizer: torch.optim.Optimizer,
-        critic: Critic | None,
-        critic_optimizer: torch.optim.Optimizer | None,
-    ) -> StateRecord | None:
-        """Load the newest checkpoint into the given objects; its position, or None."""
+    def restore(self, load: Callable[[Path], None]) -> StateRecord | None:
+        """Give the newest checkpoint's folder to `load`; its state, or None where there is none."""
         folder = self.checkpoint
         if folder is None:
             return None
-        load_weights(policy, folder)
-        optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
-        if critic is not None and critic_optimizer is not None:
-            weights, moments = torch.load(folder / "critic.pt", weights_only=True)
-            critic.load_state_dict(weights)
-            critic_optimizer.load_state_dict(moments)
+        load(folder)
         return StateRecord.read(folder / StateRecord.file)
 
     def retain(self, names: list[str]) -> None:
@@ -158,15 +135,3 @@ class RunFolder:
             shutil.rmtree(self.path / "checkpoint", ignore_errors=True)
         for name in RESUMING:
             (self.path / "checkpoint" / name).unlink(missing_ok=True)
-
-
-def load_weights(policy: Policy, folder: Path) -> None:
-    """What trained, from a checkpoint: adapters, or all weights in one file or several."""
-    from safetensors.torch import load_model
-
-    if lora.adapted(policy.model):
-        return lora.load(policy.model, folder)
-    files = sorted(folder.glob("*.safetensors"))
-    absent = [set(load_model(policy.model, f, strict=len(files) == 1)[0]) for f in files]
-    if not files or (len(files) > 1 and set.intersection(*absent)):
-        raise OSError(f"{folder}: weights are missing")

@@ -23,4 +23,4 @@ def launch(run: Run, suite_folder: Path, suite: str, device: str = "cpu") -> Don
         raise ConfigError(f"{run.method}: {problem}")
     from bench.entrants.trl import TRLTrainer
 
-    return train(run, suite_folder, suite, device, TRLTrainer)
+    return train(run, suite_folder, suite, device, by=TRLTrainer)

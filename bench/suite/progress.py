@@ -15,7 +15,7 @@ from rich.table import Table
 
 from bench.config import Hardware, Suite
 from bench.record.store import RunFolder
-from bench.train.sources import broken_rows
+from bench.train.session import broken_rows
 
 from .grid import State, expected_end, run_suite
 

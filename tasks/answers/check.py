@@ -7,11 +7,12 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tasks.answers.compare import Comparison
+from tasks.answers.compare import Comparer
 from tasks.answers.extract import Style, boxes, extract, hashes, last_boxed, minerva, unescape
 from tasks.answers.lexer import AnswerError, LimitError, Token, lex, tidy
+from tasks.answers.node import Node
 from tasks.answers.options import Options, Status, Verdict, resolve
-from tasks.answers.parser import Node, parse_tokens
+from tasks.answers.parser import parse_tokens
 from tasks.answers.trees import expand_signs
 
 _PLAIN = re.compile(r"\s*(-?)(\d{1,3}(?:,\d{3})+|\d{1,300})(\.\d{1,300})?\s*")
@@ -163,11 +164,11 @@ def _compare(answer: str, left: Reading, gold: str, right: Reading, options: Opt
     for one in _alternatives(answer, left, gold, options):
         for two in _alternatives(gold, right, answer, options):
             for log10 in bases:
-                comparison = Comparison(options, log10)
+                comparer = Comparer(options, log10)
                 assert one.node is not None and two.node is not None
                 try:
-                    if comparison.same(one.node, two.node):
-                        return Verdict(True, "ok", comparison.used, answer)
+                    if comparer.same(one.node, two.node):
+                        return Verdict(True, "ok", comparer.used, answer)
                 except (LimitError, RecursionError):
                     status, how = "limit", "limit"
                     continue
@@ -176,9 +177,9 @@ def _compare(answer: str, left: Reading, gold: str, right: Reading, options: Opt
                 except Exception:  # a defect of the checker must not end a training run
                     status, how = "limit", "error"
                     continue
-                if comparison.stopped:
-                    status = comparison.stopped
-                how = comparison.used
+                if comparer.stopped:
+                    status = comparer.stopped
+                how = comparer.used
     return Verdict(False, status, how, answer)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.answers import algebra, functions
 from tasks.answers.algebra import Budget, Value, constant
-from tasks.answers.parser import Node
+from tasks.answers.node import Node
 
 
 class Matrices:

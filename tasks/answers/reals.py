@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tasks.answers import algebra, numeric
 from tasks.answers.algebra import Budget, Value
 from tasks.answers.lexer import AnswerError
-from tasks.answers.parser import Node
+from tasks.answers.node import Node
 from tasks.answers.trees import (
     ORDER_SIGNS,
     assignment,
@@ -206,7 +206,7 @@ class RealSets:
             raise AnswerError("no linear inequality")
         slope: algebra.Poly = {}
         rest: algebra.Poly = {}
-        variable = (("s", found[0]), Fraction(1))
+        variable = ((algebra.NAME, found[0]), Fraction(1))
         for monomial, coefficient in f.num.items():
             if variable in monomial:
                 slope[monomial - {variable}] = coefficient

@@ -159,13 +159,13 @@ def test_on_the_same_rows_it_is_the_same_training(name, tmp_path, lucky, monkeyp
 
     def draw(self, prompt_ids, *_):
         ours, G = self.ours, 4
-        examples = [
-            ours.examples[i] for i in rng.prompt_order(0, len(ours.examples), 3 * ours.rollout, 3)
-        ]
-        prompts = [ours.policy.encode_prompt(e.prompt) for e in examples]
+        policy, rollout = ours.session.policy, ours.session.position.rollout
+        order = rng.prompt_order(0, len(ours.examples), 3 * rollout, 3)
+        examples = [ours.examples[i] for i in order]
+        prompts = [policy.encode_prompt(e.prompt) for e in examples]
         assert prompt_ids == [p for p in prompts for _ in range(G)]
-        keys = [rng.key(0, "sample", ours.rollout, e.id, g) for e in examples for g in range(G)]
-        ids = sample(ours.policy, prompts, G, keys, 12).response_ids()
+        keys = [rng.key(0, "sample", rollout, e.id, g) for e in examples for g in range(G)]
+        ids = sample(policy, prompts, G, keys, 12).response_ids()
         return ids if name == "rloo" else (ids, None)
 
     def online(self, scratch):
@@ -218,7 +218,7 @@ def test_a_policy_that_cannot_be_sampled_from_has_diverged(tmp_path, lucky, monk
 
     def spoil(self, update, logs):
         advance(self, update, logs)
-        self.policy.model.get_input_embeddings().weight.data.fill_(float("nan"))
+        self.session.policy.model.get_input_embeddings().weight.data.fill_(float("nan"))
 
     monkeypatch.setattr(TRLTrainer, "_advance", spoil)
     done = launch(tiny.run("trl-grpo"), tmp_path, "tiny")
@@ -234,7 +234,7 @@ def test_an_interrupted_run_begins_anew(tmp_path, lucky, monkeypatch):
     advance = TRLTrainer._advance
 
     def stumble(self, update, logs):
-        if self.ledger.updates == 3:
+        if self.session.ledger.updates == 3:
             raise KeyboardInterrupt
         advance(self, update, logs)
 

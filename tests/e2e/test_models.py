@@ -14,8 +14,11 @@ from bench.config import ConfigError, Run
 from bench.model import start
 from bench.model.optim import AdamW
 from bench.model.policy import Critic
-from bench.record.store import RunFolder, load_weights
-from bench.train.loop import Trainer, train
+from bench.record.store import RunFolder
+from bench.train.evaluate import Evaluator
+from bench.train.learner import load_weights
+from bench.train.loop import Loop, train
+from bench.train.session import Session
 from tests import architectures, tiny
 
 
@@ -108,8 +111,8 @@ def stopped_after(one: Run, where: Path, evaluations: int) -> None:
         pass
 
     (where / one.name).mkdir(parents=True)
-    trainer = Trainer(one, RunFolder(where / one.name), "s")
-    evaluate, count = trainer._evaluate, 0
+    session = Session(one, RunFolder(where / one.name), "s")
+    evaluate, count = session._evaluate, 0
 
     def evaluating() -> None:
         nonlocal count
@@ -118,9 +121,9 @@ def stopped_after(one: Run, where: Path, evaluations: int) -> None:
         if count == evaluations:
             raise Killed
 
-    trainer._evaluate = evaluating
+    session._evaluate = evaluating
     with pytest.raises(Killed):
-        trainer.fit()
+        Loop(session).fit()
 
 
 @pytest.mark.parametrize(
@@ -193,14 +196,14 @@ def test_a_critic_of_an_adapted_model_has_adapters_of_its_own(folder):
 def test_the_best_and_every_checkpoint_are_kept(folder, tmp_path, monkeypatch):
     right = {0: 0.25, 1: 0.75, 2: 0.5}  # accuracy of each evaluation, whatever was sampled
 
-    def evaluated(policy, task, asked, run, ledger, keep_text, *_):
-        from bench.train.evaluate import evaluate
+    evaluate = Evaluator.__call__
 
-        frame: Any = evaluate(policy, task, asked, run, ledger, keep_text)
+    def evaluated(self, asked, ledger, keep_texts):
+        frame: Any = evaluate(self, asked, ledger, keep_texts)
         frame["correct"] = [i % 4 < 4 * right[ledger.updates] for i in range(len(frame))]
         return frame
 
-    monkeypatch.setattr("bench.train.evaluate", evaluated)
+    monkeypatch.setattr(Evaluator, "__call__", evaluated)
     points = {
         "points": 2,
         "curve": {"validation": 2},

@@ -81,7 +81,7 @@ def test_the_others_get_project_run_and_settings(tmp_path, monkeypatch):
             calls.append(("finish",))
 
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "wandb", Recorder)
-    monkeypatch.setattr("bench.config.recipe.find_spec", lambda name: name)
+    monkeypatch.setattr("bench.config.checks.find_spec", lambda name: name)
     run = tiny.run("sft", track="wandb", eval={"points": 1, "curve": {"test": 2}, "samples": 1})
     train(run, tmp_path, "tiny")
     assert calls[0] == (
@@ -97,7 +97,7 @@ def test_the_others_get_project_run_and_settings(tmp_path, monkeypatch):
 
 
 def test_a_missing_package_is_named_before_anything_is_spent(monkeypatch):
-    monkeypatch.setattr("bench.config.recipe.find_spec", lambda name: None)
+    monkeypatch.setattr("bench.config.checks.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"track = 'tensorboard'.*evenbench\[track\]"):
         build_suite(tiny.recipe(track="tensorboard"))
     with pytest.raises(ConfigError, match="tensorboard', 'wandb' or 'trackio'"):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,19 +106,26 @@ def test_every_regime_trains(tmp_path, method, source):
 def test_replay_is_shared_and_equals_the_first_policy_batch(tmp_path):
     from bench.core import rng
     from bench.model import start
-    from bench.record.ledger import Ledger
-    from bench.train.sources import PolicySource, ReplaySource
+    from bench.record.ledger import Flops, Ledger
+    from bench.sampling.hf import Sampler
+    from bench.train.batch import Assembler
+    from bench.train.replay import ReplaySource
+    from bench.train.rewards import reward_function
+    from bench.train.sources import Drawer, PolicySource
 
     run = tiny.run("rift")
     task = run.build_task()
-    start = start.load(start.ensure(run.model, task), run.model)
-    replay = ReplaySource(run, task, start, "digest")
+    policy = start.load(start.ensure(run.model, task), run.model)
+    drawer = Drawer(run, task, policy, Flops.of(policy.model), Sampler())
+    replay = ReplaySource(drawer, "digest")
     before = replay.path.stat().st_mtime_ns
-    assert ReplaySource(run, task, start, "digest").path.stat().st_mtime_ns == before
-    assert ReplaySource(tiny.run("rift", seeds=[1]), task, start, "digest").path != replay.path
+    assert ReplaySource(drawer, "digest").path.stat().st_mtime_ns == before
+    other = replace(drawer, run=tiny.run("rift", seeds=[1]))
+    assert ReplaySource(other, "digest").path != replay.path
     ledgers = Ledger(), Ledger()
     stored, _ = replay.draw(0, 0, ledgers[0], False)
-    fresh, _ = PolicySource(run, task, start).draw(0, 0, ledgers[1], False)
+    assembler = Assembler(run, task, policy, reward_function("correct"))
+    fresh, _ = PolicySource(drawer, assembler).draw(0, 0, ledgers[1], False)
     assert [g.example.id for g in stored] == [g.example.id for g in fresh]
     assert [[r.ids for r in g.responses] for g in stored] == [
         [r.ids for r in g.responses] for g in fresh
@@ -195,7 +203,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, method, monkeypatch)
     )
     train(run, tmp_path / "whole", "tiny")
     calls = 0
-    original = train_module.Trainer._rollout
+    original = train_module.Loop.step
 
     def stumble(self):
         nonlocal calls
@@ -204,7 +212,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, method, monkeypatch)
             raise KeyboardInterrupt
         return original(self)
 
-    monkeypatch.setattr(train_module.Trainer, "_rollout", stumble)
+    monkeypatch.setattr(train_module.Loop, "step", stumble)
     with pytest.raises(KeyboardInterrupt):
         train(run, tmp_path / "cut", "tiny")
     folder = tmp_path / "cut" / run.name

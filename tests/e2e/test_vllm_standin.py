@@ -117,19 +117,19 @@ def test_an_engine_in_bfloat16_drifts_and_is_corrected(tmp_path):
 
 
 def test_runs_repeat_and_go_on_after_an_interruption(tmp_path, monkeypatch):
-    from bench.train.loop import Trainer
+    from bench.train.loop import Loop
 
     run = on()
     train(run, tmp_path / "whole", "tiny")
-    rollout = Trainer._rollout
+    step = Loop.step
 
     def stumble(self):
-        if self.ledger.updates == 3:
+        if self.session.ledger.updates == 3:
             raise KeyboardInterrupt
-        return rollout(self)
+        return step(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_rollout", stumble)
+        patch.setattr(Loop, "step", stumble)
         with pytest.raises(KeyboardInterrupt):
             train(run, tmp_path / "cut", "tiny")
     train(run, tmp_path / "cut", "tiny")
@@ -222,7 +222,7 @@ def test_wrong_samplers_are_refused(sampler, words):
 
 
 def test_without_vllm_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr("bench.config.recipe.find_spec", lambda name: None)
+    monkeypatch.setattr("bench.config.checks.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install .*'evenbench\[vllm\]'"):
         build_suite(tiny.recipe(sampler={"name": "vllm"}))
 

@@ -15,10 +15,10 @@ import sympy
 from tasks.answers import algebra, check, grade, gsm8k_strict, math_strict
 from tasks.answers.algebra import Budget
 from tasks.answers.audit import audit, robustness
-from tasks.answers.functions import value_of
 from tasks.answers.lexer import LimitError
 from tasks.answers.parser import parse
 from tasks.answers.symbolic import Builder
+from tasks.answers.values import value_of
 
 DATA = Path(os.environ.get("EVENBENCH_DATA", Path(__file__).parents[3] / "shared" / "data"))
 needs_data = pytest.mark.skipif(

@@ -19,7 +19,7 @@ import methods
 import results
 from bench.cli import app
 from bench.train.loop import train
-from methods.laws.contract import gradients, rollout
+from methods.laws.rollouts import gradients, rollout
 from reports import anatomy, plots, simplex
 from tests import tiny
 

@@ -7,11 +7,12 @@ import pytest
 
 from tasks.answers import algebra, numeric
 from tasks.answers.algebra import Budget
-from tasks.answers.functions import value_of
 from tasks.answers.lexer import AnswerError, LimitError, lex, tidy
-from tasks.answers.parser import Node, parse
+from tasks.answers.node import Node
+from tasks.answers.parser import parse
 from tasks.answers.reals import RealSets
 from tasks.answers.units import conflicting, unit_key
+from tasks.answers.values import value_of
 from tasks.answers.variants import REFORMATTINGS, mutants, reformatted
 
 
