@@ -105,7 +105,7 @@ def context(
 ) -> dict[str, object]:
     """All that the templates show."""
     found = verdicts.verdicts(results)
-    records = [json.loads((Path(p) / "run.json").read_text()) for p in results.runs["path"]]
+    records = [record.model_dump(mode="json") for record in results.provenance]
     picked = questions.pick(results)
     suites = sorted({str(s) for s in results.runs["suite"]})
     return {

@@ -458,7 +458,7 @@ def claims(
 ) -> None:
     """Hold the papers' claims against runs: supported, contradicted, undetermined, not tested."""
     from reports.claims import ClaimError, claims_table, evaluate, load_claims
-    from results.tables import grao_audit_table
+    from results.tables import grao_table
 
     console = _console()
     try:
@@ -467,7 +467,7 @@ def claims(
         fail(str(error))
     console.print(claims_table(evaluate(_load(runs, query), wanted)))
     if not file:
-        console.print(grao_audit_table())
+        console.print(grao_table())
 
 
 @app.command("compare-published")
