@@ -7,6 +7,6 @@ print(r.table().text())
 
 from .load import Results, load
 from .papers import published
-from .runs import SchemaError
+from .records import SchemaError
 
 __all__ = ["Results", "SchemaError", "load", "published"]

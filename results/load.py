@@ -51,6 +51,6 @@ def load(path: str | Path | Iterable[str | Path]) -> Results:
 
     Raises:
         FileNotFoundError: a path does not exist, or holds no run.
-        SchemaError: a run was written by another version of the schema.
+        SchemaError: a run was written by a newer version of evenbench.
     """
     return Results.read(path)

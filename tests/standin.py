@@ -134,7 +134,7 @@ def install(patch: Any, folder: str = "") -> None:
     """Where TRL's module looks, until `patch` (a pytest.MonkeyPatch) is undone."""
     from trl.generation import vllm_generation
 
-    import bench.config
+    import bench.config.checks
     import bench.sampling.vllm
 
     LLM.made = []
@@ -144,5 +144,5 @@ def install(patch: Any, folder: str = "") -> None:
     for name, value in names.items():
         patch.setattr(vllm_generation, name, value, raising=False)
     patch.setattr(bench.sampling.vllm, "_keep_weights_writable", contextlib.nullcontext)
-    found = bench.config.find_spec
-    patch.setattr(bench.config, "find_spec", lambda name: name == "vllm" or found(name))
+    found = bench.config.checks.find_spec
+    patch.setattr(bench.config.checks, "find_spec", lambda name: name == "vllm" or found(name))

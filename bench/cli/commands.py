@@ -115,7 +115,7 @@ def _suite(
 def _change_task(content: dict[str, Any], name: str) -> None:
     """Another task than the recipe's: its fields and the splits that the new one lacks go."""
     import tasks
-    from tasks.registry import entry
+    from tasks import entry
 
     previous = content.get("task", {})
     previous = previous if isinstance(previous, str) else previous.get("name")
@@ -458,7 +458,7 @@ def claims(
 ) -> None:
     """Hold the papers' claims against runs: supported, contradicted, undetermined, not tested."""
     from reports.claims import ClaimError, claims_table, evaluate, load_claims
-    from results.tables import grao_audit_table
+    from results.tables import grao_table
 
     console = _console()
     try:
@@ -467,7 +467,7 @@ def claims(
         fail(str(error))
     console.print(claims_table(evaluate(_load(runs, query), wanted)))
     if not file:
-        console.print(grao_audit_table())
+        console.print(grao_table())
 
 
 @app.command("compare-published")
@@ -661,7 +661,7 @@ def _flows(
     methods: str | None, override: list[str] | None, rewards: str, start: str, group: int
 ) -> Any:
     """The table and figure of flows of the recipe quick's methods, or of others."""
-    from reports.simplex import flows, problem
+    from reports.anatomy.simplex import flows, problem
 
     suite = _suite("quick", methods, None, "1", None, None, None, override)
     several = [run.method for run in suite.runs if len(run.phases) > 1]
@@ -747,15 +747,15 @@ def audit_checker(
 ) -> None:
     """Measure the answer checker: accuracy, false positives and negatives, speed, disagreements."""
     import tasks
-    from tasks.answers import audit
+    from tasks.answers import audit, audit_tables
 
     try:
         found = audit.audit(files or audit.default_files(), against=against)
-        shown = audit.tables(found, examples)
+        shown = audit_tables.tables(found, examples)
         if variants:
             task = tasks.get(variants)
             golds = [e.gold for split in task.splits for e in task.examples(split)]
-            shown.append(audit.robustness_table(audit.robustness(golds)))
+            shown.append(audit_tables.robustness_table(audit.robustness(golds)))
     except KeyError as error:
         fail(error.args[0])
     except (OSError, ValueError, RuntimeError) as error:

@@ -1,3 +1,25 @@
 """What a run and a suite are: recipes read from TOML and checked before anything is spent."""
 
-from .recipe import *  # noqa: F403
+from .checks import explain
+from .errors import ConfigError
+from .plugins import installed_rewards
+from .recipe import build_suite, override, read_recipe, recipes
+from .sections import Backend, Correct, Hardware, Lora, Model, Phase, Run, Suite
+
+__all__ = [
+    "Backend",
+    "ConfigError",
+    "Correct",
+    "Hardware",
+    "Lora",
+    "Model",
+    "Phase",
+    "Run",
+    "Suite",
+    "build_suite",
+    "explain",
+    "installed_rewards",
+    "override",
+    "read_recipe",
+    "recipes",
+]

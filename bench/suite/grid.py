@@ -23,8 +23,9 @@ from threading import Thread
 from typing import Any
 
 from bench.config import ConfigError, Run, Suite
+from bench.core.files import write_atomic
 from bench.core.memory import keep_freed
-from bench.record.store import write_atomic
+from bench.record.store import RunFolder
 
 ATTEMPTS = 2  # of a run whose worker was killed
 FULL = 1 << 20  # bytes: with less than that, whatever failed failed for want of room
@@ -84,9 +85,8 @@ def run_suite(
     states = [State(run) for run in suite.runs]
     queue = deque()
     for state in states:
-        done = out / state.run.name / "DONE"
-        if done.is_file():
-            state.status = json.loads(done.read_text())["status"]
+        if done := RunFolder(out / state.run.name).done:
+            state.status = done.status
         else:
             queue.append(state)
     crew = [_hire(threads) for _ in range(min(workers, len(queue)))]
@@ -181,7 +181,7 @@ def _work(pipe: Connection, threads: int) -> None:
             pipe.send(
                 ("busy", "another process is at work on it")
                 if done is None
-                else (done["status"], done["reason"])
+                else (done.status, done.reason)
             )
         except KeyboardInterrupt:
             return

@@ -17,6 +17,7 @@ from bench.config import ConfigError, Model, Run
 from bench.model import lora, start
 from bench.model.policy import Policy
 from bench.record.store import RunFolder
+from results.records import StateRecord
 from results.stats import question_interval
 from tasks import Task
 
@@ -60,7 +61,7 @@ def export(
         policy.model.save_pretrained(partial)
     policy.tokenizer.save_pretrained(partial)
     _generation(policy, run).save_pretrained(partial)
-    step = json.loads((kept / "state.json").read_text())["ledger"]["updates"]
+    step = StateRecord.read(kept / StateRecord.file).ledger.updates
     text = card(run, record, folder, step, adapter, task, _replaced(partial, policy))
     (partial / "README.md").write_text(text)
     shutil.rmtree(out, ignore_errors=True)
@@ -71,7 +72,7 @@ def export(
 def _read(folder: Path) -> tuple[Run, dict[str, Any]]:
     if not (folder / "run.json").is_file():
         raise ConfigError(f"{folder}: no run.json; give the folder of one run, runs/SUITE/RUN")
-    record = json.loads((folder / "run.json").read_text())
+    record = RunFolder(folder).record.model_dump(mode="json")
     try:
         return Run.model_validate(record["config"]), record
     except ValidationError as error:
@@ -140,14 +141,15 @@ def card(
     replaced: bool,
 ) -> str:
     """README.md of an export."""
-    done = RunFolder(folder).done or {"status": "unfinished", "reason": None}
+    done = RunFolder(folder).done
     hub, start = getattr(task, "hub", ""), _start(run.model)
     front = ["---", "library_name: " + ("peft" if adapter else "transformers")]
     front += ["pipeline_tag: text-generation"]
     front += [f"base_model: {run.model.path}"] if _is_hub_id(run.model.path) else []
     front += [f"datasets:\n- {hub}"] if hub else []
     front += [f"tags:\n- evenbench\n- {record['objective'].replace(' then ', '-then-')}", "---"]
-    status = done["status"] + (f": {done['reason']}" if done["reason"] else "")
+    status = done.status if done else "unfinished"
+    status += f": {done.reason}" if done and done.reason else ""
     lines = [
         *front,
         f"# {record['objective']} on {record['task']}, seed {record['seed']}",

@@ -1,6 +1,6 @@
 """`evenbench eval`: lm-eval's benchmarks on a run or a model.
 
-Every answer becomes a row in the form of a run's own evaluations (EVAL_COLUMNS of results.schema)
+Every answer becomes a row in the form of a run's own evaluations (EVAL_COLUMNS of results.records)
 whose question_id is the document's hash, so the paired statistics of a suite apply: a run's rows
 join its evals.parquet under the benchmark's name as their split, a model's rows make a folder that
 `results.load` reads like a run.
@@ -32,10 +32,18 @@ from pydantic import ValidationError
 
 import tasks
 from bench.config import Backend, ConfigError, Run
+from bench.core.files import write_atomic
 from bench.model import start
 from bench.record import store
 from bench.record.provenance import hardware, packages
-from results.schema import EVAL_COLUMNS, SCHEMA_VERSION
+from results.records import (
+    EVAL_COLUMNS,
+    Base,
+    DoneRecord,
+    Grader,
+    RunRecord,
+    StateRecord,
+)
 from tasks import content_id
 from tasks.files import data_dir_from_environment
 from tasks.lm_eval.utils import MARK, grade
@@ -182,7 +190,7 @@ def evaluate(
     }
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        store.write_atomic(json_file, json.dumps(result, indent=1))
+        write_atomic(json_file, json.dumps(result, indent=1))
     return result
 
 
@@ -213,7 +221,7 @@ def subject(given: str, revision: str | None = None) -> Subject:
     folder = store.RunFolder(path)
     done, checkpoint = folder.done, folder.checkpoint
     try:
-        run = Run.model_validate(json.loads((path / "run.json").read_text())["config"])
+        run = Run.model_validate(folder.record.config)
     except ValidationError:
         raise ConfigError(f"{given}: holds evaluations only; name the model itself") from None
     instead = f"; the model of its last evaluation can be named itself: {checkpoint}"
@@ -221,11 +229,11 @@ def subject(given: str, revision: str | None = None) -> Subject:
         raise ConfigError(
             f"{given}: not finished (evenbench resume){instead if checkpoint else ''}"
         )
-    if done["status"] != "finished":
-        raise ConfigError(f"{given}: {done['status']}: {done['reason']}{instead}")
+    if done.status != "finished":
+        raise ConfigError(f"{given}: {done.status}: {done.reason}{instead}")
     if checkpoint is None:
         raise ConfigError(f"{given}: no model was kept (the recipe's checkpoint = 'none')")
-    step = json.loads((checkpoint / "state.json").read_text())["ledger"]["updates"]
+    step = StateRecord.read(checkpoint / StateRecord.file).ledger.updates
     return Subject(given, str(checkpoint), None, run, folder, step)
 
 
@@ -526,7 +534,7 @@ def _store(about: Subject, frame: pd.DataFrame, out: Path, backend: str) -> Path
             replaced = (old["step"] == about.step) & old["split"].isin(frame["split"].unique())
             texts = dict.fromkeys(("split", "decoding", "status"), "str")
             frame = pd.concat([old[~replaced].astype(texts), frame], ignore_index=True)
-        folder.replace_evals(frame.astype({"step": "int32", "sample": "int16", "tokens": "int32"}))
+        folder.replace_evals(frame)
     return path
 
 
@@ -538,18 +546,14 @@ def _model_folder(about: Subject, out: Path, backend: str) -> store.RunFolder:
     folder.path.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     config = {"model": about.where, "revision": about.revision, "backend": backend}
-    record = {
-        "schema_version": SCHEMA_VERSION, "id": folder.path.name, "suite": out.name,
-        "method": name, "objective": "none", "fields": {}, "task": "lm-eval", "seed": 0,
-        "source": None, "config": config, "budget": {},
-        "packages": {**packages(), "lm_eval": version("lm_eval")}, "hardware": {}, "git": None,
-        "data": {}, "grader": {"version": "lm-eval", "options": {}},
-        "base": {"id": about.where, "cost": {}}, "warnings": [], "started": now,
-    }  # fmt: skip
-    done = {"status": "finished", "reason": None, "step": 0, "seconds": 0.0, "ended": now}
-    folder.write_json("run.json", record)
+    record = RunRecord(
+        id=folder.path.name, suite=out.name, method=name, objective="none", task="lm-eval", seed=0,
+        config=config, packages={**packages(), "lm_eval": version("lm_eval")},
+        grader=Grader(version="lm-eval"), base=Base(id=about.where), started=now,
+    )  # fmt: skip
+    folder.write(record)
     (folder.path / "steps.jsonl").touch()
-    folder.write_json("DONE", done)
+    folder.write(DoneRecord(status="finished", step=0, seconds=0.0, ended=now))
     return folder
 
 

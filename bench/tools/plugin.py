@@ -30,7 +30,9 @@ class {cls}(Method):
     weight: float = Field(1.0, gt=0)  # hyper-parameters are checked fields
 
     def needs(self) -> Needs:
-        return Needs()  # ask here for a reference, a critic, gold answers, pairs, ...
+        # Ask here for a reference, a critic, gold answers, pairs, ... The checker's verdict is
+        # rollout.correct_N; ("reward",), the default, is rollout.reward_N.
+        return Needs(learns_from=("verdict",))
 
     def signal(self, rollout: Rollout) -> Signal:
         # Once a batch of rollouts, without the policy: advantages, and which rows are trained.
@@ -57,9 +59,9 @@ METHOD = f"{{Path(__file__).with_name('{module}.py')}}:{cls}"
 @pytest.mark.parametrize("law", LAWS)
 def test_law(law):
     found = check_law(law, methods.get(METHOD))
-    if found.verdict == "does not apply":
+    if found.outcome == "does not apply":
         pytest.skip(found.why)
-    assert found.verdict == "holds", found.why
+    assert found.outcome == "holds", found.why
 '''
 
 
@@ -93,20 +95,20 @@ def _table(title: str | None, *columns: str) -> Table:
 
 
 def check_method(name: str) -> tuple[bool, list[Table]]:
-    """Whether no law fails, and a table with each law's verdict, its name, and below it what there
+    """Whether no law fails, and a table with each law's outcome, its name, and below it what there
     is to say. Raises KeyError or ValidationError."""
     import methods
     from methods.laws import contract
 
     findings = contract.check_method(methods.get(name))
     colours = {"holds": "green", "does not apply": "yellow", "fails": "bold red"}
-    table = _table(None, "verdict", "law")
+    table = _table(None, "outcome", "law")
     for found in findings:
         said = Text(found.law)
         if found.why:
-            said.append(f"\n  {found.why}", "red" if found.verdict == "fails" else "dim")
-        table.add_row(Text(found.verdict, colours[found.verdict]), said)
-    return all(found.verdict != "fails" for found in findings), [table]
+            said.append(f"\n  {found.why}", "red" if found.outcome == "fails" else "dim")
+        table.add_row(Text(found.outcome, colours[found.outcome]), said)
+    return all(found.outcome != "fails" for found in findings), [table]
 
 
 def check_task(name: str, listed: int = 20) -> tuple[bool, list[Table]]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import pytest
 
 from bench.config import ConfigError, Model, Run, build_suite, override, read_recipe, recipes
-from bench.config.recipe import LATER
+from bench.config.sections import LATER
 from tests import tiny
 
 

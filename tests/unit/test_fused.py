@@ -13,8 +13,8 @@ from bench.model.backbone import TransformersBackbone
 from bench.model.optim import AdamW
 from bench.model.packed import PackedBackbone
 from bench.model.policy import Policy
-from bench.record.store import load_weights
 from bench.sampling.hf import sample
+from bench.train.learner import load_weights
 from tests import architectures, tiny
 
 

@@ -1,0 +1,136 @@
+"""What is refused before anything is spent, and how a refusal is worded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from pydantic import ValidationError
+
+import methods
+import tasks
+
+from .entrants import ENTRANTS, Entrant
+from .errors import ConfigError, nearest
+from .plugins import installed_rewards
+from .sections import Run, Suite
+
+
+def check(run: Run, origin: str, data: bool) -> None:
+    """Refuse what cannot be run as it stands."""
+    where = f"{origin}: method.{run.method}"
+    try:
+        built = run.build_methods()
+    except KeyError as error:
+        raise ConfigError(f"{where}: {error.args[0]}") from None
+    except ValidationError as error:
+        raise ConfigError(explain(error, where)) from None
+    task = run.build_task()
+    for i, (phase, method) in enumerate(zip(run.phases, built, strict=True)):
+        needs, source = method.needs(), run.source(i)
+        problem = method.problem(run, task) if isinstance(method, Entrant) else None
+        if problem:
+            raise ConfigError(f"{where}: {phase.method}: {problem}")
+        if source not in needs.sources:
+            raise ConfigError(
+                f"{where}: source = {source!r}: {phase.method} takes {' or '.join(needs.sources)}"
+            )
+        if run.rollout.group < needs.group_min and source != "demonstrations":
+            raise ConfigError(
+                f"{where}: rollout.group = {run.rollout.group}: {phase.method} needs groups of "
+                f"at least {needs.group_min}"
+            )
+        most = needs.max_updates_per_rollout
+        if most is not None and run.rollout.updates > most:
+            raise ConfigError(
+                f"{where}: rollout.minibatches * rollout.epochs = {run.rollout.updates}: "
+                f"{phase.method} allows at most {most} update(s) per rollout batch"
+            )
+        if source == "replay" and run.rollouts is None:
+            raise ConfigError(
+                f"{where}: budget.axis = {run.budget.axis!r} does not tell the size of the "
+                "replay set; set replay_rollouts"
+            )
+        gold = data and (needs.gold or source == "demonstrations")
+        if gold and not any(e.solution for e in task.examples("train")):
+            raise ConfigError(
+                f"{where}: {phase.method} needs reference answers; "
+                f"task {run.task['name']!r} has none"
+            )
+    known = ("correct", "format", "random", *installed_rewards())
+    if run.reward not in known and ".py:" not in run.reward:
+        raise ConfigError(
+            f"{where}: reward = {run.reward!r}{nearest(run.reward, known)}; or path.py:function"
+        )
+    for phase, method in zip(run.phases, built, strict=True):
+        if isinstance(method, Entrant) or run.reward == "correct":
+            continue
+        if method.needs().learns_from == ("verdict",):
+            pairs = " and has no rule for pairs by reward" if method.needs().pairs else ""
+            raise ConfigError(
+                f"{where}: reward = {run.reward!r}: {phase.method} learns from the checker's "
+                f"verdict{pairs}, so that this reward would change nothing"
+            )
+    if run.sampler.name == "vllm" and not (find_spec("vllm") and find_spec("trl")):
+        raise ConfigError(
+            f"{where}: sampler.name = 'vllm': not installed; pip install -c constraints-vllm.txt "
+            "'evenbench[vllm]', in an environment of its own"
+        )
+    if run.track and find_spec(run.track) is None:
+        what = "'evenbench[track]'" if run.track == "tensorboard" else run.track
+        raise ConfigError(f"{where}: track = {run.track!r}: not installed; pip install {what}")
+    if run.model.lora and find_spec("peft") is None:
+        raise ConfigError(
+            f"{where}: model.lora: peft is not installed; pip install evenbench[lora]"
+        )
+    if run.checkpoint == "best" and "validation" not in run.eval.curve:
+        raise ConfigError(f"{where}: checkpoint = 'best': eval.curve has no validation questions")
+    for split in (*run.eval.curve, *(run.eval.final or ())):
+        if split not in task.splits:
+            raise ConfigError(
+                f"{where}: eval: unknown split {split!r}{nearest(split, task.splits)}"
+            )
+
+
+def validated(cls: type[Any], values: Mapping[str, Any], origin: str) -> Any:
+    try:
+        return cls(**values)
+    except ValidationError as error:
+        raise ConfigError(explain(error, origin)) from None
+
+
+def explain(error: ValidationError, origin: str) -> str:
+    """pydantic's findings as lines of: path, what was found, what is allowed, the nearest name."""
+    lines = []
+    for finding in error.errors():
+        path = ".".join(str(part) for part in finding["loc"])
+        text = finding["msg"].removeprefix("Value error, ")
+        if finding["type"] == "extra_forbidden":
+            text = "unknown key"
+            model = _model_at(error.title, finding["loc"])
+            if model:
+                text += nearest(str(finding["loc"][-1]), list(model))
+            lines.append(f"{origin}: {path}: {text}")
+        else:
+            found = (
+                f" (found {finding['input']!r})" if not isinstance(finding["input"], dict) else ""
+            )
+            lines.append(f"{origin}: {path}: {text}{found}" if path else f"{origin}: {text}")
+    return "\n".join(lines)
+
+
+def _model_at(title: str, location: tuple[Any, ...]) -> list[str] | None:
+    """Names of the fields that are allowed where an unknown key was found."""
+    model: Any = {"Run": Run, "Suite": Suite}.get(title)
+    if model is None:
+        known = [
+            *(methods.entry(n).cls for n in methods.names()),
+            *(tasks.entry(n).cls for n in tasks.names()),
+            *ENTRANTS.values(),
+        ]
+        model = next((cls for cls in known if cls.__name__ == title), None)
+    for part in location[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        model = field.annotation if field else None
+    return list(model.model_fields) if hasattr(model, "model_fields") else None

@@ -1,0 +1,370 @@
+"""What a run and a suite are: the sections of a recipe, each with its fields and their bounds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+import methods
+import tasks
+
+from . import entrants
+from .entrants import ENTRANTS, Entrant
+from .errors import ConfigError
+from .plugins import plugin_code
+
+Axis = Literal["updates", "samples", "tokens", "flops", "seconds"]
+Backend = Literal["hf", "vllm", "local-completions"]  # of `evenbench eval`
+Forward = Literal["auto", "packed", "transformers"]
+
+
+LATER = "later"  # marks a field that runs from before it lack: `Annotated[int, LATER] = 3`
+
+
+class Section(BaseModel):
+    """A part of the configuration.
+
+    A field marked LATER is written only where it differs from its default. So a new key changes
+    neither the ids nor the recorded configs of runs that do not use it, old or new, and they still
+    count as one treatment. The default of such a field must therefore never change.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content = write(self)
+        for name, field in type(self).model_fields.items():
+            if LATER in field.metadata and getattr(self, name) == field.get_default():
+                content.pop(name, None)
+        return content
+
+
+class Pretrain(Section):
+    steps: int = Field(default=700, ge=0)
+    batch: int = Field(default=64, ge=1)
+    lr: float = Field(default=5e-3, gt=0)
+    length: int = Field(default=128, ge=8)  # prompts and responses are cut to that many tokens
+    seed: int = 0
+
+
+class Lora(Section):
+    """Low-rank adapters (peft) instead of all weights; the reference policy is the model with them
+    switched off."""
+
+    r: int = Field(default=32, ge=1)
+    alpha: float = Field(default=64.0, gt=0)
+    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"  # names of modules
+    dropout: float = Field(default=0.0, ge=0, le=0)  # the exact gradient needs one function
+    seed: int = Field(default=0, ge=0)  # of the adapters' start: the same for all runs
+
+
+class Model(Section):
+    """A folder or hub id (`path`), or a Llama built on the spot, pretrained on its corpus."""
+
+    path: str | None = None
+    revision: str | None = None
+    chat: Literal["none", "template", "plain"] = "none"  # template: the model's own
+    chat_options: dict[str, Any] = {}  # variables of the template, e.g. enable_thinking = false
+    system: str | None = None
+    stop: tuple[str, ...] = ()  # strings that end a response, besides the task's
+    attention: (
+        Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] | None
+    ) = None  # of transformers; None: its choice
+    # which forward pass: ours (bench/model/packed.py), the model's own, or what suits the model and
+    # the device (bench/model/choice.py)
+    backbone: Annotated[Forward, LATER] = "auto"
+    checkpointing: bool = False  # recompute activations in the backward pass; changes no result
+    lora: Lora | None = None
+    hidden: int = Field(default=96, ge=8)
+    layers: int = Field(default=3, ge=1)
+    heads: int = Field(default=3, ge=1)
+    intermediate: int = Field(default=256, ge=8)
+    positions: int = Field(default=2048, ge=16)
+    vocabulary: int = Field(
+        default=512, ge=300
+    )  # of a byte-level BPE, where the task has no word pattern
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    pretrain: Pretrain = Pretrain()
+
+    @field_validator("path")
+    @classmethod
+    def _home(cls, path: str | None) -> str | None:
+        return str(Path(path).expanduser()) if path and path.startswith("~") else path
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Model:
+        if self.hidden % (2 * self.heads):
+            raise ValueError(
+                f"hidden = {self.hidden} must be a multiple of 2 * heads = {2 * self.heads}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _chat_is_used(self) -> Model:
+        if self.chat == "none" and (self.system or self.chat_options):
+            raise ValueError("system and chat_options need chat = 'template' or 'plain'")
+        return self
+
+    @model_validator(mode="after")
+    def _one_forward(self) -> Model:
+        if self.attention and self.backbone == "packed":
+            raise ValueError(
+                f"attention = {self.attention!r} is an option of transformers' own forward, and "
+                "backbone = 'packed' is another one; allowed: 'auto' or 'transformers'"
+            )
+        return self
+
+    @property
+    def forward(self) -> Forward:
+        """`backbone`, but a named attention needs transformers' forward."""
+        return "transformers" if self.attention else self.backbone
+
+    def starting_point(self) -> str:
+        """JSON of the fields that a model built on the spot depends on."""
+        use = {"chat", "chat_options", "system", "stop", "checkpointing", "lora"}
+        return self.model_dump_json(exclude={*use, "attention", "backbone"})
+
+
+class RolloutShape(Section):
+    prompts: int = Field(default=16, ge=1)  # Q
+    group: int = Field(default=8, ge=1)  # G
+    minibatches: int = Field(default=1, ge=1)
+    epochs: int = Field(default=1, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    max_tokens: int | None = Field(default=None, ge=1)  # None: the task's
+    refill_cap: int = Field(default=4, ge=1)  # rollout batches drawn at most to fill one (DAPO)
+
+    @property
+    def updates(self) -> int:
+        return self.minibatches * self.epochs
+
+    @model_validator(mode="after")
+    def _minibatches_hold_prompts(self) -> RolloutShape:
+        if self.minibatches > self.prompts:
+            raise ValueError(
+                f"minibatches = {self.minibatches} must be at most prompts = {self.prompts}"
+            )
+        return self
+
+
+class Optimizer(Section):
+    """AdamW."""
+
+    lr: float = Field(default=1e-4, gt=0)
+    critic_lr: float | None = Field(default=None, gt=0)  # None: lr
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: float = Field(default=0.0, ge=0, lt=1)  # share of the budget
+
+    def lr_at(self, progress: float) -> float:
+        """Multiplier of the learning rates when `progress` (0..1) of the budget is spent."""
+        import math
+
+        if progress < self.warmup:
+            return max(progress, 1e-3) / self.warmup
+        left = 1 - min((progress - self.warmup) / (1 - self.warmup), 1.0)
+        return {"constant": 1.0, "linear": left, "cosine": 0.5 * (1 - math.cos(math.pi * left))}[
+            self.schedule
+        ]
+
+
+class Evaluation(Section):
+    """`points` evaluations after the start, evenly on the budget axis. The last one is `final`."""
+
+    points: int = Field(default=6, ge=1)
+    curve: dict[str, int] = {"test": 256, "validation": 128}  # split: questions (0: all)
+    final: dict[str, int] | None = None  # None: all questions of every split but train
+    train_questions: int = Field(
+        default=128, ge=0
+    )  # of the train split, at the end: the generalisation gap
+    samples: int = Field(default=4, ge=0)  # K
+    temperature: float = Field(default=1.0, gt=0)
+    greedy: bool = True
+
+    def asked(self, splits: Sequence[str], final: bool) -> dict[str, int]:
+        """Questions by split (0: all) at a point of the curve, or at the end."""
+        if not final:
+            return dict(self.curve)
+        rest = {s: 0 for s in splits if s != "train"} if self.final is None else dict(self.final)
+        return {**rest, "train": self.train_questions} if self.train_questions else rest
+
+    @model_validator(mode="after")
+    def _something(self) -> Evaluation:
+        if not (self.samples or self.greedy):
+            raise ValueError("samples = 0 and greedy = false leave nothing to evaluate")
+        return self
+
+
+Correct = Literal["none", "token_truncate", "sequence_truncate"]
+
+
+class Sampler(Section):
+    """Who draws the training samples: this process, or vLLM."""
+
+    name: Literal["hf", "vllm"] = "hf"
+    mode: Literal["colocate", "server"] = "colocate"
+    server: str | None = None  # address of a server
+    tensor_parallel: int = Field(default=1, ge=1)  # colocate; a server has its own
+    memory: float = Field(default=0.3, gt=0, le=1)  # share of the GPU's; colocate
+    sleep: bool = False  # gives the engine's memory back while training; colocate
+    engine: dict[str, Any] = {}  # more arguments of vllm.LLM, e.g. dtype; colocate
+    evaluate: bool = False  # it draws the evaluations' answers too: faster, with its own seeds
+    correction: Correct = "token_truncate"  # bench/train/correction.py
+    limit: float = Field(default=3.0, ge=1)  # of an importance weight
+
+    @model_validator(mode="after")
+    def _fits(self) -> Sampler:
+        if self.name == "hf" and (changed := self.model_dump(exclude_defaults=True)):
+            raise ValueError(f"{', '.join(sorted(changed))}: only with name = 'vllm'")
+        if (self.mode == "server") != (self.server is not None):
+            raise ValueError("mode = 'server' and server = 'http://...' go together")
+        return self
+
+
+class Budget(Section):
+    axis: Axis = "updates"
+    amount: float = Field(default=120, gt=0)
+
+
+class Phase(Section):
+    """One objective and the share of the budget that it has; SFT-then-GRPO is two phases."""
+
+    method: str
+    fields: dict[str, Any] = {}
+    share: float = Field(default=1.0, gt=0, le=1)
+    source: methods.base.Source | None = None  # None: the objective's own
+
+
+class Run(Section):
+    """One training run, everything that determines its result."""
+
+    method: str  # label, unique in a suite
+    phases: tuple[Phase, ...]
+    task: dict[str, Any]
+    seed: int
+    model: Model = Model()
+    rollout: RolloutShape = RolloutShape()
+    optimizer: Optimizer = Optimizer()
+    budget: Budget = Budget()
+    eval: Evaluation = Evaluation()
+    plugins: dict[str, str] = {}  # code from outside that the run uses: name and hash of its file
+    sampler: Sampler = Sampler()
+    reward: str = "correct"  # correct | format | random | path.py:function | an installed one
+    replay_rollouts: int | None = Field(default=None, ge=1)  # None: as many as a policy run draws
+    # what a run keeps: its end, also its best (on validation questions) or every evaluated point
+    checkpoint: Literal["last", "none", "best", "all"] = "last"
+    keep_rollouts: bool = False  # for `evenbench anatomy`; costs a copy of the start and two scores
+    track: Literal["tensorboard", "wandb", "trackio"] | None = None  # who else gets the numbers
+    micro_tokens: int = Field(
+        default=65536, ge=1
+    )  # padded tokens of a micro-batch; changes no result
+
+    @field_validator("phases")
+    @classmethod
+    def _shares(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        if abs(sum(p.share for p in phases) - 1) > 1e-9:
+            raise ValueError("the phases' shares must add up to 1")
+        return phases
+
+    def build_task(self) -> tasks.Task:
+        return tasks.get(**self.task)
+
+    def build_methods(self) -> list[methods.Method | Entrant]:
+        """The objectives, or the one entrant."""
+        return [build(p.method, **p.fields) for p in self.phases]
+
+    def source(self, phase: int) -> methods.base.Source:
+        return self.phases[phase].source or self.build_methods()[phase].needs().source
+
+    @property
+    def max_tokens(self) -> int:
+        return self.rollout.max_tokens or self.build_task().max_tokens
+
+    @property
+    def rollouts(self) -> int | None:
+        """Rollout batches that a policy run of this budget draws, hence the size of a replay set;
+        None where the axis does not tell."""
+        if self.replay_rollouts:
+            return self.replay_rollouts
+        shape = self.rollout
+        if self.budget.axis == "updates":
+            return -(-int(self.budget.amount) // shape.updates)
+        if self.budget.axis == "samples":
+            return -(-int(self.budget.amount) // (shape.prompts * shape.group))
+        return None
+
+    def check_plugins(self) -> None:
+        """Raises ConfigError where code from outside is gone, or is not what it was when the recipe
+        was read: a result must not carry the name of other code."""
+        for name, code in self.plugins.items():
+            now = plugin_code([p.method for p in self.phases], self.task["name"], self.reward)
+            if now.get(name) != code:
+                raise ConfigError(
+                    f"{name}: the file has changed since the suite was started; "
+                    "`evenbench run` starts what it concerns anew"
+                )
+
+    def digest(self) -> str:
+        """Eight hex digits of what determines the result."""
+        unused: dict[str, Any] = dict.fromkeys(
+            ("micro_tokens", "checkpoint", "keep_rollouts", "track", "method"), True
+        )
+        unused["model"] = {"checkpointing"}
+        if not self.plugins:
+            unused["plugins"] = True
+        if self.sampler == Sampler():  # ids are older than it
+            unused["sampler"] = True
+        content = self.model_dump(mode="json", exclude=unused)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def name(self) -> str:
+        return f"{_slug(self.method)}-{_slug(self.task['name'])}-s{self.seed}-{self.digest()}"
+
+
+class Hardware(Section):
+    """What a recipe is meant for, and what `evenbench plan` reckons with."""
+
+    name: str  # e.g. "H100 80 GB"
+    gpus: int = Field(default=1, ge=1)
+    gpus_per_run: int = Field(default=1, ge=1)
+    memory_gb: float = Field(gt=0)  # of one GPU
+    teraflops: float = Field(gt=0)  # of one GPU, dense bfloat16
+    bandwidth: float = Field(gt=0)  # TB/s of one GPU's memory
+
+
+def build(name: str, **fields: Any) -> methods.Method | Entrant:
+    """An objective or an entrant by its name. Raises KeyError and ValidationError."""
+    return (entrants if name in ENTRANTS else methods).get(name, **fields)
+
+
+class Suite(Section):
+    name: str
+    runs: tuple[Run, ...]
+    control: str | None = None  # the method that the others are compared with
+    margin: float = Field(default=0.02, gt=0)  # equivalence margin, in accuracy
+    about: str = ""
+    expected: str = ""  # cost as the recipe states it
+    hardware: Hardware | None = None
+
+
+def _slug(text: str) -> str:
+    text = text.rpartition(":")[2] if ".py:" in text else text
+    return "".join(c if c.isalnum() or c in "+._" else "-" for c in text)
