@@ -31,6 +31,7 @@ def probe(policy: Policy) -> None:
     prompts, answers = ([[next(ids) for _ in range(n)] for n in ns] for ns in (PROMPTS, ANSWERS))
     rows = pad(prompts, PROMPT_OF, answers, [1.0] * len(answers), policy.pad_id)
     model, dtype, forward = type(policy.model).__name__, policy.model.dtype, policy.forward
+    limit = LIMITS.get(dtype, LIMITS[torch.bfloat16])
     try:
         own_M = _own(policy, rows)
         gaps = {
@@ -40,10 +41,10 @@ def probe(policy: Policy) -> None:
     except (AttributeError, IndexError, RuntimeError, TypeError) as error:
         raise ValueError(f"{model} cannot be used, its forward pass fails: {error}") from error
     for what, gap_M in gaps.items():
-        if not (gap := float(gap_M.abs().max())) <= LIMITS[dtype]:
+        if not (gap := float(gap_M.abs().max())) <= limit:
             raise ValueError(
                 f"{model} cannot be used: {what} gives log-probs that differ by up to {gap:.2g} "
-                f"nats from the model's own output (allowed in {dtype}: {LIMITS[dtype]:g})"
+                f"nats from the model's own output (allowed in {dtype}: {limit:g})"
                 + ("; set model.backbone = 'transformers'" if "packed" in what else "")
             )
 

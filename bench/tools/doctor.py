@@ -179,7 +179,7 @@ def gpu_row(gpus: list[str], cuda: str | None) -> Row:
 def forward_row(device: str) -> Row:
     """Which forward pass `model.backbone = "auto"` takes on this machine."""
     chosen = choose("auto", device, misfit=None)
-    note = f"of Llama and Qwen2 by model.backbone = 'auto' ({chosen.why}); others: transformers"
+    note = f"of Llama and Qwen2 where model.backbone = 'auto': {chosen.why}; others: transformers"
     return Row("forward pass", chosen.sample, "", "info", note)
 
 
