@@ -19,7 +19,7 @@ from .sections import Run, Suite
 
 
 def check(run: Run, origin: str, data: bool) -> None:
-    """Refuse what cannot be run as it stands."""
+    """Raises ConfigError where a run cannot work as the recipe asks."""
     where = f"{origin}: method.{run.method}"
     try:
         built = run.build_methods()
@@ -50,7 +50,7 @@ def check(run: Run, origin: str, data: bool) -> None:
             )
         if source == "replay" and run.rollouts is None:
             raise ConfigError(
-                f"{where}: budget.axis = {run.budget.axis!r} does not tell the size of the "
+                f"{where}: budget.axis = {run.budget.axis!r} does not determine the size of the "
                 "replay set; set replay_rollouts"
             )
         gold = data and (needs.gold or source == "demonstrations")
@@ -71,12 +71,12 @@ def check(run: Run, origin: str, data: bool) -> None:
             pairs = " and has no rule for pairs by reward" if method.needs().pairs else ""
             raise ConfigError(
                 f"{where}: reward = {run.reward!r}: {phase.method} learns from the checker's "
-                f"verdict{pairs}, so that this reward would change nothing"
+                f"verdict{pairs}, so this reward would change nothing"
             )
     if run.sampler.name == "vllm" and not (find_spec("vllm") and find_spec("trl")):
         raise ConfigError(
             f"{where}: sampler.name = 'vllm': not installed; pip install -c constraints-vllm.txt "
-            "'evenbench[vllm]', in an environment of its own"
+            "'evenbench[vllm]', in a separate environment"
         )
     if run.track and find_spec(run.track) is None:
         what = "'evenbench[track]'" if run.track == "tensorboard" else run.track
@@ -102,7 +102,7 @@ def validated(cls: type[Any], values: Mapping[str, Any], origin: str) -> Any:
 
 
 def explain(error: ValidationError, origin: str) -> str:
-    """pydantic's findings as lines of: path, what was found, what is allowed, the nearest name."""
+    """pydantic's errors, one per line: the key's path, what was found, what is allowed or near."""
     lines = []
     for finding in error.errors():
         path = ".".join(str(part) for part in finding["loc"])
@@ -122,7 +122,7 @@ def explain(error: ValidationError, origin: str) -> str:
 
 
 def _model_at(title: str, location: tuple[Any, ...]) -> list[str] | None:
-    """Names of the fields that are allowed where an unknown key was found."""
+    """The field names that are allowed where an unknown key was found."""
     model: Any = {"Run": Run, "Suite": Suite}.get(title)
     if model is None:
         known = [

@@ -1,4 +1,4 @@
-"""Objectives and tasks of one's own: a file to start from with its law test, and what holds."""
+"""Objectives and tasks of your own: a file to start from with its law test, and checks."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def new(name: str, folder: Path) -> list[Path]:
     """
     module = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", module) or keyword.iskeyword(module):
-        raise ValueError(f"{name!r}: lower-case letters, digits and -, a letter first")
+        raise ValueError(f"{name!r}: use lower-case letters, digits and -, beginning with a letter")
     cls = "".join(word.capitalize() for word in module.split("_"))
     files = {folder / f"{module}.py": METHOD, folder / f"test_{module}.py": TEST}
     for file in files:
@@ -93,8 +93,10 @@ def _table(title: str | None, *columns: str) -> Table:
 
 
 def check_method(name: str) -> tuple[bool, list[Table]]:
-    """Whether no law fails, and a table with each law's verdict, its name, and below it what there
-    is to say. Raises KeyError or ValidationError."""
+    """Whether no law fails, and a table of the laws with their verdicts and the reasons.
+
+    Raises KeyError: no such method; ValidationError: it cannot be built.
+    """
     import methods
     from methods.laws import contract
 
@@ -110,9 +112,11 @@ def check_method(name: str) -> tuple[bool, list[Table]]:
 
 
 def check_task(name: str, listed: int = 20) -> tuple[bool, list[Table]]:
-    """Whether the contract holds, with tables: what is broken of it, how many questions each split
-    has, the rows left out, and the questions that stand in two splits (which breaks nothing: the
-    data are as their authors made them). Raises KeyError or ValidationError."""
+    """Whether the contract holds, and tables: broken rules, questions by split, rows left out, and
+    questions that stand in two splits (no broken rule: their authors made the data so).
+
+    Raises KeyError: no such task; ValidationError: it cannot be built.
+    """
     import tasks
     from tasks import TaskError, contract
     from tasks.overlap import NORMALISATIONS, split_overlaps

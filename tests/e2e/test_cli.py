@@ -160,7 +160,7 @@ def test_gsm8k_from_a_folder(home):
         home, "run", "mine.toml", "--task", "gsm8k", "--data-dir", "data", "--seeds", "1", *changes
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "accuracy near zero is expected" in " ".join(done.stdout.split())
+    assert "will score near zero on gsm8k; set model.path" in " ".join(done.stdout.split())
     with (folder / "train.jsonl").open("a") as file:
         file.write('{"question": "no answer here"}\n')
     (home / "odd.py").write_text("def reward(example, response, grade):\n    return 0 * 1e999\n")
