@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from . import options
 from .console import console, fail, refusing, say
@@ -49,7 +50,7 @@ def summary(folders: list[Path]) -> Results:
 @app.command()
 def report(
     runs: options.Runs,
-    out: Annotated[Path | None, typer.Option(help="default: report/ in the first folder")] = None,
+    out: Annotated[Path | None, Option(help="default: report/ in the first folder")] = None,
 ) -> None:
     """Write report.html, report.md, figures and tables. Unfinished runs are listed, not counted."""
     from reports.report import write_report
@@ -64,9 +65,7 @@ def report(
 @app.command()
 def claims(
     runs: options.Runs,
-    file: Annotated[
-        list[Path] | None, typer.Option(help="TOML files with claims of your own, added")
-    ] = None,
+    file: Annotated[list[Path] | None, Option(help="TOML files of further claims")] = None,
     query: options.Query = None,
 ) -> None:
     """Test the papers' claims on runs: supported, contradicted, undetermined or not tested."""
@@ -83,9 +82,7 @@ def claims(
 @app.command("compare-published")
 def compare_published(
     runs: options.Runs,
-    csv: Annotated[
-        list[Path] | None, typer.Option(help="CSV files of your own, beside the packaged ones")
-    ] = None,
+    csv: Annotated[list[Path] | None, Option(help="further CSV files of numbers")] = None,
     query: options.Query = None,
 ) -> None:
     """Show the papers' printed numbers beside those that the runs measured."""
@@ -98,17 +95,14 @@ def compare_published(
 
 @app.command()
 def table(
-    name: Annotated[str, typer.Argument(help="main, comparisons, passk, costs, ...")],
+    name: Annotated[str, Argument(help="main, comparisons, passk, costs, ...")],
     runs: options.Runs,
     query: options.Query = None,
     split: Annotated[
-        str | None,
-        typer.Option(help="questions other than the headline's, e.g. gsm8k evaluated with lm-eval"),
+        str | None, Option(help="other questions than the headline's, e.g. gsm8k")
     ] = None,
-    metric: Annotated[str | None, typer.Option(help="avg | greedy | pass@k | maj@k")] = None,
-    form: Annotated[
-        str, typer.Option("--format", help="terminal | markdown | latex | csv | html")
-    ] = "terminal",
+    metric: Annotated[str | None, Option(help="avg | greedy | pass@k | maj@k")] = None,
+    form: Annotated[str, Option("--format", help="markdown | latex | csv | html")] = "terminal",
 ) -> None:
     """Print one table of the report."""
     from inspect import signature
@@ -136,7 +130,7 @@ def table(
 
 @app.command()
 def plot(
-    name: Annotated[str, typer.Argument(help="forest, convergence-flops, cost-seconds, ...")],
+    name: Annotated[str, Argument(help="forest, convergence-flops, cost-seconds, ...")],
     runs: options.Runs,
     query: options.Query = None,
     out: options.Figures = Path("."),
@@ -156,20 +150,16 @@ def plot(
 @app.command()
 def anatomy(
     runs: Annotated[
-        list[Path] | None,
-        typer.Argument(help="folders of suites or runs made with -o keep_rollouts=true"),
+        list[Path] | None, Argument(help="suites or runs with keep_rollouts=true")
     ] = None,
     methods: options.Methods = None,
     override: options.Override = None,
     rewards: Annotated[
-        str,
-        typer.Option(help="rewards of the three answers; the best are right, the first is gold"),
+        str, Option(help="rewards of the three answers; the best are right, the first is gold")
     ] = "1,1,0",
-    start: Annotated[
-        str, typer.Option(help="probabilities of the three answers before training")
-    ] = "0.15,0.35,0.5",
-    group: Annotated[int, typer.Option(min=1, max=6, help="samples of the prompt")] = 4,
-    batches: Annotated[int, typer.Option(min=1, help="stored rollout batches at most")] = 24,
+    start: Annotated[str, Option(help="the answers' probabilities at the start")] = "0.15,0.35,0.5",
+    group: Annotated[int, Option(min=1, max=6, help="samples of the prompt")] = 4,
+    batches: Annotated[int, Option(min=1, help="stored rollout batches at most")] = 24,
     out: options.Figures = Path("anatomy"),
 ) -> None:
     """Draw what objectives do: where they lead on three answers, or how they weigh stored rollouts.

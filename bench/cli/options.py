@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import typer
+from typer import Argument, Option
 
 from .console import fail, refusing
 
@@ -28,58 +28,32 @@ def _use_data_dir(folder: str | None) -> str | None:
 
 
 Recipe = Annotated[
-    str, typer.Argument(help="a packaged recipe (see `evenbench list`) or a path to a .toml file")
+    str, Argument(help="name of a recipe (see `evenbench list`), or path to a .toml file")
 ]
 Methods = Annotated[
     str | None,
-    typer.Option(
-        "--methods",
-        "-m",
-        help="methods instead of the recipe's, comma-separated; use path.py:Class for your own",
-    ),
+    Option("--methods", "-m", help="comma-separated; use path.py:Class for your own"),
 ]
-Extra = Annotated[
-    list[str] | None, typer.Option("--method", help="add one method, e.g. my_file.py:MyLoss")
-]
-Seeds = Annotated[
-    str | None, typer.Option("--seeds", help="a number of seeds, or a list such as 0,3,7")
-]
-TaskOption = Annotated[
-    str | None, typer.Option("--task", help="a task instead of the recipe's: name or path.py:Class")
-]
+Extra = Annotated[list[str] | None, Option(help="add one method, e.g. my_file.py:MyLoss")]
+Seeds = Annotated[str | None, Option(help="a number of seeds, or a list such as 0,3,7")]
+TaskOption = Annotated[str | None, Option(help="another task: name or path.py:Class")]
 DataDir = Annotated[
     str | None,
-    typer.Option(
-        "--data-dir", help="folder with the data sets (or set EVENBENCH_DATA)",
-        callback=_use_data_dir,
-    ),
-]  # fmt: skip
-Source = Annotated[
-    str | None,
-    typer.Option("--source", help="data source of all methods: policy | replay | demonstrations"),
+    Option(help="folder with the data sets (or set EVENBENCH_DATA)", callback=_use_data_dir),
 ]
+Source = Annotated[str | None, Option(help="data source: policy | replay | demonstrations")]
 Override = Annotated[
     list[str] | None,
-    typer.Option(
-        "--override",
-        "-o",
-        help="change a setting, e.g. method.gift.beta=2 or rollout.group=16",
-    ),
+    Option("--override", "-o", help="key=value, e.g. method.gift.beta=2 or rollout.group=16"),
 ]
-Out = Annotated[Path, typer.Option("--out", help="where the suite's folder is written")]
-Workers = Annotated[
-    int | None,
-    typer.Option("--workers", help="runs at the same time; default: one per core, or per GPU"),
-]
-Device = Annotated[
-    str | None, typer.Option("--device", help="cpu | cuda; default: cuda if there is a GPU")
-]
-Runs = Annotated[list[Path], typer.Argument(help="folders of suites, e.g. runs/quick")]
+Out = Annotated[Path, Option(help="where the suite's folder is written")]
+Workers = Annotated[int | None, Option(help="runs at the same time; default: one per core or GPU")]
+Device = Annotated[str | None, Option(help="cpu | cuda; default: cuda if there is a GPU")]
+Runs = Annotated[list[Path], Argument(help="folders of suites, e.g. runs/quick")]
 Query = Annotated[
-    str | None,
-    typer.Option("--query", help="use only these runs, e.g. \"method != 'ppo' and seed < 3\""),
+    str | None, Option(help="use only these runs, e.g. \"method != 'ppo' and seed < 3\"")
 ]
-Figures = Annotated[Path, typer.Option("--out", help="folder for the files")]
+Figures = Annotated[Path, Option(help="folder for the files")]
 
 
 def listed(text: str, kind: Callable[[str], T] = str, option: str = "") -> list[T]:

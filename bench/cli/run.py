@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from . import options
 from .console import console, fail, refusing, say
@@ -32,7 +33,7 @@ def run(
     workers: options.Workers = None,
     device: options.Device = None,
     track: Annotated[
-        str | None, typer.Option(help="follow the runs live: tensorboard | wandb | trackio")
+        str | None, Option(help="to follow live: tensorboard | wandb | trackio")
     ] = None,
 ) -> None:
     """Train and evaluate every method and seed of a recipe, then print the main table.
@@ -48,7 +49,7 @@ def run(
 
 @app.command()
 def resume(
-    folder: Annotated[Path, typer.Argument(help="a suite's folder, e.g. runs/quick")],
+    folder: Annotated[Path, Argument(help="a suite's folder, e.g. runs/quick")],
     workers: options.Workers = None,
     device: options.Device = None,
     data_dir: options.DataDir = None,
@@ -115,7 +116,7 @@ def plan(
     workers: options.Workers = None,
     device: options.Device = None,
     teraflops: Annotated[
-        float | None, typer.Option(help="matrix rate per worker, to plan for another machine")
+        float | None, Option(help="matrix rate of a worker, for other machines")
     ] = None,
 ) -> None:
     """Print a recipe's cost in tokens, FLOPs, memory, disk and time, without running anything.
@@ -147,12 +148,8 @@ def plan(
 @app.command()
 def tune(
     recipe: options.Recipe,
-    rates: Annotated[
-        str, typer.Option(help="learning rates, comma-separated")
-    ] = "1e-5,3e-5,1e-4,3e-4",
-    trial_seeds: Annotated[
-        int, typer.Option(help="seeds per learning rate; no reported run uses them")
-    ] = 1,
+    rates: Annotated[str, Option(help="learning rates, comma-separated")] = "1e-5,3e-5,1e-4,3e-4",
+    trial_seeds: Annotated[int, Option(help="seeds per rate, which no run uses")] = 1,
     methods: options.Methods = None,
     method: options.Extra = None,
     task: options.TaskOption = None,

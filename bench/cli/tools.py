@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from . import options
 from .console import console, fail, refusing, say
@@ -18,9 +19,9 @@ app = typer.Typer()
 
 @app.command("list")
 def list_(
-    methods: Annotated[bool, typer.Option("--methods", help="only the methods")] = False,
-    tasks: Annotated[bool, typer.Option("--tasks", help="only the tasks")] = False,
-    recipes: Annotated[bool, typer.Option("--recipes", help="only the recipes")] = False,
+    methods: Annotated[bool, Option("--methods", help="only the methods")] = False,
+    tasks: Annotated[bool, Option("--tasks", help="only the tasks")] = False,
+    recipes: Annotated[bool, Option("--recipes", help="only the recipes")] = False,
 ) -> None:
     """Print the known methods, tasks and recipes."""
     gc.disable()  # torch is most of this command's time; what it loads stays, so that to search
@@ -39,14 +40,10 @@ def list_(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="the folder of one run, e.g. runs/quick/gift-...")],
-    out: Annotated[Path | None, typer.Option(help="default: export/ in the run's folder")] = None,
-    which: Annotated[
-        str, typer.Option(help="checkpoint: last, best, or a step; the run must have kept it")
-    ] = "last",
-    adapter: Annotated[
-        bool, typer.Option("--adapter", help="write the adapter alone, not merged into the weights")
-    ] = False,
+    run: Annotated[Path, Argument(help="the folder of one run, e.g. runs/quick/gift-...")],
+    out: Annotated[Path | None, Option(help="default: export/ in the run's folder")] = None,
+    which: Annotated[str, Option(help="kept checkpoint: last, best, or a step")] = "last",
+    adapter: Annotated[bool, Option("--adapter", help="the adapter alone, not merged")] = False,
 ) -> None:
     """Write a run's model, with a model card, for from_pretrained and vLLM."""
     from bench.config import ConfigError
@@ -59,39 +56,26 @@ def export(
 @app.command("eval")
 def evaluate(
     given: Annotated[
-        str,
-        typer.Argument(metavar="RUN|MODEL", help="a run's folder, a model's folder, or a hub id"),
+        str, Argument(metavar="RUN|MODEL", help="a run's folder, a model's folder, or a hub id")
     ],
     names: Annotated[
-        str,
-        typer.Option(
-            "--tasks",
-            help="lm-eval's benchmarks or groups; evenbench_NAME for our tasks",
-        ),
+        str, Option("--tasks", help="lm-eval's benchmarks or groups; evenbench_NAME for our tasks")
     ],
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="file for accuracies and all metrics")
-    ] = None,
-    backend: Annotated[str, typer.Option(help="hf | vllm | local-completions")] = "hf",
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="only the first questions of each benchmark")
-    ] = None,
+    json_file: Annotated[Path | None, Option("--json", help="file for all metrics")] = None,
+    backend: Annotated[str, Option(help="hf | vllm | local-completions")] = "hf",
+    limit: Annotated[int | None, Option(min=1, help="only the first questions")] = None,
     url: Annotated[
-        str | None,
-        typer.Option(help="server for local-completions: http://host:8000/v1/completions"),
+        str | None, Option(help="server for local-completions: http://host:8000/v1/completions")
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="revision of a hub id")] = None,
-    chat: Annotated[
-        bool,
-        typer.Option("--chat", help="use the model's chat template; runs use their own setting"),
-    ] = False,
+    revision: Annotated[str | None, Option(help="revision of a hub id")] = None,
+    chat: Annotated[bool, Option("--chat", help="use the model's chat template")] = False,
     device: options.Device = None,
-    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    batch_size: Annotated[int | None, Option(min=1)] = None,
     model_args: Annotated[
-        list[str] | None, typer.Option("--model-arg", help="name=value for lm-eval's backend")
+        list[str] | None, Option("--model-arg", help="name=value for the backend")
     ] = None,
     data_dir: options.DataDir = None,
-    out: Annotated[Path, typer.Option(help="folder for the answers of models")] = Path("runs/eval"),
+    out: Annotated[Path, Option(help="folder for the answers of models")] = Path("runs/eval"),
 ) -> None:
     """Evaluate a run or a model with lm-eval; a run's answers are added to its tables.
 
@@ -128,11 +112,10 @@ def evaluate(
 def regrade(
     runs: options.Runs,
     option: Annotated[
-        list[str] | None,
-        typer.Option(help="option of the checker or task, e.g. units=strict or style=hashes"),
+        list[str] | None, Option(help="of checker or task, e.g. units=strict")
     ] = None,
-    examples: Annotated[int, typer.Option(help="answers to show whose verdict changed")] = 10,
-    write: Annotated[bool, typer.Option(help="write the new verdicts beside the old ones")] = True,
+    examples: Annotated[int, Option(help="answers to show whose verdict changed")] = 10,
+    write: Annotated[bool, Option(help="write the new verdicts beside the old ones")] = True,
 ) -> None:
     """Grade stored responses again, with this version's grader or with other options.
 
@@ -166,16 +149,14 @@ def regrade(
 def audit_checker(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="JSONL files of cases; default: the project's and EVENBENCH_DATA's"),
+        Argument(help="JSONL files of cases; default: the project's and EVENBENCH_DATA's"),
     ] = None,
-    against: Annotated[
-        str | None, typer.Option(help="another checker to compare with: math-verify")
-    ] = None,
+    against: Annotated[str | None, Option(help="a checker to compare with: math-verify")] = None,
     variants: Annotated[
         str | None,
-        typer.Option(help="a task, e.g. math: also wrong and rewritten forms of its gold answers"),
+        Option(help="a task, e.g. math: also wrong and rewritten forms of its gold answers"),
     ] = None,
-    examples: Annotated[int, typer.Option(help="wrong verdicts to show")] = 20,
+    examples: Annotated[int, Option(help="wrong verdicts to show")] = 20,
 ) -> None:
     """Measure the answer checker: accuracy, false positives and negatives, speed, disagreements."""
     import tasks
@@ -193,23 +174,17 @@ def audit_checker(
 
 @app.command()
 def speed(
-    only: Annotated[str, typer.Option(help="comma-separated: grpo, dpo, sft")] = "grpo,dpo,sft",
-    threads: Annotated[str, typer.Option(help="numbers of threads, comma-separated")] = "1,2",
-    steps: Annotated[int, typer.Option(min=2, help="measured steps on each side")] = 12,
-    prompts: Annotated[int, typer.Option(min=1, help="prompts per step")] = 16,
-    group: Annotated[int, typer.Option(min=2, help="samples per prompt")] = 8,
-    tokens: Annotated[int, typer.Option(min=4, help="new tokens at most")] = 36,
-    shape: Annotated[
-        str | None, typer.Option(help="random weights of these dimensions: qwen2.5-0.5b")
-    ] = None,
-    methods: Annotated[
-        bool, typer.Option("--methods", help="also every objective of quick, relative to GRPO")
-    ] = False,
-    growth: Annotated[
-        bool, typer.Option("--growth", help="also how time and memory grow with size; minutes")
-    ] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="file for all figures")] = None,
-    out: Annotated[Path, typer.Option(help="folder for the figures of --growth")] = Path("."),
+    only: Annotated[str, Option(help="comma-separated: grpo, dpo, sft")] = "grpo,dpo,sft",
+    threads: Annotated[str, Option(help="numbers of threads, comma-separated")] = "1,2",
+    steps: Annotated[int, Option(min=2, help="measured steps on each side")] = 12,
+    prompts: Annotated[int, Option(min=1, help="prompts per step")] = 16,
+    group: Annotated[int, Option(min=2, help="samples per prompt")] = 8,
+    tokens: Annotated[int, Option(min=4, help="new tokens at most")] = 36,
+    shape: Annotated[str | None, Option(help="other dimensions: qwen2.5-0.5b")] = None,
+    methods: Annotated[bool, Option("--methods", help="also every method of quick")] = False,
+    growth: Annotated[bool, Option("--growth", help="also growth with size; minutes")] = False,
+    json_file: Annotated[Path | None, Option("--json", help="file for all figures")] = None,
+    out: Annotated[Path, Option(help="folder for the figures of --growth")] = Path("."),
     device: options.Device = None,
 ) -> None:
     """Time our training step and TRL's on the same work, alternating, and relative to the FLOPs."""
@@ -243,11 +218,9 @@ def speed(
 
 @app.command()
 def check(
-    method: Annotated[
-        str | None, typer.Argument(help="a method's name, or my_file.py:MyMethod")
-    ] = None,
+    method: Annotated[str | None, Argument(help="a method's name, or my_file.py:MyMethod")] = None,
     task: Annotated[
-        str | None, typer.Option(help="check a task instead: a name, or my_file.py:MyTask")
+        str | None, Option(help="check a task instead: a name, or my_file.py:MyTask")
     ] = None,
     data_dir: options.DataDir = None,
 ) -> None:
@@ -267,8 +240,8 @@ def check(
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="e.g. my-method")],
-    out: Annotated[Path, typer.Option(help="folder for the two files")] = Path("."),
+    name: Annotated[str, Argument(help="e.g. my-method")],
+    out: Annotated[Path, Option(help="folder for the two files")] = Path("."),
 ) -> None:
     """Write a method to start from, and a test that holds it to the laws."""
     from bench.tools.plugin import new as write
@@ -287,7 +260,7 @@ def doctor() -> None:
 
 
 @app.command()
-def clean(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False) -> None:
+def clean(yes: Annotated[bool, Option("--yes", "-y", help="do not ask")] = False) -> None:
     """Empty the cache of base models and replay sets. Runs are never touched."""
     import shutil
 

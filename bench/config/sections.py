@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from .plugins import plugin_code
 
 Axis = Literal["updates", "samples", "tokens", "flops", "seconds"]
 Backend = Literal["hf", "vllm", "local-completions"]  # of `evenbench eval`
+Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
 
 
 class Section(BaseModel):
@@ -55,9 +57,8 @@ class Model(Section):
     chat_options: dict[str, Any] = {}  # variables of the template, e.g. enable_thinking = false
     system: str | None = None
     stop: tuple[str, ...] = ()  # strings that end a response, besides the task's
-    attention: (
-        Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] | None
-    ) = None  # None: bench.model.packed where the architecture allows it, else transformers' choice
+    # None: bench.model.packed where the architecture allows it, else transformers' choice
+    attention: Attention | None = None
     checkpointing: bool = False  # recompute activations in the backward pass; changes no result
     lora: Lora | None = None
     hidden: int = Field(default=96, ge=8)
@@ -65,9 +66,8 @@ class Model(Section):
     heads: int = Field(default=3, ge=1)
     intermediate: int = Field(default=256, ge=8)
     positions: int = Field(default=2048, ge=16)
-    vocabulary: int = Field(
-        default=512, ge=300
-    )  # of a byte-level BPE, where the task has no word pattern
+    # of a byte-level BPE, where the task has no word pattern
+    vocabulary: int = Field(default=512, ge=300)
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     pretrain: Pretrain = Pretrain()
 
@@ -132,14 +132,11 @@ class Optimizer(Section):
 
     def lr_at(self, progress: float) -> float:
         """Multiplier of the learning rates when `progress` (0..1) of the budget is spent."""
-        import math
-
         if progress < self.warmup:
             return max(progress, 1e-3) / self.warmup
         left = 1 - min((progress - self.warmup) / (1 - self.warmup), 1.0)
-        return {"constant": 1.0, "linear": left, "cosine": 0.5 * (1 - math.cos(math.pi * left))}[
-            self.schedule
-        ]
+        by_name = {"linear": left, "cosine": 0.5 * (1 - math.cos(math.pi * left))}
+        return by_name.get(self.schedule, 1.0)
 
 
 class Evaluation(Section):
@@ -148,9 +145,8 @@ class Evaluation(Section):
     points: int = Field(default=6, ge=1)
     curve: dict[str, int] = {"test": 256, "validation": 128}  # split: questions (0: all)
     final: dict[str, int] | None = None  # None: all questions of every split but train
-    train_questions: int = Field(
-        default=128, ge=0
-    )  # of the train split, at the end: the generalisation gap
+    # of the train split, at the end: the generalisation gap
+    train_questions: int = Field(default=128, ge=0)
     samples: int = Field(default=4, ge=0)  # K
     temperature: float = Field(default=1.0, gt=0)
     greedy: bool = True
@@ -229,9 +225,8 @@ class Run(Section):
     checkpoint: Literal["last", "none", "best", "all"] = "last"
     keep_rollouts: bool = False  # for `evenbench anatomy`; costs a copy of the start and two passes
     track: Literal["tensorboard", "wandb", "trackio"] | None = None  # also send the numbers there
-    micro_tokens: int = Field(
-        default=65536, ge=1
-    )  # padded tokens of a micro-batch; changes no result
+    # padded tokens of a micro-batch; changes no result
+    micro_tokens: int = Field(default=65536, ge=1)
 
     @field_validator("phases")
     @classmethod

@@ -25,24 +25,14 @@ from rich.text import Text
 
 Condition = Literal["ok", "differs", "missing", "broken", "info"]
 
-# What a missing package disables. "everything" marks the core: without it nothing runs.
+# Without these nothing runs.
+CORE = (
+    "torch", "transformers", "accelerate", "safetensors", "tokenizers", "pydantic", "numpy",
+    "pandas", "pyarrow", "scipy", "statsmodels", "sympy", "matplotlib", "jinja2", "rich", "typer",
+)  # fmt: skip
+# What a missing package disables.
 PACKAGES = {
-    "torch": "everything",
-    "transformers": "everything",
-    "accelerate": "everything",
-    "safetensors": "everything",
-    "tokenizers": "everything",
-    "pydantic": "everything",
-    "numpy": "everything",
-    "pandas": "everything",
-    "pyarrow": "everything",
-    "scipy": "everything",
-    "statsmodels": "everything",
-    "sympy": "everything",
-    "matplotlib": "everything",
-    "jinja2": "everything",
-    "rich": "everything",
-    "typer": "everything",
+    **dict.fromkeys(CORE, "everything"),
     "datasets": "tasks and models by hub id (local folders work); extra [eval] or [trl]",
     "lm_eval": "evenbench eval; extra [eval]",
     "math-verify": "the comparison of our checker with math-verify; extra [eval]",

@@ -132,13 +132,7 @@ def _sampling(run: Run) -> str:
 
 
 def card(
-    run: Run,
-    record: dict[str, Any],
-    folder: Path,
-    step: int,
-    *,
-    use: list[str],
-    library: str,
+    run: Run, record: dict[str, Any], folder: Path, step: int, *, use: list[str], library: str
 ) -> str:
     """README.md of an export; `use` says how the model is asked."""
     done = RunFolder(folder).done or {"status": "unfinished", "reason": None}
@@ -149,48 +143,35 @@ def card(
     front += [f"datasets:\n- {hub}"] if hub else []
     front += [f"tags:\n- evenbench\n- {record['objective'].replace(' then ', '-then-')}", "---"]
     status = done["status"] + (f": {done['reason']}" if done["reason"] else "")
-    lines = [
-        *front,
-        f"# {record['objective']} on {record['task']}, seed {record['seed']}",
-        "",
+    measurement = (
+        f"Answers of at most {run.max_tokens} tokens, graded by evenbench's checker "
+        f"{record['grader']['version']}. ± is the half-width of the 95 % interval over questions; "
+        "it holds for this checkpoint and says nothing about other seeds."
+    )
+    header = ["| split | decoding | questions | correct, % |", "|---|---|---|---|"]
+    blocks = [
+        "\n".join([*front, f"# {record['objective']} on {record['task']}, seed {record['seed']}"]),
         f"{start}, trained with `{record['objective']}` on `{record['task']}` by "
         f"Evenbench ({record['source']} data; run `{record['id']}` of the suite "
         f"`{record['suite']}`; {status}; this is the model after update {step}).",
-        "",
         "## Accuracy",
-        "",
-        f"Answers of at most {run.max_tokens} tokens, graded by evenbench's checker "
-        f"{record['grader']['version']}. ± is the half-width of the 95 % interval over questions; "
-        "it holds for this checkpoint and says nothing about other seeds.",
-        "",
-        "| split | decoding | questions | correct, % |",
-        "|---|---|---|---|",
-        *measured(folder, step, run),
-        "",
+        measurement,
+        "\n".join(header + measured(folder, step, run)),
         "## Use",
-        "",
-        *use,
-        "",
+        "\n".join(use),
         "## Method",
-        "",
         _json({"objective": record["objective"], "fields": record["fields"]}),
-        "",
         "## Training",
-        "",
         f"Budget: {_amounts(record['budget'])}. Spent: {_spent(folder, step)}.",
-        "",
         _json({k: record["config"][k] for k in ("rollout", "optimizer", "reward")}),
-        "",
         "## Data",
-        "",
         _json({"task": record["config"]["task"], "hashes": record["data"]}),
-        "",
         "## Provenance",
-        "",
         _json({k: record[k] for k in ("packages", "git", "hardware", "base", "started")}),
     ]
-    lines += ["", "## Warnings", "", *(f"- {w}" for w in record["warnings"])]
-    return "\n".join(lines if record["warnings"] else lines[:-3]) + "\n"
+    if record["warnings"]:
+        blocks += ["## Warnings", "\n".join(f"- {w}" for w in record["warnings"])]
+    return "\n\n".join(blocks) + "\n"
 
 
 def _is_hub_id(path: str | None) -> bool:

@@ -140,7 +140,7 @@ DEGENERATE = "implicit reward is identically zero"
 
 
 def test_a_degenerate_setting_is_explained_in_the_run_and_in_the_report(tmp_path, monkeypatch):
-    def here(suite, folder, *options):  # without processes of its own
+    def here(suite, folder, *options, **more):  # without processes of its own
         for run in suite.runs:
             train(run, folder, "tiny")
         return [RunState(run, "finished") for run in suite.runs]

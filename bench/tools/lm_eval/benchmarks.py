@@ -79,12 +79,7 @@ def _ours(name: str) -> str | None:
 
 
 def load(
-    names: Sequence[str],
-    files: dict[str, Path],
-    manager: Any,
-    *,
-    about: Subject,
-    folder: Path,
+    names: Sequence[str], files: dict[str, Path], manager: Any, *, about: Subject, folder: Path
 ) -> list[Any]:
     """lm-eval's tasks and groups, with their data."""
     loaded: list[Any] = []
