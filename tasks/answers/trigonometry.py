@@ -27,16 +27,12 @@ from tasks.answers.roots import rational_power
 
 # cos of k/60 turns of pi, where it is a sum of square roots: {k: ((coefficient, radicand), ...)}
 _COSINES = {
-    0: ((F(1), 1),),
-    10: ((HALF, 3),),
-    15: ((HALF, 2),),
-    20: ((HALF, 1),),
-    30: (),
+    0: ((F(1), 1),), 10: ((HALF, 3),), 15: ((HALF, 2),), 20: ((HALF, 1),), 30: (),
     5: ((F(1, 4), 6), (F(1, 4), 2)),
     25: ((F(1, 4), 6), (F(-1, 4), 2)),
     12: ((F(1, 4), 1), (F(1, 4), 5)),
     24: ((F(-1, 4), 1), (F(1, 4), 5)),
-}
+}  # fmt: skip
 
 
 def _pi_multiple(angle: Value) -> Fraction | None:
@@ -85,8 +81,9 @@ def trigonometric(name: str, angle: Value, effort: Effort) -> Value:
             monomial, coefficient = min(angle.num.items(), key=spelling)
             one = Value({monomial: coefficient}, ONE_POLY)
             rest = Value({m: c for m, c in angle.num.items() if m != monomial}, ONE_POLY)
-            parts = [trigonometric(f, a, effort) for a in (one, rest) for f in ("sin", "cos")]
-            sin1, cos1, sin2, cos2 = parts
+            sin1, cos1, sin2, cos2 = (
+                trigonometric(f, part, effort) for part in (one, rest) for f in ("sin", "cos")
+            )
             if name == "sin":
                 return add(mul(sin1, cos2, effort), mul(cos1, sin2, effort), effort)
             return subtract(mul(cos1, cos2, effort), mul(sin1, sin2, effort), effort)
@@ -98,10 +95,7 @@ def trigonometric(name: str, angle: Value, effort: Effort) -> Value:
             times = coefficient.numerator
             if 1 < times <= 12:
                 base = Value({monomial: F(1, coefficient.denominator)}, ONE_POLY)
-                sine, cosine = (
-                    trigonometric("sin", base, effort),
-                    trigonometric("cos", base, effort),
-                )
+                sine, cosine = (trigonometric(f, base, effort) for f in ("sin", "cos"))
                 s, c = sine, cosine
                 for _ in range(times - 1):
                     s, c = (
