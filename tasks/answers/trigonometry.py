@@ -5,17 +5,16 @@ from __future__ import annotations
 from fractions import Fraction
 
 from tasks.answers.algebra import (
-    FUNCTION,
     HALF,
     ONE_POLY,
     PI_ATOM,
+    PI_VALUE,
     ZERO,
     Effort,
     F,
     Value,
     add,
-    argument_key,
-    atom,
+    applied,
     constant,
     mul,
     negate,
@@ -65,7 +64,7 @@ def cosine_of_pi(turns: Fraction, effort: Effort) -> Value:
         inside = add(constant(5), five if int(sixtieths) == 6 else negate(five), effort)
         value = rational_power(mul(constant(F(1, 8)), inside, effort), HALF, effort)
     else:
-        value = atom((FUNCTION, "cos", ((frozenset(((frozenset(((PI_ATOM, F(1)),)), turns),)),))))
+        value = applied("cos", mul(constant(turns), PI_VALUE, effort))
     return value if sign > 0 else negate(value)
 
 
@@ -79,8 +78,8 @@ def trigonometric(name: str, angle: Value, effort: Effort) -> Value:
     if angle.den == ONE_POLY:
         if 1 < len(angle.num) <= 4:
             monomial, coefficient = min(angle.num.items(), key=spelling)
-            one = Value({monomial: coefficient}, ONE_POLY)
-            rest = Value({m: c for m, c in angle.num.items() if m != monomial}, ONE_POLY)
+            one = Value({monomial: coefficient})
+            rest = Value({m: c for m, c in angle.num.items() if m != monomial})
             sin1, cos1, sin2, cos2 = (
                 trigonometric(f, part, effort) for part in (one, rest) for f in ("sin", "cos")
             )
@@ -94,7 +93,7 @@ def trigonometric(name: str, angle: Value, effort: Effort) -> Value:
                 return flipped if name == "cos" else negate(flipped)
             times = coefficient.numerator
             if 1 < times <= 12:
-                base = Value({monomial: F(1, coefficient.denominator)}, ONE_POLY)
+                base = Value({monomial: F(1, coefficient.denominator)})
                 sine, cosine = (trigonometric(f, base, effort) for f in ("sin", "cos"))
                 s, c = sine, cosine
                 for _ in range(times - 1):
@@ -103,4 +102,4 @@ def trigonometric(name: str, angle: Value, effort: Effort) -> Value:
                         subtract(mul(c, cosine, effort), mul(s, sine, effort), effort),
                     )
                 return s if name == "sin" else c
-    return atom((FUNCTION, name, argument_key(angle)))
+    return applied(name, angle)

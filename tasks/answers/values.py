@@ -6,7 +6,6 @@ from typing import Any
 
 from tasks.answers.algebra import (
     CONSTANT,
-    FUNCTION,
     NAME,
     ONE,
     PI_VALUE,
@@ -16,7 +15,7 @@ from tasks.answers.algebra import (
     Structured,
     Value,
     add,
-    argument_key,
+    applied,
     atom,
     constant,
     mul,
@@ -26,7 +25,7 @@ from tasks.answers.algebra import (
 )  # fmt: skip
 from tasks.answers.functions import function, power
 from tasks.answers.lexer import AnswerError, LimitError
-from tasks.answers.node import Node
+from tasks.answers.node import Node, integer
 
 
 def value_of(node: Node, effort: Effort, log10: bool = False) -> Value:
@@ -112,8 +111,8 @@ def _big(node: Node, effort: Effort, log10: bool) -> Value:
             raise LimitError("a sum of too many terms")
         total = ZERO if kind == "sum" else ONE
         for n in range(int(first), int(last) + 1):
-            term = value_of(substitute(body, name, Node("num", (F(n), 0))), effort, log10)
+            term = value_of(substitute(body, name, integer(n)), effort, log10)
             total = add(total, term, effort) if kind == "sum" else mul(total, term, effort)
         return total
     bound = value_of(substitute(body, name, Node("sym", ("\\bound",))), effort, log10)
-    return atom((FUNCTION, f"big {kind}", *map(argument_key, (bound, start, stop))))
+    return applied(f"big {kind}", bound, start, stop)
