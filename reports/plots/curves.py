@@ -1,4 +1,4 @@
-"""What changes along an axis: a line a method (or a term), with a band."""
+"""Line plots: one line with a band for each method, or for each term of a loss."""
 
 # pandas annotates groupby and indexing with unions that pyright cannot narrow
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false

@@ -66,7 +66,7 @@ def growth(points: pd.DataFrame) -> Plot:
 def _panel(
     ax: Axes, points: pd.DataFrame, quantity: str, style: dict[str, tuple[str, str]]
 ) -> None:
-    """One quantity of everyone who was measured."""
+    """One line for each implementation that was measured."""
     for one, (colour, marker) in style.items():
         here = points[points["who"] == one].sort_values("value")
         if here.empty:
