@@ -50,7 +50,7 @@ def growth(points: pd.DataFrame) -> Plot:
             Line2D([], [], color=c, marker=m, ms=3.5, lw=1.2, label=w)
             for w, (c, m) in style.items()
         ]
-        thin = Line2D([], [], color=FAINT, lw=0.6, label="linear growth from the first point")
+        thin = Line2D([], [], color=FAINT, lw=0.6, label="linear growth")
         figure.legend(handles=[*handles, thin], loc="outside upper left", ncols=3, frameon=False)
         return figure
 
