@@ -38,11 +38,7 @@ class CISPO(GroupAdvantage):
         ]
 
     def terms(
-        self,
-        logp_NT: Tensor,
-        ratio_NT: Tensor,
-        advantage_NT: Tensor,
-        live_NT: Tensor,
+        self, logp_NT: Tensor, ratio_NT: Tensor, advantage_NT: Tensor, live_NT: Tensor
     ) -> tuple[Tensor, Metrics]:
         cap = self.epsilon_high + (0 if self.absolute_cap else 1)
         weight_NT = reduce.stop(ratio_NT.clamp(max=cap))

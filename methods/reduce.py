@@ -97,11 +97,7 @@ def ratio_of(total: Tensor, count: Tensor) -> Tensor:
 
 
 def aggregate(
-    x_NT: Tensor,
-    mask_NT: Tensor,
-    counted_N: Tensor,
-    how: Aggregation,
-    max_tokens: int,
+    x_NT: Tensor, mask_NT: Tensor, counted_N: Tensor, how: Aggregation, max_tokens: int
 ) -> Tensor:
     """One number from per-token terms that are 0 on every row that is not trained.
 

@@ -50,11 +50,7 @@ class PolicyGradient(Method):
         return log_ratio_NT.exp()
 
     def terms(
-        self,
-        logp_NT: Tensor,
-        ratio_NT: Tensor,
-        advantage_NT: Tensor,
-        live_NT: Tensor,
+        self, logp_NT: Tensor, ratio_NT: Tensor, advantage_NT: Tensor, live_NT: Tensor
     ) -> tuple[Tensor, Metrics]:
         """The loss per token (to be averaged) and metrics; where not live, A and lp are 0."""
         raise NotImplementedError
@@ -90,11 +86,7 @@ class ClippedSurrogate(PolicyGradient):
     clip_high: float | None = Field(None, gt=0)  # None: as clip
 
     def terms(
-        self,
-        logp_NT: Tensor,
-        ratio_NT: Tensor,
-        advantage_NT: Tensor,
-        live_NT: Tensor,
+        self, logp_NT: Tensor, ratio_NT: Tensor, advantage_NT: Tensor, live_NT: Tensor
     ) -> tuple[Tensor, Metrics]:
         high = self.clip if self.clip_high is None else self.clip_high
         free_NT = ratio_NT * advantage_NT

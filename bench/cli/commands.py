@@ -661,7 +661,7 @@ def _flows(
     methods: str | None, override: list[str] | None, rewards: str, start: str, group: int
 ) -> Any:
     """The table and figure of flows of the recipe quick's methods, or of others."""
-    from reports.simplex import flows, problem
+    from reports.anatomy.simplex import flows, problem
 
     suite = _suite("quick", methods, None, "1", None, None, None, override)
     several = [run.method for run in suite.runs if len(run.phases) > 1]
@@ -747,15 +747,15 @@ def audit_checker(
 ) -> None:
     """Measure the answer checker: accuracy, false positives and negatives, speed, disagreements."""
     import tasks
-    from tasks.answers import audit
+    from tasks.answers import audit, audit_tables
 
     try:
         found = audit.audit(files or audit.default_files(), against=against)
-        shown = audit.tables(found, examples)
+        shown = audit_tables.tables(found, examples)
         if variants:
             task = tasks.get(variants)
             golds = [e.gold for split in task.splits for e in task.examples(split)]
-            shown.append(audit.robustness_table(audit.robustness(golds)))
+            shown.append(audit_tables.robustness_table(audit.robustness(golds)))
     except KeyError as error:
         fail(error.args[0])
     except (OSError, ValueError, RuntimeError) as error:

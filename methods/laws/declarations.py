@@ -99,9 +99,7 @@ def what_it_reads_is_declared(method: Method) -> None:
     # the signal reads old and reference log-probs only where it says so
     early = bare if needs.old == "signal" else replace(bare, old_logp_NT=None, ref_logp_NT=None)
     few = Leaves(
-        at.logp_NT,
-        at.value_NT if needs.critic else None,
-        at.entropy_NT if needs.entropy else None,
+        at.logp_NT, at.value_NT if needs.critic else None, at.entropy_NT if needs.entropy else None
     )
     try:
         found = method.loss(few, bare, method.signal(early)).value

@@ -20,7 +20,7 @@ from methods.base import GOLD, SAMPLE, Leaves, Method, Rollout, Source
 
 
 @dataclass(frozen=True)
-class Problem:
+class Bandit:
     """K answers to one prompt; the reference policy is also the start that filled a replay set."""
 
     reward_K: Tensor  # float64
@@ -36,7 +36,7 @@ class Path:
     theta_K: Tensor  # where the flow stands at the end
 
 
-def enumerate_groups(method: Method, problem: Problem, group: int) -> tuple[Tensor, Tensor, Tensor]:
+def enumerate_groups(method: Method, problem: Bandit, group: int) -> tuple[Tensor, Tensor, Tensor]:
     """Answer, kind and group id of each row, [N], of all K^G groups that the method asks for."""
     needs = method.needs()
     answers = range(len(problem.reward_K))
@@ -52,11 +52,7 @@ def enumerate_groups(method: Method, problem: Problem, group: int) -> tuple[Tens
 
 
 def expected_gradient(
-    method: Method,
-    problem: Problem,
-    theta_K: Tensor,
-    group: int = 4,
-    source: Source | None = None,
+    method: Method, problem: Bandit, theta_K: Tensor, group: int = 4, source: Source | None = None
 ) -> tuple[Tensor, Tensor]:
     """(loss on the enumerated groups, expected dL/dtheta [K]) where the policy is softmax(theta).
 
@@ -102,7 +98,7 @@ def expected_gradient(
 
 
 def velocity(
-    method: Method, problem: Problem, policy_K: Tensor, group: int = 4, **options: Source
+    method: Method, problem: Bandit, policy_K: Tensor, group: int = 4, **options: Source
 ) -> Tensor:
     """d policy / dt [K] under dtheta/dt = -expected gradient; sums to 0."""
     _, gradient_K = expected_gradient(method, problem, policy_K.log(), group, **options)
@@ -111,7 +107,7 @@ def velocity(
 
 def flow(
     method: Method,
-    problem: Problem,
+    problem: Bandit,
     start_K: Tensor,
     time: float,
     steps: int,
@@ -133,7 +129,7 @@ def flow(
 
 def trace(
     method: Method,
-    problem: Problem,
+    problem: Bandit,
     start_K: Tensor,
     group: int = 4,
     length: float = 0.01,

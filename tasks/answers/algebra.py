@@ -58,7 +58,7 @@ class Value(NamedTuple):
     den: Poly
 
 
-class Budget:
+class Effort:
     """Counts the work of one comparison."""
 
     __slots__ = ("steps",)
@@ -165,10 +165,10 @@ def reduced(exponents: dict[Atom, Fraction]) -> tuple[Fraction, Monomial, list[t
 
 
 def _poly_square(poly: Poly) -> Poly:
-    return mul_poly(poly, poly, Budget()).num
+    return mul_poly(poly, poly, Effort()).num
 
 
-def mul_poly(one: Poly, two: Poly, budget: Budget) -> Value:
+def mul_poly(one: Poly, two: Poly, effort: Effort) -> Value:
     """The product of two polynomials (a quotient only where a reduction makes one)."""
     if len(one) == 1 and UNIT in one:
         scale = one[UNIT]
@@ -176,7 +176,7 @@ def mul_poly(one: Poly, two: Poly, budget: Budget) -> Value:
     if len(two) == 1 and UNIT in two:
         scale = two[UNIT]
         return Value({m: c * scale for m, c in one.items()}, ONE_POLY)
-    budget.spend(len(one) * len(two))
+    effort.spend(len(one) * len(two))
     total: Poly = {}
     special: list[Value] = []
     for m1, c1 in one.items():
@@ -191,7 +191,7 @@ def mul_poly(one: Poly, two: Poly, budget: Budget) -> Value:
                 if factor != 1:
                     coefficient = check_bits(coefficient * factor)
                 if extra:
-                    special.append(_expand(coefficient, monomial, extra, budget))
+                    special.append(_expand(coefficient, monomial, extra, effort))
                     continue
             new = total.get(monomial, 0) + coefficient
             if new:
@@ -202,20 +202,20 @@ def mul_poly(one: Poly, two: Poly, budget: Budget) -> Value:
             raise LimitError(f"more than {MAX_TERMS} terms")
     result = Value(total, ONE_POLY)
     for value in special:
-        result = add(result, value, budget)
+        result = add(result, value, effort)
     return result
 
 
 def _expand(
-    coefficient: Fraction, monomial: Monomial, extra: list[tuple[Poly, int]], budget: Budget
+    coefficient: Fraction, monomial: Monomial, extra: list[tuple[Poly, int]], effort: Effort
 ) -> Value:
     value = Value({monomial: coefficient}, ONE_POLY)
     for poly, power in extra:
-        value = mul(value, integer_power(Value(poly, ONE_POLY), power, budget), budget)
+        value = mul(value, integer_power(Value(poly, ONE_POLY), power, effort), effort)
     return value
 
 
-def add(one: Value, two: Value, budget: Budget) -> Value:
+def add(one: Value, two: Value, effort: Effort) -> Value:
     if one.den == two.den:
         total = dict(one.num)
         _add_into(total, two.num)
@@ -225,29 +225,29 @@ def add(one: Value, two: Value, budget: Budget) -> Value:
         total = {m: c * scale1 for m, c in one.num.items()}
         _add_into(total, two.num, scale2)
         return Value(total, ONE_POLY)
-    left = mul_poly(one.num, two.den, budget)
-    right = mul_poly(two.num, one.den, budget)
-    den = mul_poly(one.den, two.den, budget)
-    top = add(left, right, budget)
-    return quotient(top, den, budget)
+    left = mul_poly(one.num, two.den, effort)
+    right = mul_poly(two.num, one.den, effort)
+    den = mul_poly(one.den, two.den, effort)
+    top = add(left, right, effort)
+    return quotient(top, den, effort)
 
 
 def negate(value: Value) -> Value:
     return Value({m: -c for m, c in value.num.items()}, value.den)
 
 
-def subtract(one: Value, two: Value, budget: Budget) -> Value:
-    return add(one, negate(two), budget)
+def subtract(one: Value, two: Value, effort: Effort) -> Value:
+    return add(one, negate(two), effort)
 
 
-def mul(one: Value, two: Value, budget: Budget) -> Value:
-    top = mul_poly(one.num, two.num, budget)
+def mul(one: Value, two: Value, effort: Effort) -> Value:
+    top = mul_poly(one.num, two.num, effort)
     if one.den is ONE_POLY and two.den is ONE_POLY:
         return top
-    return quotient(top, mul_poly(one.den, two.den, budget), budget)
+    return quotient(top, mul_poly(one.den, two.den, effort), effort)
 
 
-def inverse(value: Value, budget: Budget) -> Value:
+def inverse(value: Value, effort: Effort) -> Value:
     if not value.num:
         raise AnswerError("division by zero")
     if len(value.num) == 1:
@@ -257,47 +257,47 @@ def inverse(value: Value, budget: Budget) -> Value:
         factor, inverted, extra = reduced({name: -exponent for name, exponent in monomial})
         if all(not is_algebraic(name) for name, _ in monomial):
             top = Value({inverted: check_bits(factor / coefficient)}, ONE_POLY)
-            return mul_poly(top.num, value.den, budget) if value.den is not ONE_POLY else top
+            return mul_poly(top.num, value.den, effort) if value.den is not ONE_POLY else top
         # 1/sqrt(S) = sqrt(S)/S: the extra factors with negative power are the new denominator
         top, den = Value({inverted: factor / coefficient}, ONE_POLY), ONE
         for poly, power in extra:
-            piece = integer_power(Value(poly, ONE_POLY), abs(power), budget)
+            piece = integer_power(Value(poly, ONE_POLY), abs(power), effort)
             if power > 0:
-                top = mul(top, piece, budget)
+                top = mul(top, piece, effort)
             else:
-                den = mul(den, piece, budget)
-        top = mul_poly(top.num, value.den, budget)
+                den = mul(den, piece, effort)
+        top = mul_poly(top.num, value.den, effort)
         if not den.num:
             raise AnswerError("division by zero")
         return Value(
-            top.num, den.num if den.den is ONE_POLY else mul_poly(den.num, ONE_POLY, budget).num
+            top.num, den.num if den.den is ONE_POLY else mul_poly(den.num, ONE_POLY, effort).num
         )
     return Value(value.den, value.num)
 
 
-def quotient(one: Value, two: Value, budget: Budget) -> Value:
+def quotient(one: Value, two: Value, effort: Effort) -> Value:
     if not two.num:
         raise AnswerError("division by zero")
     if two.num == ONE_POLY and two.den is ONE_POLY:
         return one
     if len(two.num) == 1 and UNIT in two.num:
         scale = 1 / two.num[UNIT]
-        top = one if two.den == ONE_POLY else mul(one, Value(two.den, ONE_POLY), budget)
+        top = one if two.den == ONE_POLY else mul(one, Value(two.den, ONE_POLY), effort)
         return Value({m: check_bits(c * scale) for m, c in top.num.items()}, top.den)
-    flipped = inverse(two, budget)
-    top = mul_poly(one.num, flipped.num, budget)
-    den = mul_poly(one.den, flipped.den, budget)
+    flipped = inverse(two, effort)
+    top = mul_poly(one.num, flipped.num, effort)
+    den = mul_poly(one.den, flipped.den, effort)
     if top.den is ONE_POLY and den.den is ONE_POLY:
         if len(den.num) == 1 and UNIT in den.num:
             scale = 1 / den.num[UNIT]
             return Value({m: c * scale for m, c in top.num.items()}, ONE_POLY)
         return Value(top.num, den.num)
-    return Value(mul_poly(top.num, den.den, budget).num, mul_poly(den.num, top.den, budget).num)
+    return Value(mul_poly(top.num, den.den, effort).num, mul_poly(den.num, top.den, effort).num)
 
 
-def integer_power(value: Value, power: int, budget: Budget) -> Value:
+def integer_power(value: Value, power: int, effort: Effort) -> Value:
     if power < 0:
-        return integer_power(inverse(value, budget), -power, budget)
+        return integer_power(inverse(value, effort), -power, effort)
     if power == 0:
         return ONE
     if len(value.num) == 1 and value.den is ONE_POLY:
@@ -312,35 +312,35 @@ def integer_power(value: Value, power: int, budget: Budget) -> Value:
         factor, rest, extra = reduced({name: e * power for name, e in monomial})
         result = Value({rest: check_bits(scale * factor)}, ONE_POLY)
         for poly, times in extra:
-            result = mul(result, integer_power(Value(poly, ONE_POLY), times, budget), budget)
+            result = mul(result, integer_power(Value(poly, ONE_POLY), times, effort), effort)
         return result
     for poly in value:
         if len(poly) > 1:
             if power > 60 or math.comb(len(poly) + power - 1, power) > MAX_TERMS:
-                top, bottom = (_unexpanded(part, power, budget) for part in value)
-                return quotient(top, bottom, budget)
+                top, bottom = (_unexpanded(part, power, effort) for part in value)
+                return quotient(top, bottom, effort)
             bits = max(c.numerator.bit_length() + c.denominator.bit_length() for c in poly.values())
             if bits * power > MAX_BITS:
                 raise LimitError("a power of too many digits")
     result, square = ONE, value
     while power:
         if power & 1:
-            result = mul(result, square, budget)
+            result = mul(result, square, effort)
         power >>= 1
         if power:
-            square = mul(square, square, budget)
+            square = mul(square, square, effort)
     return result
 
 
-def _unexpanded(poly: Poly, power: int, budget: Budget) -> Value:
+def _unexpanded(poly: Poly, power: int, effort: Effort) -> Value:
     """A power of too many terms as an atom, with a canonical sign and its content outside."""
     if len(poly) == 1:
-        return integer_power(Value(poly, ONE_POLY), power, budget)
+        return integer_power(Value(poly, ONE_POLY), power, effort)
     content = content_of(poly)
     if min(poly.items(), key=spelling)[1] < 0:
         content = -content
     name = (HIGH_POWER, key({m: c / content for m, c in poly.items()}))
-    return mul(integer_power(constant(content), power, budget), atom(name, power), budget)
+    return mul(integer_power(constant(content), power, effort), atom(name, power), effort)
 
 
 def rational(value: Value) -> Fraction | None:
@@ -391,17 +391,17 @@ def argument_key(value: Value) -> tuple[Any, ...]:
     )
 
 
-def equal(one: Value, two: Value, budget: Budget) -> bool:
+def equal(one: Value, two: Value, effort: Effort) -> bool:
     """Equality of the canonical forms: exact, but where atoms are hard not complete."""
     if one.num == two.num and one.den == two.den:
         return True
     if one.den == two.den:
         return False
-    left = mul_poly(one.num, two.den, budget)
-    right = mul_poly(two.num, one.den, budget)
+    left = mul_poly(one.num, two.den, effort)
+    right = mul_poly(two.num, one.den, effort)
     if left.den == right.den:
         return left.num == right.num
-    return mul_poly(left.num, right.den, budget).num == mul_poly(right.num, left.den, budget).num
+    return mul_poly(left.num, right.den, effort).num == mul_poly(right.num, left.den, effort).num
 
 
 def atoms(value: Value) -> Iterator[Atom]:

@@ -45,7 +45,7 @@ class Comparer(Relations):
 
     def __init__(self, options: Options, log10: bool = False) -> None:
         super().__init__(options, log10)
-        self.matrix = Matrices(self.value, self.budget)
+        self.matrix = Matrices(self.value, self.effort)
 
     def percents(self, one: Node, two: Node) -> bool:
         """x% beside a number without the sign: x/100, or x where both are written alike."""
@@ -75,7 +75,7 @@ class Comparer(Relations):
     # Dispatch
 
     def same(self, one: Node, two: Node) -> bool:
-        self.budget.spend(1)
+        self.effort.spend(1)
         if one == two:
             return True
         ops = (one.op, two.op)

@@ -22,7 +22,7 @@ from tasks.answers.algebra import (
     UNIT,
     ZERO,
     Atom,
-    Budget,
+    Effort,
     F,
     Monomial,
     Value,
@@ -52,15 +52,15 @@ from tasks.answers.vocabulary import words
 MAX_FACTORIAL = 2_500
 
 
-def power(base: Value, exponent: Value, budget: Budget) -> Value:
+def power(base: Value, exponent: Value, effort: Effort) -> Value:
     """base ** exponent."""
     fixed = rational(exponent)
     if fixed is not None:
-        return rational_power(base, fixed, budget)
-    return _symbolic_power(base, exponent, budget)
+        return rational_power(base, fixed, effort)
+    return _symbolic_power(base, exponent, effort)
 
 
-def _symbolic_power(base: Value, exponent: Value, budget: Budget) -> Value:
+def _symbolic_power(base: Value, exponent: Value, effort: Effort) -> Value:
     """b^(r m + ...) as a product over the exponent's monomials m, each an atom to the power r."""
     if exponent.den != ONE_POLY:
         keys = (
@@ -75,14 +75,14 @@ def _symbolic_power(base: Value, exponent: Value, budget: Budget) -> Value:
     result = ONE
     for monomial, coefficient in exponent.num.items():
         if not monomial:
-            part = power(base, constant(coefficient), budget)
+            part = power(base, constant(coefficient), effort)
         else:
-            part = _power_by(base, monomial, coefficient, budget)
-        result = mul(result, part, budget)
+            part = _power_by(base, monomial, coefficient, effort)
+        result = mul(result, part, effort)
     return result
 
 
-def _power_by(base: Value, monomial: Monomial, coefficient: Fraction, budget: Budget) -> Value:
+def _power_by(base: Value, monomial: Monomial, coefficient: Fraction, effort: Effort) -> Value:
     if base.den == ONE_POLY and len(base.num) == 1:
         ((inner, scale),) = base.num.items()
         if not inner and scale == 1:
@@ -91,44 +91,44 @@ def _power_by(base: Value, monomial: Monomial, coefficient: Fraction, budget: Bu
             turn = frozenset(((I_ATOM, F(1)), (PI_ATOM, F(1))))
             if monomial == turn:  # e^(i pi r) = cos(pi r) + i sin(pi r)
                 angle = Value({frozenset(((PI_ATOM, F(1)),)): coefficient}, ONE_POLY)
-                sine = mul(I_VALUE, trigonometric("sin", angle, budget), budget)
-                return add(trigonometric("cos", angle, budget), sine, budget)
+                sine = mul(I_VALUE, trigonometric("sin", angle, effort), effort)
+                return add(trigonometric("cos", angle, effort), sine, effort)
             log = frozenset(monomial)
             if len(log) == 1:
                 ((name, one),) = log
                 if name[0] == FUNCTION and name[1] == "ln" and one == 1:
-                    return power(Value(dict(name[2][0]), ONE_POLY), constant(coefficient), budget)
+                    return power(Value(dict(name[2][0]), ONE_POLY), constant(coefficient), effort)
         result = ONE
         for name, e in inner:
             core: Atom = (POWER, name, monomial)
-            result = mul(result, atom(core, coefficient * e), budget)
+            result = mul(result, atom(core, coefficient * e), effort)
         if scale != 1:
             if scale < 0:
                 core = (POWER, (MINUS_ONE, -1), monomial)
-                result = mul(result, atom(core, coefficient), budget)
+                result = mul(result, atom(core, coefficient), effort)
             size = abs(scale)
             if size.numerator.bit_length() + size.denominator.bit_length() > 2_000:
                 raise LimitError("a power of too many digits")
             for part, sign in ((size.numerator, 1), (size.denominator, -1)):
                 for p, count in factorize(part):
                     core = (POWER, (PRIME, p), monomial)
-                    result = mul(result, atom(core, coefficient * count * sign), budget)
+                    result = mul(result, atom(core, coefficient * count * sign), effort)
         return result
     if not base.num:
         return ZERO
     top = atom((POWER, (ROOT, key(base.num)), monomial), coefficient)
     if base.den != ONE_POLY:
-        top = mul(top, atom((POWER, (ROOT, key(base.den)), monomial), -coefficient), budget)
+        top = mul(top, atom((POWER, (ROOT, key(base.den)), monomial), -coefficient), effort)
     return top
 
 
-def logarithm(value: Value, budget: Budget) -> Value:
+def logarithm(value: Value, effort: Effort) -> Value:
     """The natural logarithm, products and powers taken apart."""
     number = rational(value)
     if number is not None and number <= 0:
         if not number:
             raise AnswerError("logarithm of zero")
-        return add(logarithm(constant(-number), budget), mul(I_VALUE, PI_VALUE, budget), budget)
+        return add(logarithm(constant(-number), effort), mul(I_VALUE, PI_VALUE, effort), effort)
     if number is not None:
         if number.numerator.bit_length() + number.denominator.bit_length() > 2_000:
             raise LimitError("a logarithm of too many digits")
@@ -136,36 +136,36 @@ def logarithm(value: Value, budget: Budget) -> Value:
         for part, sign in ((number.numerator, 1), (number.denominator, -1)):
             for p, count in factorize(part):
                 piece = atom((FUNCTION, "ln", (key({UNIT: F(p)}),)))
-                result = add(result, mul(constant(sign * count), piece, budget), budget)
+                result = add(result, mul(constant(sign * count), piece, effort), effort)
         return result
     if value.den != ONE_POLY:
-        top = logarithm(Value(value.num, ONE_POLY), budget)
-        return subtract(top, logarithm(Value(value.den, ONE_POLY), budget), budget)
+        top = logarithm(Value(value.num, ONE_POLY), effort)
+        return subtract(top, logarithm(Value(value.den, ONE_POLY), effort), effort)
     if len(value.num) == 1:
         ((monomial, coefficient),) = value.num.items()
-        result = logarithm(constant(coefficient), budget) if coefficient > 0 else None
+        result = logarithm(constant(coefficient), effort) if coefficient > 0 else None
         if result is not None:
             for name, exponent in monomial:
                 if name == E_ATOM:
                     piece = ONE
                 elif name[0] == PRIME:
-                    piece = logarithm(constant(name[1]), budget)
+                    piece = logarithm(constant(name[1]), effort)
                 elif name[0] == POWER and name[1] == E_ATOM:
                     piece = Value({name[2]: F(1)}, ONE_POLY)
                 elif name[0] == ROOT:
-                    piece = logarithm(Value(dict(name[1]), ONE_POLY), budget)
+                    piece = logarithm(Value(dict(name[1]), ONE_POLY), effort)
                 else:
                     piece = atom((FUNCTION, "ln", (key({frozenset(((name, F(1)),)): F(1)}),)))
-                result = add(result, mul(constant(exponent), piece, budget), budget)
+                result = add(result, mul(constant(exponent), piece, effort), effort)
             return result
     content = content_of(value.num)
     if content != 1:
         rest = Value({m: c / content for m, c in value.num.items()}, ONE_POLY)
-        return add(logarithm(constant(content), budget), logarithm(rest, budget), budget)
+        return add(logarithm(constant(content), effort), logarithm(rest, effort), effort)
     return atom((FUNCTION, "ln", (key(value.num),)))
 
 
-def factorial(value: Value, budget: Budget) -> Value:
+def factorial(value: Value, effort: Effort) -> Value:
     number = rational(value)
     if number is not None:
         if number.denominator != 1 or number < 0:
@@ -179,14 +179,14 @@ def factorial(value: Value, budget: Budget) -> Value:
             base = Value({m: c for m, c in value.num.items() if m}, ONE_POLY)
             result = atom((FUNCTION, "fact", argument_key(base)))
             for k in range(1, int(shift) + 1):
-                result = mul(result, add(base, constant(k), budget), budget)
+                result = mul(result, add(base, constant(k), effort), effort)
             for k in range(0, -int(shift)):
-                result = quotient(result, add(base, constant(-k), budget), budget)
+                result = quotient(result, add(base, constant(-k), effort), effort)
             return result
     return atom((FUNCTION, "fact", argument_key(value)))
 
 
-def absolute(value: Value, budget: Budget) -> Value:
+def absolute(value: Value, effort: Effort) -> Value:
     number = rational(value)
     if number is not None:
         return constant(abs(number))
@@ -196,8 +196,8 @@ def absolute(value: Value, budget: Budget) -> Value:
         imaginary = Value(
             {m - {(I_ATOM, F(1))}: c for m, c in value.num.items() if m in i_terms}, ONE_POLY
         )
-        square = add(mul(real, real, budget), mul(imaginary, imaginary, budget), budget)
-        return power(square, constant(HALF), budget)
+        square = add(mul(real, real, effort), mul(imaginary, imaginary, effort), effort)
+        return power(square, constant(HALF), effort)
     if not has_names(value):
         approximate = evaluate(value)
         if approximate is not None and abs(approximate[0].imag) <= approximate[1] < abs(
@@ -205,10 +205,10 @@ def absolute(value: Value, budget: Budget) -> Value:
         ):
             return value if approximate[0].real > 0 else negate(value)
     top = absolute_poly(value.num)
-    return top if value.den == ONE_POLY else quotient(top, absolute_poly(value.den), budget)
+    return top if value.den == ONE_POLY else quotient(top, absolute_poly(value.den), effort)
 
 
-def _step(name: str, value: Value, budget: Budget) -> Value:
+def _step(name: str, value: Value, effort: Effort) -> Value:
     """floor and ceil."""
     number = rational(value)
     if number is not None:
@@ -221,14 +221,14 @@ def _step(name: str, value: Value, budget: Budget) -> Value:
     return atom((FUNCTION, name, argument_key(value)))
 
 
-def _extreme(name: str, values: list[Value], budget: Budget) -> Value:
+def _extreme(name: str, values: list[Value], effort: Effort) -> Value:
     """max and min."""
     numbers = [rational(value) for value in values]
     if all(number is not None for number in numbers):
         return constant((max if name == "max" else min)(n for n in numbers if n is not None))
     keep: list[Value] = []
     for value in values:
-        if not any(equal(value, other, budget) for other in keep):
+        if not any(equal(value, other, effort) for other in keep):
             keep.append(value)
     if len(keep) == 1:
         return keep[0]
@@ -243,7 +243,7 @@ def _extreme(name: str, values: list[Value], budget: Budget) -> Value:
     return atom((FUNCTION, name, frozenset(argument_key(value) for value in keep)))
 
 
-def _common(name: str, values: list[Value], budget: Budget) -> Value:
+def _common(name: str, values: list[Value], effort: Effort) -> Value:
     """gcd and lcm of rationals."""
     numbers = [rational(value) for value in values]
     if any(number is None for number in numbers):
@@ -278,50 +278,50 @@ _ANGLES = {  # arc functions at the values whose angle is a nice multiple of pi
 _HYPERBOLIC = words("sinh cosh tanh coth sech csch")
 
 
-def _hyperbolic(name: str, value: Value, budget: Budget) -> Value:
+def _hyperbolic(name: str, value: Value, effort: Effort) -> Value:
     """By their definition from e^x."""
     e = atom(E_ATOM)
-    up, down = power(e, value, budget), power(e, negate(value), budget)
-    sine, cosine = subtract(up, down, budget), add(up, down, budget)  # times 2
+    up, down = power(e, value, effort), power(e, negate(value), effort)
+    sine, cosine = subtract(up, down, effort), add(up, down, effort)  # times 2
     if name == "tanh":
-        return quotient(sine, cosine, budget)
+        return quotient(sine, cosine, effort)
     if name == "coth":
-        return quotient(cosine, sine, budget)
+        return quotient(cosine, sine, effort)
     half = constant(HALF) if name in ("sinh", "cosh") else constant(2)
     double = sine if name in ("sinh", "csch") else cosine
-    return mul(half, double if name in ("sinh", "cosh") else inverse(double, budget), budget)
+    return mul(half, double if name in ("sinh", "cosh") else inverse(double, effort), effort)
 
 
-def function(name: str, arguments: list[Value], budget: Budget) -> Value:
+def function(name: str, arguments: list[Value], effort: Effort) -> Value:
     """The value of a named function at scalar arguments."""
     if not arguments:
         raise AnswerError(f"{name} without an argument")
     first = arguments[0]
     if name in ("sin", "cos"):
-        return trigonometric(name, first, budget)
+        return trigonometric(name, first, effort)
     if name in ("tan", "cot"):
-        sine, cosine = trigonometric("sin", first, budget), trigonometric("cos", first, budget)
-        return quotient(sine, cosine, budget) if name == "tan" else quotient(cosine, sine, budget)
+        sine, cosine = trigonometric("sin", first, effort), trigonometric("cos", first, effort)
+        return quotient(sine, cosine, effort) if name == "tan" else quotient(cosine, sine, effort)
     if name in _RECIPROCAL:
-        return inverse(trigonometric(_RECIPROCAL[name], first, budget), budget)
+        return inverse(trigonometric(_RECIPROCAL[name], first, effort), effort)
     if name in _HYPERBOLIC:
-        return _hyperbolic(name, first, budget)
+        return _hyperbolic(name, first, effort)
     if name == "ln":
-        return logarithm(first, budget)
+        return logarithm(first, effort)
     if name == "lg":
-        return quotient(logarithm(first, budget), logarithm(constant(10), budget), budget)
+        return quotient(logarithm(first, effort), logarithm(constant(10), effort), effort)
     if name == "logb":
-        return quotient(logarithm(arguments[1], budget), logarithm(first, budget), budget)
+        return quotient(logarithm(arguments[1], effort), logarithm(first, effort), effort)
     if name == "abs":
-        return absolute(first, budget)
+        return absolute(first, effort)
     if name == "fact":
-        return factorial(first, budget)
+        return factorial(first, effort)
     if name in ("floor", "ceil"):
-        return _step(name, first, budget)
+        return _step(name, first, effort)
     if name in ("max", "min"):
-        return _extreme(name, arguments, budget)
+        return _extreme(name, arguments, effort)
     if name in ("gcd", "lcm"):
-        return _common(name, arguments, budget)
+        return _common(name, arguments, effort)
     if name == "binom" and len(arguments) == 2:
         n, k = rational(first), rational(arguments[1])
         if n is not None and k is not None and n.denominator == k.denominator == 1 and n >= 0:
@@ -331,48 +331,48 @@ def function(name: str, arguments: list[Value], budget: Budget) -> Value:
         if k is not None and k.denominator == 1 and 0 <= k <= 12:
             result = ONE
             for j in range(int(k)):
-                factor = mul(add(first, constant(-j), budget), constant(F(1, j + 1)), budget)
-                result = mul(result, factor, budget)
+                factor = mul(add(first, constant(-j), effort), constant(F(1, j + 1)), effort)
+                result = mul(result, factor, effort)
             return result
     if name == "modf" and len(arguments) == 2:
         a, b = rational(first), rational(arguments[1])
         if a is not None and b:
             return constant(a - b * math.floor(a / b))
-        ratio = quotient(first, arguments[1], budget)
-        whole = rational(_step("floor", ratio, budget))
+        ratio = quotient(first, arguments[1], effort)
+        whole = rational(_step("floor", ratio, effort))
         if whole is not None:
-            return subtract(first, mul(constant(whole), arguments[1], budget), budget)
+            return subtract(first, mul(constant(whole), arguments[1], effort), effort)
     if name in _ANGLES and (number := rational(first)) is not None and abs(number) in _ANGLES[name]:
         turns = _ANGLES[name][abs(number)]
         if number < 0:
             turns = 1 - turns if name == "acos" else -turns
-        return mul(constant(turns), PI_VALUE, budget)
+        return mul(constant(turns), PI_VALUE, effort)
     if name in _ANGLES and len(first.num) == 1 and first.den == ONE_POLY:
-        known = _arc_of_root(name, first, budget)
+        known = _arc_of_root(name, first, effort)
         if known is not None:
             return known
     if name == "sgn" and (number := rational(first)) is not None:
         return constant((number > 0) - (number < 0))
     if name == "cis":
-        sine = mul(I_VALUE, trigonometric("sin", first, budget), budget)
-        return add(trigonometric("cos", first, budget), sine, budget)
+        sine = mul(I_VALUE, trigonometric("sin", first, effort), effort)
+        return add(trigonometric("cos", first, effort), sine, effort)
     return atom((FUNCTION, name, *(argument_key(argument) for argument in arguments)))
 
 
-def _arc_of_root(name: str, value: Value, budget: Budget) -> Value | None:
+def _arc_of_root(name: str, value: Value, effort: Effort) -> Value | None:
     for k in (10, 15, 20):  # cos of pi k/60 = sqrt(3)/2, sqrt(2)/2
         turns = F(k, 60)
         for sign in (1, -1):
             for angle in (turns, HALF - turns):
                 if name == "atan":
-                    candidate = function("tan", [mul(constant(angle), PI_VALUE, budget)], budget)
+                    candidate = function("tan", [mul(constant(angle), PI_VALUE, effort)], effort)
                     result = angle
                 else:
-                    candidate = cosine_of_pi(angle, budget)
+                    candidate = cosine_of_pi(angle, effort)
                     result = angle if name == "acos" else HALF - angle
                 if sign < 0:
                     candidate = negate(candidate)
                     result = 1 - result if name == "acos" else -result
                 if candidate == value:
-                    return mul(constant(result), PI_VALUE, budget)
+                    return mul(constant(result), PI_VALUE, effort)
     return None

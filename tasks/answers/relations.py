@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.answers import algebra, numeric
-from tasks.answers.algebra import Budget, Value
+from tasks.answers.algebra import Effort, Value
 from tasks.answers.lexer import AnswerError
 from tasks.answers.node import Node
 from tasks.answers.options import Options
@@ -19,7 +19,7 @@ class Relations(Scalars):
 
     def __init__(self, options: Options, log10: bool = False) -> None:
         super().__init__(options, log10)
-        self.real_sets = RealSets(self.value, self.budget)
+        self.real_sets = RealSets(self.value, self.effort)
 
     def relations(self, one: Node, two: Node) -> bool:
         left, right = assignment(one), assignment(two)
@@ -70,12 +70,12 @@ class Relations(Scalars):
             )
         self.used = "equation"
         a, b, c, d = (side for side in sides if side is not None)
-        f, g = algebra.subtract(a, b, self.budget), algebra.subtract(c, d, self.budget)
-        ratio = _proportion(f, g, self.budget)
+        f, g = algebra.subtract(a, b, self.effort), algebra.subtract(c, d, self.effort)
+        ratio = _proportion(f, g, self.effort)
         if ratio is None:
             return False
         return self.equal_values(
-            algebra.mul(f, ratio[1], self.budget), algebra.mul(g, ratio[0], self.budget)
+            algebra.mul(f, ratio[1], self.effort), algebra.mul(g, ratio[0], self.effort)
         )
 
     def inequalities(self, one: Node, two: Node) -> bool:
@@ -112,17 +112,17 @@ class Relations(Scalars):
         ):
             return False
         va, vb, vc, vd = (value for value in values if value is not None)
-        f, g = algebra.subtract(va, vb, self.budget), algebra.subtract(vc, vd, self.budget)
-        ratio = _proportion(f, g, self.budget)
+        f, g = algebra.subtract(va, vb, self.effort), algebra.subtract(vc, vd, self.effort)
+        ratio = _proportion(f, g, self.effort)
         if ratio is None:
             return False
-        scale = numeric.evaluate(algebra.quotient(ratio[0], ratio[1], self.budget))
+        scale = numeric.evaluate(algebra.quotient(ratio[0], ratio[1], self.effort))
         if scale is None or abs(scale[0].imag) > scale[1] or abs(scale[0].real) <= scale[1]:
             return False
         if (sign2 if scale[0].real > 0 else ORDER_SIGNS[sign2]) != sign1:
             return False
         return self.equal_values(
-            algebra.mul(f, ratio[1], self.budget), algebra.mul(g, ratio[0], self.budget)
+            algebra.mul(f, ratio[1], self.effort), algebra.mul(g, ratio[0], self.effort)
         )
 
     def as_real_sets(self, one: Node, two: Node, strict: bool = False) -> bool:
@@ -153,7 +153,7 @@ class Relations(Scalars):
         return self.equal_values(one, two)
 
 
-def _proportion(f: Value, g: Value, budget: Budget) -> tuple[Value, Value] | None:
+def _proportion(f: Value, g: Value, effort: Effort) -> tuple[Value, Value] | None:
     """(p, q), free of names, with f : g = p : q if f and g are proportional by a constant."""
     if not f.num or not g.num:
         return (algebra.ONE, algebra.ONE) if not f.num and not g.num else None

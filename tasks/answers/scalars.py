@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Literal
 
 from tasks.answers import algebra, numeric, worker
-from tasks.answers.algebra import Budget, Structured, Value
+from tasks.answers.algebra import Effort, Structured, Value
 from tasks.answers.node import Node
 from tasks.answers.options import Options
 from tasks.answers.trees import decimal_of, is_reduced, significant_digits, terminates
@@ -21,7 +21,7 @@ class Scalars(ABC):
     def __init__(self, options: Options, log10: bool = False) -> None:
         self.options = options
         self.log10 = log10
-        self.budget = Budget()
+        self.effort = Effort()
         self.values: dict[int, tuple[Node, Value | None]] = {}
         self.used = "structure"  # the last rule that compared
         self.stopped: Literal["", "timeout", "limit"] = ""  # why a question stayed open
@@ -39,14 +39,14 @@ class Scalars(ABC):
         if known is not None:
             return known[1]
         try:
-            value = value_of(node, self.budget, self.log10)
+            value = value_of(node, self.effort, self.log10)
         except Structured:
             value = None
         self.values[id(node)] = (node, value)
         return value
 
     def equal_values(self, one: Value, two: Value) -> bool:
-        if algebra.equal(one, two, self.budget):
+        if algebra.equal(one, two, self.effort):
             self.used = "value"
             return True
         if not (algebra.is_hard(one) or algebra.is_hard(two)):

@@ -10,7 +10,7 @@ from tasks.answers.algebra import (
     ONE_POLY,
     PI_ATOM,
     ZERO,
-    Budget,
+    Effort,
     F,
     Value,
     add,
@@ -49,7 +49,7 @@ def _pi_multiple(angle: Value) -> Fraction | None:
     return None
 
 
-def cosine_of_pi(turns: Fraction, budget: Budget) -> Value:
+def cosine_of_pi(turns: Fraction, effort: Effort) -> Value:
     """cos(turns * pi), with the angle brought into the first octants."""
     turns %= 2
     if turns > 1:
@@ -61,52 +61,52 @@ def cosine_of_pi(turns: Fraction, budget: Budget) -> Value:
     if sixtieths.denominator == 1 and int(sixtieths) in _COSINES:
         value = ZERO
         for coefficient, radicand in _COSINES[int(sixtieths)]:
-            root = rational_power(constant(radicand), HALF, budget)
-            value = add(value, mul(constant(coefficient), root, budget), budget)
+            root = rational_power(constant(radicand), HALF, effort)
+            value = add(value, mul(constant(coefficient), root, effort), effort)
     elif sixtieths.denominator == 1 and int(sixtieths) in (6, 18):
         # cos 18 and cos 54 degrees: sqrt((5 +- sqrt 5)/8)
-        five = rational_power(constant(5), HALF, budget)
-        inside = add(constant(5), five if int(sixtieths) == 6 else negate(five), budget)
-        value = rational_power(mul(constant(F(1, 8)), inside, budget), HALF, budget)
+        five = rational_power(constant(5), HALF, effort)
+        inside = add(constant(5), five if int(sixtieths) == 6 else negate(five), effort)
+        value = rational_power(mul(constant(F(1, 8)), inside, effort), HALF, effort)
     else:
         value = atom((FUNCTION, "cos", ((frozenset(((frozenset(((PI_ATOM, F(1)),)), turns),)),))))
     return value if sign > 0 else negate(value)
 
 
-def trigonometric(name: str, angle: Value, budget: Budget) -> Value:
+def trigonometric(name: str, angle: Value, effort: Effort) -> Value:
     """sin and cos; all other functions are quotients of them. Sums and multiples are expanded."""
     turns = _pi_multiple(angle)
     if turns is not None:
         if turns.denominator > 10**6:
             raise LimitError("an angle of too many digits")
-        return cosine_of_pi(turns if name == "cos" else HALF - turns, budget)
+        return cosine_of_pi(turns if name == "cos" else HALF - turns, effort)
     if angle.den == ONE_POLY:
         if 1 < len(angle.num) <= 4:
             monomial, coefficient = min(angle.num.items(), key=spelling)
             one = Value({monomial: coefficient}, ONE_POLY)
             rest = Value({m: c for m, c in angle.num.items() if m != monomial}, ONE_POLY)
-            parts = [trigonometric(f, a, budget) for a in (one, rest) for f in ("sin", "cos")]
+            parts = [trigonometric(f, a, effort) for a in (one, rest) for f in ("sin", "cos")]
             sin1, cos1, sin2, cos2 = parts
             if name == "sin":
-                return add(mul(sin1, cos2, budget), mul(cos1, sin2, budget), budget)
-            return subtract(mul(cos1, cos2, budget), mul(sin1, sin2, budget), budget)
+                return add(mul(sin1, cos2, effort), mul(cos1, sin2, effort), effort)
+            return subtract(mul(cos1, cos2, effort), mul(sin1, sin2, effort), effort)
         if len(angle.num) == 1:
             ((monomial, coefficient),) = angle.num.items()
             if coefficient < 0:
-                flipped = trigonometric(name, negate(angle), budget)
+                flipped = trigonometric(name, negate(angle), effort)
                 return flipped if name == "cos" else negate(flipped)
             times = coefficient.numerator
             if 1 < times <= 12:
                 base = Value({monomial: F(1, coefficient.denominator)}, ONE_POLY)
                 sine, cosine = (
-                    trigonometric("sin", base, budget),
-                    trigonometric("cos", base, budget),
+                    trigonometric("sin", base, effort),
+                    trigonometric("cos", base, effort),
                 )
                 s, c = sine, cosine
                 for _ in range(times - 1):
                     s, c = (
-                        add(mul(s, cosine, budget), mul(c, sine, budget), budget),
-                        subtract(mul(c, cosine, budget), mul(s, sine, budget), budget),
+                        add(mul(s, cosine, effort), mul(c, sine, effort), effort),
+                        subtract(mul(c, cosine, effort), mul(s, sine, effort), effort),
                     )
                 return s if name == "sin" else c
     return atom((FUNCTION, name, argument_key(angle)))

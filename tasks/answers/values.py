@@ -11,7 +11,7 @@ from tasks.answers.algebra import (
     ONE,
     PI_VALUE,
     ZERO,
-    Budget,
+    Effort,
     F,
     Structured,
     Value,
@@ -29,9 +29,9 @@ from tasks.answers.lexer import AnswerError, LimitError
 from tasks.answers.node import Node
 
 
-def value_of(node: Node, budget: Budget, log10: bool = False) -> Value:
+def value_of(node: Node, effort: Effort, log10: bool = False) -> Value:
     """The value of an expression tree. Raises Structured where the tree is no scalar."""
-    budget.spend(1)
+    effort.spend(1)
     op, args = node
     if op == "num":
         return constant(args[0])
@@ -43,34 +43,34 @@ def value_of(node: Node, budget: Budget, log10: bool = False) -> Value:
             return atom((CONSTANT, name))
         return atom((NAME, f"\\{name}"))
     if op == "neg":
-        return negate(value_of(args[0], budget, log10))
+        return negate(value_of(args[0], effort, log10))
     if op == "add":
-        total = value_of(args[0], budget, log10)
+        total = value_of(args[0], effort, log10)
         for part in args[1:]:
-            total = add(total, value_of(part, budget, log10), budget)
+            total = add(total, value_of(part, effort, log10), effort)
         return total
     if op == "mul":
-        total = value_of(args[0], budget, log10)
+        total = value_of(args[0], effort, log10)
         for part in args[1:]:
-            total = mul(total, value_of(part, budget, log10), budget)
+            total = mul(total, value_of(part, effort, log10), effort)
         return total
     if op == "div":
-        return quotient(value_of(args[0], budget, log10), value_of(args[1], budget, log10), budget)
+        return quotient(value_of(args[0], effort, log10), value_of(args[1], effort, log10), effort)
     if op == "pow":
-        return power(value_of(args[0], budget, log10), value_of(args[1], budget, log10), budget)
+        return power(value_of(args[0], effort, log10), value_of(args[1], effort, log10), effort)
     if op == "root":
-        order = rational(value_of(args[0], budget, log10))
+        order = rational(value_of(args[0], effort, log10))
         if order is None or not order:
             raise AnswerError("a root of no fixed order")
-        return power(value_of(args[1], budget, log10), constant(1 / order), budget)
+        return power(value_of(args[1], effort, log10), constant(1 / order), effort)
     if op == "mixed":
         whole, top, bottom = (part.args[0] for part in args)
         return constant(whole + F(top, bottom))
     if op == "percent":
-        return mul(value_of(args[0], budget, log10), constant(F(1, 100)), budget)
+        return mul(value_of(args[0], effort, log10), constant(F(1, 100)), effort)
     if op == "deg":
         return mul(
-            value_of(args[0], budget, log10), mul(constant(F(1, 180)), PI_VALUE, budget), budget
+            value_of(args[0], effort, log10), mul(constant(F(1, 180)), PI_VALUE, effort), effort
         )
     if op == "fn":
         name = args[0]
@@ -78,15 +78,15 @@ def value_of(node: Node, budget: Budget, log10: bool = False) -> Value:
             name = "lg" if log10 else "ln"
         if name in ("det",) or any(part.op == "matrix" for part in args[1:]):
             raise Structured(op)
-        return function(name, [value_of(part, budget, log10) for part in args[1:]], budget)
+        return function(name, [value_of(part, effort, log10) for part in args[1:]], effort)
     if op == "big":
-        return _big(node, budget, log10)
+        return _big(node, effort, log10)
     if op == "set" and len(args) == 1:
-        return value_of(args[0], budget, log10)
+        return value_of(args[0], effort, log10)
     if op == "seq" and len(args[2]) == 1:
-        return value_of(args[2][0], budget, log10)
+        return value_of(args[2][0], effort, log10)
     if op == "unit":
-        return value_of(args[0], budget, log10)
+        return value_of(args[0], effort, log10)
     raise Structured(op)
 
 
@@ -109,10 +109,10 @@ def _substitute(part: Any, name: str, by: Node) -> Any:
     return part
 
 
-def _big(node: Node, budget: Budget, log10: bool) -> Value:
+def _big(node: Node, effort: Effort, log10: bool) -> Value:
     """Sums and products: computed where the limits are numbers, else a function of their parts."""
     kind, body, name, low, high = node.args
-    start, stop = value_of(low, budget, log10), value_of(high, budget, log10)
+    start, stop = value_of(low, effort, log10), value_of(high, effort, log10)
     first, last = rational(start), rational(stop)
     if kind in ("sum", "prod") and first is not None and last is not None:
         if first.denominator != 1 or last.denominator != 1:
@@ -121,9 +121,9 @@ def _big(node: Node, budget: Budget, log10: bool) -> Value:
             raise LimitError("a sum of too many terms")
         total = ZERO if kind == "sum" else ONE
         for n in range(int(first), int(last) + 1):
-            term = value_of(substitute(body, name, Node("num", (F(n), 0))), budget, log10)
-            total = add(total, term, budget) if kind == "sum" else mul(total, term, budget)
+            term = value_of(substitute(body, name, Node("num", (F(n), 0))), effort, log10)
+            total = add(total, term, effort) if kind == "sum" else mul(total, term, effort)
         return total
-    bound = value_of(substitute(body, name, Node("sym", ("\\bound",))), budget, log10)
+    bound = value_of(substitute(body, name, Node("sym", ("\\bound",))), effort, log10)
     parts = (bound, start, stop)
     return atom((FUNCTION, f"big {kind}", *(argument_key(part) for part in parts)))

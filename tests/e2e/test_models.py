@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +50,13 @@ def run(label: str, where: Path, model: dict[str, Any] | None = None, **changes:
     return tiny.run(label, **{**small, **changes})
 
 
-def steps(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
-
-
 @pytest.mark.parametrize("name", list(architectures.SHAPES))
 @pytest.mark.parametrize("method", ["grpo", pytest.param("sft", marks=pytest.mark.slow)])
 def test_every_shape_trains(folder, tmp_path, name, method):
     one = run(method, folder(name))
     done = train(one, tmp_path, "s")
     assert done is not None and done.status == "finished"
-    rows = steps(tmp_path / one.name)
+    rows = tiny.steps(tmp_path / one.name)
     assert len(rows) == 2 and not all(r["empty"] for r in rows)
     before = load_file(folder(name) / "model.safetensors")
     after = load_file(tmp_path / one.name / "checkpoint" / "model.safetensors")
@@ -92,7 +87,7 @@ def test_adapters_train_in_every_regime_and_nothing_else_is_kept(
     load_weights(policy, kept)
     ups = [p for n, p in policy.model.named_parameters() if "lora_B" in n]
     assert ups and any(p.abs().sum() > 0 for p in ups) == any(
-        not row["empty"] for row in steps(tmp_path / one.name)
+        not row["empty"] for row in tiny.steps(tmp_path / one.name)
     )
 
 
@@ -144,7 +139,7 @@ def test_resumed_equals_uninterrupted(folder, tmp_path, method, model):
     files = [next((out / one.name / "checkpoint").glob("*.safetensors")) for out in (whole, parts)]
     a, b = map(load_file, files)
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-    for mine, its in zip(*(steps(out / one.name) for out in (whole, parts)), strict=True):
+    for mine, its in zip(*(tiny.steps(out / one.name) for out in (whole, parts)), strict=True):
         for row in (mine, its):
             for key in [k for k in row if k.startswith(("seconds", "peak"))]:
                 del row[key]

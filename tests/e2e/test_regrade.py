@@ -21,14 +21,11 @@ from tests import tiny
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory):
+def suite(tmp_path_factory, module_cache):
     """Two runs of a model that knows nothing, one with its rollouts kept."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("EVENBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
     out = tmp_path_factory.mktemp("runs")
     for run in (tiny.run(keep_rollouts=True), tiny.run("sft")):
         train(run, out, "tiny")
-    patch.undo()
     return out
 
 
