@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .runs import Runs
+    from .runs import Results
 
 FOLDER = Path(__file__).parent / "published"
 COLUMNS = (
@@ -64,7 +64,7 @@ def _read(path: Path) -> pd.DataFrame:
     return frame.assign(file=path.name)
 
 
-def beside(results: Runs, *files: str | Path) -> pd.DataFrame:
+def beside(results: Results, *files: str | Path) -> pd.DataFrame:
     """Each published number whose row names a method of the runs, and what the
     runs measured: `method`, `task`, `split`, `measured`, `low`, `high`, `seeds` (shares of 1 over
     seeds). Other models, data and protocols: for orientation, not a comparison."""

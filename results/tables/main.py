@@ -13,11 +13,11 @@ from ..stats import ALPHA
 from .parts import COSTS, axis_word, last_costs, of, task_column, tasks
 
 if TYPE_CHECKING:
-    from ..runs import Runs
+    from ..runs import Results
 
 
 def main_table(
-    results: Runs,
+    results: Results,
     split: str | None = None,
     control: str | None = None,
     delta: float | None = None,
@@ -114,7 +114,7 @@ _MAIN = (
 
 
 def comparison_table(
-    results: Runs, split: str | None = None, metric: str | None = None,
+    results: Results, split: str | None = None, metric: str | None = None,
     control: str | None = None, pairs: list[tuple[str, str]] | None = None,
     delta: float | None = None,
 ) -> Table:  # fmt: skip
@@ -153,7 +153,7 @@ def _samples(frame: pd.DataFrame) -> int | str:
 
 
 def _footnote(
-    results: Runs, frame: pd.DataFrame, split: str, metric: str, k: int | str, alpha: float
+    results: Results, frame: pd.DataFrame, split: str, metric: str, k: int | str, alpha: float
 ) -> list[str]:
     """S, n, K, kind of interval, decoding, checker version, data hash."""
     runs = scores.counted(results)
@@ -185,7 +185,7 @@ def _footnote(
     return notes
 
 
-def _checkpoint_half(results: Runs, split: str, task: str, method: str) -> float:
+def _checkpoint_half(results: Results, split: str, task: str, method: str) -> float:
     cube = scores.sample_cube(results, method, split, task)
     return stats.question_interval(cube[0]).half if cube.size else float("nan")
 
@@ -230,7 +230,7 @@ def _verdict_note(control: str | None, made: list[compare.Comparison], delta: fl
     ]
 
 
-def _start_note(results: Runs, split: str) -> list[str]:
+def _start_note(results: Results, split: str) -> list[str]:
     by_run = scores.run_scores(results, split, scores.decoding_of(scores.headline_metric(results)))
     start = by_run[by_run["step"] == 0]
     if start.empty:
@@ -242,7 +242,7 @@ def _start_note(results: Runs, split: str) -> list[str]:
     return [f"Before any update: {values}."]
 
 
-def run_notes(results: Runs) -> list[str]:
+def run_notes(results: Results) -> list[str]:
     """Diverged, unfinished and unequal runs in words."""
     runs, notes = results.runs, []
     several = len(tasks(results)) > 1
