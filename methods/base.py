@@ -1,11 +1,10 @@
-"""The seam between an objective and the harness.
+"""The contract between an objective and the harness.
 
 A method is a specification (validated hyper-parameters and what it needs) plus one pure function of
 a scored batch. Everything that costs compute lives in the harness, and is counted.
 
 Shape suffixes: N rows, T response tokens (right-padded), P prompts, G samples of one prompt, so
-`logp_NT` is a log-probability per row and token. This package imports torch by its whole name only
-(`import torch`, never `from torch import ...`), so that listing the methods does not load it.
+`logp_NT` is a log-probability per row and token.
 """
 
 from __future__ import annotations
@@ -14,10 +13,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
 Source = Literal["policy", "replay", "demonstrations"]
+# The task's reward (Rollout.reward_N) or the checker's verdict, right or wrong (Rollout.correct_N).
+Judgement = Literal["reward", "verdict"]
 
 SAMPLE, GOLD, MISMATCHED = 0, 1, 2  # values of Rollout.kind_N
 
@@ -28,6 +29,7 @@ class Needs:
 
     source: Source = "policy"  # the paper's data regime, the default of a run
     sources: tuple[Source, ...] = ("policy", "replay")  # every regime that it can consume
+    learns_from: tuple[Judgement, ...] = ("reward",)  # (): from reference answers alone
     reference: bool = False  # ref_logp_NT: one forward of the frozen start per row
     critic: bool = False  # value_NT and old_value_NT: a second model
     entropy: bool = False  # entropy_NT among the leaves
@@ -44,26 +46,24 @@ class Needs:
 class Rollout:
     """What happened; nothing here depends on theta. Rows of one prompt are never split."""
 
-    mask_NT: torch.Tensor  # bool, response tokens
-    reward_N: (
-        torch.Tensor
-    )  # the task's raw reward: verifier 1/0, judge +1/0/-1, reward model any real
-    group_N: torch.Tensor  # int64, rows of one prompt share an id
-    kind_N: torch.Tensor  # int64: SAMPLE, GOLD or MISMATCHED
-    correct_N: torch.Tensor  # bool, the checker's verdict, never "reward > 0"
-    finished_N: torch.Tensor  # bool, ended by itself rather than cut off
-    format_ok_N: torch.Tensor  # bool
+    mask_NT: Tensor  # bool, response tokens
+    reward_N: Tensor  # the task's raw reward: verifier 1/0, judge +1/0/-1, reward model any real
+    group_N: Tensor  # int64, rows of one prompt share an id
+    kind_N: Tensor  # int64: SAMPLE, GOLD or MISMATCHED
+    correct_N: Tensor  # bool, the checker's verdict on the answer; never "reward > 0"
+    finished_N: Tensor  # bool, ended by itself rather than cut off
+    format_ok_N: Tensor  # bool
     max_tokens: int  # generation limit (T is only the padding width)
     progress: float = 0.0  # share of the budget spent, 0..1
-    old_logp_NT: torch.Tensor | None = None  # of the policy that sampled the rows
-    sampler_logp_NT: torch.Tensor | None = None  # as the sampling engine reported it
-    ref_logp_NT: torch.Tensor | None = None  # of the frozen starting policy
-    old_value_NT: torch.Tensor | None = None  # critic when sampled
+    old_logp_NT: Tensor | None = None  # of the policy that sampled the rows
+    sampler_logp_NT: Tensor | None = None  # as the sampling engine reported it
+    ref_logp_NT: Tensor | None = None  # of the frozen starting policy
+    old_value_NT: Tensor | None = None  # critic when sampled
 
     def __len__(self) -> int:
         return self.mask_NT.shape[0]
 
-    def select(self, rows: torch.Tensor) -> Rollout:
+    def select(self, rows: Tensor) -> Rollout:
         """The given rows (int64 indices or bool mask of shape N), everything else unchanged."""
         return replace(self, **_select(self, rows))
 
@@ -72,12 +72,12 @@ class Rollout:
 class Signal:
     """What the rollout is worth: computed once per rollout batch, on ALL rows, without theta."""
 
-    advantage_NT: torch.Tensor | None
-    return_NT: torch.Tensor | None
-    trained_N: torch.Tensor  # bool: rows that get a forward pass at all
-    metrics: dict[str, torch.Tensor] = field(default_factory=dict)  # of the whole rollout batch
+    advantage_NT: Tensor | None
+    return_NT: Tensor | None
+    trained_N: Tensor  # bool: rows that get a forward pass at all
+    metrics: dict[str, Tensor] = field(default_factory=dict)  # of the whole rollout batch
 
-    def select(self, rows: torch.Tensor) -> Signal:
+    def select(self, rows: Tensor) -> Signal:
         return replace(self, **_select(self, rows))
 
 
@@ -85,20 +85,20 @@ class Signal:
 class Leaves:
     """What is differentiated. Rows with `trained_N` False hold zeros and must not matter."""
 
-    logp_NT: torch.Tensor  # log pi_theta per token; 0 where masked
-    value_NT: torch.Tensor | None = None  # where needs().critic
-    entropy_NT: torch.Tensor | None = None  # where needs().entropy, nats
+    logp_NT: Tensor  # log pi_theta per token; 0 where masked
+    value_NT: Tensor | None = None  # where needs().critic
+    entropy_NT: Tensor | None = None  # where needs().entropy, nats
 
 
 @dataclass(frozen=True)
 class Loss:
-    value: torch.Tensor  # scalar
-    metrics: dict[str, torch.Tensor] = field(default_factory=dict)  # detached scalars
+    value: Tensor  # scalar
+    metrics: dict[str, Tensor] = field(default_factory=dict)  # detached scalars
 
 
-def _select(batch: Rollout | Signal, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+def _select(batch: Rollout | Signal, rows: Tensor) -> dict[str, Tensor]:
     values = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    return {k: v[rows] for k, v in values.items() if isinstance(v, torch.Tensor)}
+    return {k: v[rows] for k, v in values.items() if isinstance(v, Tensor)}
 
 
 class Method(BaseModel, ABC):

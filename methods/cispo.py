@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from pydantic import Field
+from torch import Tensor
 
 from . import reduce
 from .registry import register
@@ -38,12 +38,8 @@ class CISPO(GroupAdvantage):
         ]
 
     def terms(
-        self,
-        logp_NT: torch.Tensor,
-        ratio_NT: torch.Tensor,
-        advantage_NT: torch.Tensor,
-        live_NT: torch.Tensor,
-    ) -> tuple[torch.Tensor, Metrics]:
+        self, logp_NT: Tensor, ratio_NT: Tensor, advantage_NT: Tensor, live_NT: Tensor
+    ) -> tuple[Tensor, Metrics]:
         cap = self.epsilon_high + (0 if self.absolute_cap else 1)
         weight_NT = reduce.stop(ratio_NT.clamp(max=cap))
         return -weight_NT * advantage_NT * logp_NT, {

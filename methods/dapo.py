@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from pydantic import Field
+from torch import Tensor
 
 from . import reduce
 from .base import Needs, Rollout
@@ -37,11 +37,11 @@ class DAPO(GRPO):
     def needs(self) -> Needs:
         return replace(super().needs(), refill=True)
 
-    def counted(self, rollout: Rollout) -> torch.Tensor:
+    def counted(self, rollout: Rollout) -> Tensor:
         samples_N = reduce.samples(rollout)
         return samples_N & ~reduce.Groups.of(rollout.group_N, samples_N).constant(rollout.reward_N)
 
-    def reward(self, rollout: Rollout) -> torch.Tensor:
+    def reward(self, rollout: Rollout) -> Tensor:
         buffer = self.overlong_buffer * rollout.max_tokens
         length_N = rollout.mask_NT.sum(-1).to(rollout.reward_N.dtype)
         over_N = ((rollout.max_tokens - buffer - length_N) / buffer).clamp(max=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
+from torch import Tensor
 
 from . import reduce
 from .base import GOLD, Needs, Rollout
@@ -31,13 +31,15 @@ class DFT(Likelihood):
 
     def needs(self) -> Needs:
         if self.on == "gold":
-            return Needs(source="demonstrations", sources=("demonstrations",), gold=True)
-        return Needs(source="replay")
+            return Needs(
+                source="demonstrations", sources=("demonstrations",), gold=True, learns_from=()
+            )
+        return Needs(source="replay", learns_from=("verdict",))
 
-    def targets(self, rollout: Rollout) -> torch.Tensor:
+    def targets(self, rollout: Rollout) -> Tensor:
         if self.on == "gold":
             return rollout.kind_N == GOLD
         return reduce.samples(rollout) & rollout.correct_N
 
-    def weight(self, logp_NT: torch.Tensor) -> torch.Tensor:
+    def weight(self, logp_NT: Tensor) -> Tensor:
         return reduce.stop(logp_NT.exp())

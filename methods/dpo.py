@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from .pairs import PairMethod
 from .registry import register
@@ -25,5 +26,5 @@ class DPO(PairMethod):
 
     beta: float = Field(0.1, gt=0)
 
-    def pair_loss(self, better_M: torch.Tensor, worse_M: torch.Tensor) -> torch.Tensor:
+    def pair_loss(self, better_M: Tensor, worse_M: Tensor) -> Tensor:
         return -torch.nn.functional.logsigmoid(self.beta * (better_M - worse_M))

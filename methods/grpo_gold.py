@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from pydantic import Field
+from torch import Tensor
 
 from . import reduce
 from .base import GOLD, Leaves, Loss, Needs, Rollout, Signal
@@ -25,7 +25,7 @@ class GRPOGold(GRPO):
     def needs(self) -> Needs:
         return replace(super().needs(), gold=True)
 
-    def counted(self, rollout: Rollout) -> torch.Tensor:
+    def counted(self, rollout: Rollout) -> Tensor:
         return reduce.samples(rollout) | (rollout.kind_N == GOLD)
 
 
@@ -45,7 +45,7 @@ class GRPOSFT(GRPO):
     def needs(self) -> Needs:
         return replace(super().needs(), gold=True)
 
-    def trained(self, rollout: Rollout, advantage_N: torch.Tensor) -> torch.Tensor:
+    def trained(self, rollout: Rollout, advantage_N: Tensor) -> Tensor:
         return super().trained(rollout, advantage_N) | (rollout.kind_N == GOLD)
 
     def loss(self, leaves: Leaves, rollout: Rollout, signal: Signal) -> Loss:

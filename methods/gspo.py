@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from pydantic import Field
+from torch import Tensor
 
 from . import reduce
 from .grpo import GRPO
@@ -35,6 +35,6 @@ class GSPO(GRPO):
             "compare them."
         ]
 
-    def ratio(self, log_ratio_NT: torch.Tensor, mask_NT: torch.Tensor) -> torch.Tensor:
+    def ratio(self, log_ratio_NT: Tensor, mask_NT: Tensor) -> Tensor:
         mean_N = reduce.token_mean(log_ratio_NT, mask_NT)
         return mean_N.exp()[:, None].expand(mask_NT.shape)

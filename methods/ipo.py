@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from pydantic import Field
+from torch import Tensor
 
 from . import reduce
 from .base import Leaves, Rollout
@@ -27,9 +27,9 @@ class IPO(PairMethod):
     beta: float = Field(0.1, gt=0)
     average: bool = False
 
-    def score(self, leaves: Leaves, rollout: Rollout, live_NT: torch.Tensor) -> torch.Tensor:
+    def score(self, leaves: Leaves, rollout: Rollout, live_NT: Tensor) -> Tensor:
         total_N = super().score(leaves, rollout, live_NT)
         return total_N / reduce.lengths(rollout.mask_NT, total_N) if self.average else total_N
 
-    def pair_loss(self, better_M: torch.Tensor, worse_M: torch.Tensor) -> torch.Tensor:
+    def pair_loss(self, better_M: Tensor, worse_M: Tensor) -> Tensor:
         return (better_M - worse_M - 1 / (2 * self.beta)).square()

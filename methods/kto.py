@@ -32,7 +32,7 @@ class KTO(Method):
     undesirable: float = Field(1.0, ge=0)
 
     def needs(self) -> Needs:
-        return Needs(source="replay", reference=True, mismatched=True)
+        return Needs(source="replay", reference=True, mismatched=True, learns_from=("verdict",))
 
     def signal(self, rollout: Rollout) -> Signal:
         return Signal(None, None, reduce.samples(rollout) | (rollout.kind_N == MISMATCHED))

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from . import reduce
 from .base import Leaves, Loss, Method, Needs, Rollout, Signal
@@ -26,11 +27,11 @@ class Likelihood(Method):
 
     reduction: Literal["token_mean", "sequence_mean"] = "token_mean"
 
-    def targets(self, rollout: Rollout) -> torch.Tensor:
+    def targets(self, rollout: Rollout) -> Tensor:
         """bool [N]: the rows to imitate."""
         raise NotImplementedError
 
-    def weight(self, logp_NT: torch.Tensor) -> torch.Tensor:
+    def weight(self, logp_NT: Tensor) -> Tensor:
         """[N, T]: a factor of each token's term."""
         return torch.ones_like(logp_NT)
 
@@ -69,19 +70,19 @@ class VerdictLikelihood(Method):
     group_normalise: bool = False
 
     def needs(self) -> Needs:
-        return Needs(source="replay", group_min=2 if self.group_normalise else 1)
+        return Needs(
+            source="replay", group_min=2 if self.group_normalise else 1, learns_from=("verdict",)
+        )
 
-    def penalty(
-        self, logp_NT: torch.Tensor, rollout: Rollout, wrong_NT: torch.Tensor
-    ) -> torch.Tensor:
+    def penalty(self, logp_NT: Tensor, rollout: Rollout, wrong_NT: Tensor) -> Tensor:
         """[N]: what a wrong row costs per unit of -r, to be lowered; `logp_NT` is 0 elsewhere."""
         raise NotImplementedError
 
-    def anchor(self, rollout: Rollout) -> torch.Tensor | None:
+    def anchor(self, rollout: Rollout) -> Tensor | None:
         """[N, T]: log-probs that wrong rows' are taken relative to, for variants with a ratio."""
         return None
 
-    def row(self, x_NT: torch.Tensor, mask_NT: torch.Tensor) -> torch.Tensor:
+    def row(self, x_NT: Tensor, mask_NT: Tensor) -> Tensor:
         """[N]: a row's value from its tokens' under `reduction`."""
         return x_NT.sum(-1) if self.reduction == "sum" else reduce.token_mean(x_NT, mask_NT)
 

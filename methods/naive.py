@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from pydantic import Field
+from torch import Tensor
 
 from .base import Rollout
 from .likelihood import VerdictLikelihood
@@ -25,7 +25,5 @@ class Naive(VerdictLikelihood):
 
     negative_reward: float = Field(-0.2, le=0)
 
-    def penalty(
-        self, logp_NT: torch.Tensor, rollout: Rollout, wrong_NT: torch.Tensor
-    ) -> torch.Tensor:
+    def penalty(self, logp_NT: Tensor, rollout: Rollout, wrong_NT: Tensor) -> Tensor:
         return self.row(logp_NT, rollout.mask_NT)

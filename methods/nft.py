@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from . import reduce
 from .base import Leaves, Loss, Method, Needs, Rollout, Signal
@@ -35,9 +36,9 @@ class NFT(Method):
     prompt_weight: Literal["one", "hard", "root"] = "hard"
 
     def needs(self) -> Needs:
-        return Needs(old="loss", group_min=2)
+        return Needs(old="loss", group_min=2, learns_from=("verdict",))
 
-    def rate(self, rollout: Rollout, groups: reduce.Groups) -> torch.Tensor:
+    def rate(self, rollout: Rollout, groups: reduce.Groups) -> Tensor:
         """[N]: the share of right answers of the row's prompt."""
         return groups.mean(rollout.correct_N.to(rollout.reward_N.dtype))
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from . import reduce
 from .base import Leaves, Loss, Method, Needs, Rollout, Signal
 
 
-def turns(flag_N: torch.Tensor, groups: reduce.Groups) -> torch.Tensor:
+def turns(flag_N: Tensor, groups: reduce.Groups) -> Tensor:
     """int64 [N]: places of the rows when sorted by group, flagged rows first, in the order in which
     they stand, which the harness keeps inside a group (samples as drawn). The k-th flagged row of a
     group then has the same place for any flag."""
@@ -19,9 +20,7 @@ def turns(flag_N: torch.Tensor, groups: reduce.Groups) -> torch.Tensor:
     return torch.empty_like(places_N).scatter(0, order_N, places_N)
 
 
-def pair_up(
-    rollout: Rollout, pairing: Literal["matched", "all"]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def pair_up(rollout: Rollout, pairing: Literal["matched", "all"]) -> tuple[Tensor, Tensor]:
     """Row indices (better [M], worse [M]) of the pairs among each prompt's samples.
 
     "matched": the k-th right sample with the k-th wrong one, min(right, wrong) pairs a prompt;
@@ -48,7 +47,9 @@ class PairMethod(Method):
     pairing: Literal["matched", "all"] = "matched"
 
     def needs(self) -> Needs:
-        return Needs(source="replay", reference=True, pairs=True, group_min=2)
+        return Needs(
+            source="replay", reference=True, pairs=True, group_min=2, learns_from=("verdict",)
+        )
 
     def signal(self, rollout: Rollout) -> Signal:
         better_M, worse_M = pair_up(rollout, self.pairing)
@@ -58,11 +59,11 @@ class PairMethod(Method):
         pairs = rollout.reward_N.new_tensor(len(better_M))
         return Signal(None, None, trained_N, {"pairs": pairs})
 
-    def score(self, leaves: Leaves, rollout: Rollout, live_NT: torch.Tensor) -> torch.Tensor:
+    def score(self, leaves: Leaves, rollout: Rollout, live_NT: Tensor) -> Tensor:
         """[N]: the implicit reward of each row; here the log-ratio to the reference, summed."""
         return reduce.log_ratio(leaves.logp_NT, rollout.ref_logp_NT, live_NT).sum(-1)
 
-    def pair_loss(self, better_M: torch.Tensor, worse_M: torch.Tensor) -> torch.Tensor:
+    def pair_loss(self, better_M: Tensor, worse_M: Tensor) -> Tensor:
         """[M], from the scores of both sides."""
         raise NotImplementedError
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from . import reduce
 from .base import Leaves, Loss, Needs, Rollout, Signal
@@ -111,7 +112,7 @@ class PPO(ClippedSurrogate):
             metrics["entropy"] = entropy.detach()
         return Loss(total, policy.metrics | metrics)
 
-    def mean(self, x_NT: torch.Tensor, rollout: Rollout) -> torch.Tensor:
+    def mean(self, x_NT: Tensor, rollout: Rollout) -> Tensor:
         counted_N = self.counted(rollout)
         return reduce.aggregate(
             x_NT, rollout.mask_NT, counted_N, self.aggregation, rollout.max_tokens

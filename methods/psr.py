@@ -33,7 +33,7 @@ class WeightedReinforce(ClippedSurrogate):
     aggregation: reduce.Aggregation = "token_mean"
 
     def needs(self) -> Needs:
-        return replace(super().needs(), group_min=1)
+        return replace(super().needs(), group_min=1, learns_from=("verdict",))
 
     def signal(self, rollout: Rollout) -> Signal:
         advantage_N = torch.full_like(rollout.reward_N, -self.negative)

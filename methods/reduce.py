@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from .base import SAMPLE, Rollout, Signal
 
@@ -45,63 +46,59 @@ Aggregation = Literal["token_mean", "sequence_mean", "sequence_sum", "constant"]
 Estimator = Literal["k1", "k2", "k3"]
 
 
-def stop(x: torch.Tensor) -> torch.Tensor:
+def stop(x: Tensor) -> Tensor:
     """sg(x): the stop-gradient that is part of an objective. Tests replace it to hold it fixed."""
     return x.detach()
 
 
-def samples(rollout: Rollout) -> torch.Tensor:
+def samples(rollout: Rollout) -> Tensor:
     """bool [N]: the policy's own answers."""
     return rollout.kind_N == SAMPLE
 
 
-def live(rollout: Rollout, signal: Signal) -> torch.Tensor:
+def live(rollout: Rollout, signal: Signal) -> Tensor:
     """bool [N, T]: response tokens of the rows that get a forward pass."""
     return rollout.mask_NT & signal.trained_N[:, None]
 
 
-def keep(x: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+def keep(x: Tensor, where: Tensor) -> Tensor:
     """`x` where `where`, else 0, without a gradient (not even a NaN) from elsewhere."""
     return torch.where(where, x, torch.zeros_like(x))
 
 
-def log_ratio(logp_NT: torch.Tensor, anchor_NT: torch.Tensor | None, live_NT: torch.Tensor):
+def log_ratio(logp_NT: Tensor, anchor_NT: Tensor | None, live_NT: Tensor):
     """log(pi / anchor) per token, 0 where not live; `logp_NT` itself for an anchor of None."""
     return keep(logp_NT if anchor_NT is None else logp_NT - anchor_NT, live_NT)
 
 
-def per_token(x_N: torch.Tensor, mask_NT: torch.Tensor) -> torch.Tensor:
+def per_token(x_N: Tensor, mask_NT: Tensor) -> Tensor:
     """A value of the row at each of its tokens, [N, T]; 0 where masked."""
     return keep(x_N[:, None].expand(mask_NT.shape), mask_NT)
 
 
-def per_row(x_NT: torch.Tensor) -> torch.Tensor:
+def per_row(x_NT: Tensor) -> Tensor:
     """[N]: the inverse of `per_token` (rows are right-padded); 0 for a row without tokens."""
     return x_NT[:, 0]
 
 
-def lengths(mask_NT: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def lengths(mask_NT: Tensor, like: Tensor) -> Tensor:
     """Tokens of each row, in the dtype of `like`; at least 1, so that one can divide by it."""
     return mask_NT.sum(-1).clamp(min=1).to(like.dtype)
 
 
-def token_mean(x_NT: torch.Tensor, mask_NT: torch.Tensor) -> torch.Tensor:
+def token_mean(x_NT: Tensor, mask_NT: Tensor) -> Tensor:
     """[N]: mean over each row's own tokens (0 for a row without tokens)."""
     return keep(x_NT, mask_NT).sum(-1) / lengths(mask_NT, x_NT)
 
 
-def ratio_of(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+def ratio_of(total: Tensor, count: Tensor) -> Tensor:
     """total / count, 0 where nothing was counted."""
     return total / count.clamp(min=1).to(total.dtype)
 
 
 def aggregate(
-    x_NT: torch.Tensor,
-    mask_NT: torch.Tensor,
-    counted_N: torch.Tensor,
-    how: Aggregation,
-    max_tokens: int,
-) -> torch.Tensor:
+    x_NT: Tensor, mask_NT: Tensor, counted_N: Tensor, how: Aggregation, max_tokens: int
+) -> Tensor:
     """One number from per-token terms that are 0 on every row that is not trained.
 
     `counted_N` (bool) are the rows that the paper's denominator counts, trained or not:
@@ -117,12 +114,12 @@ def aggregate(
     return ratio_of(x_NT.sum(), counted_N.sum()) / (max_tokens if how == "constant" else 1)
 
 
-def mean_live(x: torch.Tensor, live: torch.Tensor) -> torch.Tensor:
+def mean_live(x: Tensor, live: Tensor) -> Tensor:
     """Detached mean of `x` over `live`, for metrics; 0 where there is none."""
     return ratio_of(keep(x.detach(), live).sum(), live.sum())
 
 
-def whiten(x_NT: torch.Tensor, where_NT: torch.Tensor) -> torch.Tensor:
+def whiten(x_NT: Tensor, where_NT: Tensor) -> Tensor:
     """(x - mean) / std over all places of `where_NT` (ddof 1), 0 elsewhere; detached statistics are
     of the whole batch, so this belongs in a `signal`."""
     count = where_NT.sum()
@@ -130,9 +127,7 @@ def whiten(x_NT: torch.Tensor, where_NT: torch.Tensor) -> torch.Tensor:
     return centred_NT * (ratio_of(centred_NT.square().sum(), count - 1) + 1e-8).rsqrt()
 
 
-def explained_variance(
-    guess_NT: torch.Tensor, goal_NT: torch.Tensor, live_NT: torch.Tensor
-) -> torch.Tensor:
+def explained_variance(guess_NT: Tensor, goal_NT: Tensor, live_NT: Tensor) -> Tensor:
     """1 - var(goal - guess) / var(goal) over live tokens, detached; 0 for a constant goal."""
     var = []
     for x_NT in (goal_NT.detach() - guess_NT.detach(), goal_NT.detach()):
@@ -141,13 +136,13 @@ def explained_variance(
     return (1 - flat) * (1 - var[0] / (var[1] + flat))
 
 
-def safe_sqrt(x: torch.Tensor) -> torch.Tensor:
+def safe_sqrt(x: Tensor) -> Tensor:
     """Square root whose gradient at 0 is 0 rather than infinite."""
     positive = x > 0
     return torch.where(positive, torch.where(positive, x, torch.ones_like(x)).sqrt(), 0.0)
 
 
-def log1mexp(x: torch.Tensor, floor: float) -> torch.Tensor:
+def log1mexp(x: Tensor, floor: float) -> Tensor:
     """log(1 - exp(x)) for x <= 0, with 1 - exp(x) held at `floor` or more (gradient 0 there)."""
     return (-torch.expm1(x)).clamp(min=floor).log()
 
@@ -160,33 +155,33 @@ class Groups:
     shapes then depend on no value, and a GPU need not be waited for.
     """
 
-    index_N: torch.Tensor
-    counted_N: torch.Tensor
+    index_N: Tensor
+    counted_N: Tensor
 
     @classmethod
-    def of(cls, group_N: torch.Tensor, counted_N: torch.Tensor) -> Groups:
+    def of(cls, group_N: Tensor, counted_N: Tensor) -> Groups:
         ordered_N, order_N = torch.sort(group_N)
         new_N = torch.ones_like(ordered_N)
         new_N[1:] = (ordered_N[1:] != ordered_N[:-1]).to(ordered_N.dtype)
         return cls(torch.empty_like(group_N).scatter(0, order_N, new_N.cumsum(0) - 1), counted_N)
 
-    def sum(self, x_N: torch.Tensor) -> torch.Tensor:
+    def sum(self, x_N: Tensor) -> Tensor:
         table = torch.zeros_like(x_N).index_add(0, self.index_N, keep(x_N, self.counted_N))
         return table[self.index_N]
 
-    def count(self) -> torch.Tensor:
+    def count(self) -> Tensor:
         """int64 [N]: counted rows of the row's group."""
         return self.sum(self.counted_N.long())
 
-    def mean(self, x_N: torch.Tensor) -> torch.Tensor:
+    def mean(self, x_N: Tensor) -> Tensor:
         return ratio_of(self.sum(x_N), self.count())
 
-    def std(self, x_N: torch.Tensor, ddof: int = 1) -> torch.Tensor:
+    def std(self, x_N: Tensor, ddof: int = 1) -> Tensor:
         """0 (with a gradient of 0) where all are equal or only one is counted."""
         squares_N = self.sum((x_N - self.mean(x_N)).square())
         return safe_sqrt(ratio_of(squares_N, self.count() - ddof))
 
-    def constant(self, x_N: torch.Tensor) -> torch.Tensor:
+    def constant(self, x_N: Tensor) -> Tensor:
         """bool [N]: all counted values are equal, bit for bit (their computed std may not be 0)."""
         far = torch.finfo(x_N.dtype).max
         edges = []
@@ -196,24 +191,24 @@ class Groups:
             edges.append(sign * table[self.index_N])
         return edges[0] <= edges[1]
 
-    def correlation(self, a_N: torch.Tensor, b_N: torch.Tensor) -> torch.Tensor:
+    def correlation(self, a_N: Tensor, b_N: Tensor) -> Tensor:
         """Detached, for metrics; 0 where one of both is constant."""
         a_N, b_N = (x.detach() - self.mean(x.detach()) for x in (a_N, b_N))
         size_N = (self.sum(a_N.square()) * self.sum(b_N.square())).sqrt()
         return torch.where(size_N > 0, self.sum(a_N * b_N) / size_N, torch.zeros_like(size_N))
 
-    def number(self, flag_N: torch.Tensor | None = None) -> torch.Tensor:
+    def number(self, flag_N: Tensor | None = None) -> Tensor:
         """How many groups have a counted row (for which `flag_N` holds); 0-dim int64."""
         hit_N = self.counted_N if flag_N is None else self.counted_N & flag_N
         return torch.zeros_like(self.index_N).index_add(0, self.index_N, hit_N.long()).gt(0).sum()
 
-    def mean_of_groups(self, x_N: torch.Tensor) -> torch.Tensor:
+    def mean_of_groups(self, x_N: Tensor) -> Tensor:
         """Mean over groups of a value that is the same on all rows of a group; for metrics."""
         share_N = keep(x_N.detach() / self.count().clamp(min=1).to(x_N.dtype), self.counted_N)
         return ratio_of(share_N.sum(), self.number())
 
 
-def zscore(x_N: torch.Tensor, groups: Groups, ddof: int, eps: float) -> torch.Tensor:
+def zscore(x_N: Tensor, groups: Groups, ddof: int, eps: float) -> Tensor:
     """(x - mean) / (std + eps) inside each group; 0 on groups that are constant and rows that do
     not count."""
     flat_N = groups.constant(x_N) | ~groups.counted_N
@@ -221,14 +216,14 @@ def zscore(x_N: torch.Tensor, groups: Groups, ddof: int, eps: float) -> torch.Te
     return keep((x_N - groups.mean(x_N)) / std_N, ~flat_N)
 
 
-def shares(**terms: torch.Tensor) -> dict[str, torch.Tensor]:
+def shares(**terms: Tensor) -> dict[str, Tensor]:
     """Metrics `share_NAME`: each term's part of the sum of all terms' absolute values."""
     sizes = {name: term.detach().abs() for name, term in terms.items()}
     total = torch.stack(list(sizes.values())).sum()
     return {f"share_{name}": size / total.clamp(min=1e-30) for name, size in sizes.items()}
 
 
-def kl(delta_NT: torch.Tensor, how: Estimator) -> torch.Tensor:
+def kl(delta_NT: Tensor, how: Estimator) -> Tensor:
     """Schulman's estimators of KL(policy || reference) at tokens that the policy sampled.
 
     With delta = lp - lp_ref: k1 = delta, k2 = delta^2 / 2, k3 = exp(-delta) - 1 + delta >= 0.

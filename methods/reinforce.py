@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from . import reduce
 from .base import Leaves, Loss, Method, Needs, Rollout, Signal
@@ -35,7 +36,7 @@ class REINFORCE(Method):
             old="signal" if penalised else "no", reference=penalised, max_updates_per_rollout=1
         )
 
-    def baseline(self, reward_N: torch.Tensor, rollout: Rollout) -> torch.Tensor:
+    def baseline(self, reward_N: Tensor, rollout: Rollout) -> Tensor:
         """[N]: what is subtracted from each sample's reward."""
         everything_N = torch.zeros_like(rollout.group_N)
         return reduce.Groups.of(everything_N, reduce.samples(rollout)).mean(reward_N)
@@ -56,8 +57,8 @@ class REINFORCE(Method):
         )
 
     def gain(
-        self, leaves: Leaves, rollout: Rollout, live_NT: torch.Tensor, advantage_N: torch.Tensor
-    ) -> torch.Tensor:
+        self, leaves: Leaves, rollout: Rollout, live_NT: Tensor, advantage_N: Tensor
+    ) -> Tensor:
         """[N]: what an answer adds to the objective."""
         return advantage_N * reduce.keep(leaves.logp_NT, live_NT).sum(-1)
 
@@ -90,15 +91,15 @@ class RLOO(REINFORCE):
         limit = None if self.clip else 1
         return Needs(old=old, reference=one.reference, group_min=2, max_updates_per_rollout=limit)
 
-    def baseline(self, reward_N: torch.Tensor, rollout: Rollout) -> torch.Tensor:
+    def baseline(self, reward_N: Tensor, rollout: Rollout) -> Tensor:
         groups = reduce.Groups.of(rollout.group_N, reduce.samples(rollout))
         others_N = reduce.ratio_of(groups.sum(reward_N) - reward_N, groups.count() - 1)
         # equal rewards: exactly their value, so that the advantage is exactly 0
         return torch.where(groups.constant(reward_N), reward_N, others_N)
 
     def gain(
-        self, leaves: Leaves, rollout: Rollout, live_NT: torch.Tensor, advantage_N: torch.Tensor
-    ) -> torch.Tensor:
+        self, leaves: Leaves, rollout: Rollout, live_NT: Tensor, advantage_N: Tensor
+    ) -> Tensor:
         if self.clip is None:
             return super().gain(leaves, rollout, live_NT, advantage_N)
         log_N = reduce.log_ratio(leaves.logp_NT, rollout.old_logp_NT, live_NT).sum(-1)

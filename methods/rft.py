@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 
 from . import reduce
 from .base import Needs, Rollout
@@ -24,9 +24,9 @@ class RFT(Likelihood):
     paper = "https://arxiv.org/abs/2308.01825"
 
     def needs(self) -> Needs:
-        return Needs(source="replay")
+        return Needs(source="replay", learns_from=("verdict",))
 
-    def targets(self, rollout: Rollout) -> torch.Tensor:
+    def targets(self, rollout: Rollout) -> Tensor:
         return reduce.samples(rollout) & rollout.correct_N
 
 
@@ -40,4 +40,4 @@ class RAFT(RFT):
     paper = "https://arxiv.org/abs/2304.06767"
 
     def needs(self) -> Needs:
-        return Needs(source="policy")
+        return Needs(source="policy", learns_from=("verdict",))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-import torch
 from pydantic import Field
+from torch import Tensor
 
 from . import reduce
 from .base import Needs, Rollout
@@ -53,12 +53,10 @@ class RIFT(VerdictLikelihood):
     def needs(self) -> Needs:
         return replace(super().needs(), old="loss" if self.importance else "no")
 
-    def anchor(self, rollout: Rollout) -> torch.Tensor | None:
+    def anchor(self, rollout: Rollout) -> Tensor | None:
         return rollout.old_logp_NT if self.importance else None
 
-    def penalty(
-        self, logp_NT: torch.Tensor, rollout: Rollout, wrong_NT: torch.Tensor
-    ) -> torch.Tensor:
+    def penalty(self, logp_NT: Tensor, rollout: Rollout, wrong_NT: Tensor) -> Tensor:
         if self.negative == "sequence":
             return logp_NT.sum(-1).exp()
         if self.negative == "geometric":

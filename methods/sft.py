@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 
 from .base import GOLD, Needs, Rollout
 from .likelihood import Likelihood
@@ -20,7 +20,9 @@ class SFT(Likelihood):
     """
 
     def needs(self) -> Needs:
-        return Needs(source="demonstrations", sources=("demonstrations",), gold=True)
+        return Needs(
+            source="demonstrations", sources=("demonstrations",), gold=True, learns_from=()
+        )
 
-    def targets(self, rollout: Rollout) -> torch.Tensor:
+    def targets(self, rollout: Rollout) -> Tensor:
         return rollout.kind_N == GOLD

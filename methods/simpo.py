@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from . import reduce
 from .base import Leaves, Needs, Rollout
@@ -31,9 +32,9 @@ class SimPO(PairMethod):
     def needs(self) -> Needs:
         return replace(super().needs(), reference=False)
 
-    def score(self, leaves: Leaves, rollout: Rollout, live_NT: torch.Tensor) -> torch.Tensor:
+    def score(self, leaves: Leaves, rollout: Rollout, live_NT: Tensor) -> Tensor:
         return reduce.token_mean(reduce.keep(leaves.logp_NT, live_NT), rollout.mask_NT)
 
-    def pair_loss(self, better_M: torch.Tensor, worse_M: torch.Tensor) -> torch.Tensor:
+    def pair_loss(self, better_M: Tensor, worse_M: Tensor) -> Tensor:
         logit_M = self.beta * (better_M - worse_M) - self.gamma
         return -torch.nn.functional.logsigmoid(logit_M)

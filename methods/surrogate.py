@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
-import torch
 from pydantic import Field
+from torch import Tensor
 
 from . import reduce
 from .base import Leaves, Loss, Method, Needs, Rollout, Signal
 
-Metrics: TypeAlias = "Mapping[str, torch.Tensor]"
+Metrics: TypeAlias = "Mapping[str, Tensor]"
 
 
 class PolicyGradient(Method):
@@ -37,25 +37,21 @@ class PolicyGradient(Method):
     def needs(self) -> Needs:
         return Needs(old="loss", reference=self.kl > 0, group_min=2)
 
-    def counted(self, rollout: Rollout) -> torch.Tensor:
+    def counted(self, rollout: Rollout) -> Tensor:
         """bool [N]: the rows that the objective is about, and that its denominator counts."""
         return reduce.samples(rollout)
 
-    def trained(self, rollout: Rollout, advantage_N: torch.Tensor) -> torch.Tensor:
+    def trained(self, rollout: Rollout, advantage_N: Tensor) -> Tensor:
         """bool [N]: rows with anything to learn from; a KL penalty pulls on every counted row."""
         return self.counted(rollout) & ((advantage_N != 0) | (self.kl > 0))
 
-    def ratio(self, log_ratio_NT: torch.Tensor, mask_NT: torch.Tensor) -> torch.Tensor:
+    def ratio(self, log_ratio_NT: Tensor, mask_NT: Tensor) -> Tensor:
         """[N, T]: the ratio of the policy to the one that sampled, per token."""
         return log_ratio_NT.exp()
 
     def terms(
-        self,
-        logp_NT: torch.Tensor,
-        ratio_NT: torch.Tensor,
-        advantage_NT: torch.Tensor,
-        live_NT: torch.Tensor,
-    ) -> tuple[torch.Tensor, Metrics]:
+        self, logp_NT: Tensor, ratio_NT: Tensor, advantage_NT: Tensor, live_NT: Tensor
+    ) -> tuple[Tensor, Metrics]:
         """The loss per token (to be averaged) and metrics; where not live, A and lp are 0."""
         raise NotImplementedError
 
@@ -90,12 +86,8 @@ class ClippedSurrogate(PolicyGradient):
     clip_high: float | None = Field(None, gt=0)  # None: as clip
 
     def terms(
-        self,
-        logp_NT: torch.Tensor,
-        ratio_NT: torch.Tensor,
-        advantage_NT: torch.Tensor,
-        live_NT: torch.Tensor,
-    ) -> tuple[torch.Tensor, Metrics]:
+        self, logp_NT: Tensor, ratio_NT: Tensor, advantage_NT: Tensor, live_NT: Tensor
+    ) -> tuple[Tensor, Metrics]:
         high = self.clip if self.clip_high is None else self.clip_high
         free_NT = ratio_NT * advantage_NT
         cut_NT = ratio_NT.clamp(1 - self.clip, 1 + high) * advantage_NT
@@ -114,7 +106,7 @@ class GroupAdvantage(PolicyGradient):
     std: bool = True
     std_eps: float = Field(1e-4, ge=0)
 
-    def reward(self, rollout: Rollout) -> torch.Tensor:
+    def reward(self, rollout: Rollout) -> Tensor:
         """[N]: the task's reward, which a subclass may shape."""
         return rollout.reward_N
 

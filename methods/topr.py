@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
+from torch import Tensor
 
 from . import reduce
 from .base import Needs, Rollout
@@ -32,9 +32,7 @@ class TOPR(VerdictLikelihood):
     def needs(self) -> Needs:
         return replace(super().needs(), old="loss")
 
-    def penalty(
-        self, logp_NT: torch.Tensor, rollout: Rollout, wrong_NT: torch.Tensor
-    ) -> torch.Tensor:
+    def penalty(self, logp_NT: Tensor, rollout: Rollout, wrong_NT: Tensor) -> Tensor:
         log_ratio_NT = reduce.log_ratio(logp_NT, rollout.old_logp_NT, wrong_NT)
         weight_N = reduce.stop(log_ratio_NT.sum(-1).clamp(max=0).exp())
         return weight_N * self.row(logp_NT, rollout.mask_NT)

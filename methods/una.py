@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from . import reduce
 from .base import Leaves, Loss, Method, Needs, Rollout, Signal
@@ -33,12 +34,13 @@ class UNA(Method):
     feedback: Literal["binary", "binary_bce", "score", "reward"] = "binary"
 
     def needs(self) -> Needs:
-        return Needs(source="replay", reference=True)
+        judged = "reward" if self.feedback in ("score", "reward") else "verdict"
+        return Needs(source="replay", reference=True, learns_from=(judged,))
 
     def signal(self, rollout: Rollout) -> Signal:
         return Signal(None, None, reduce.samples(rollout))
 
-    def target(self, rollout: Rollout) -> torch.Tensor:
+    def target(self, rollout: Rollout) -> Tensor:
         """[N]: s, in [0, 1]."""
         if self.feedback == "score":
             return rollout.reward_N.clamp(0, 1)

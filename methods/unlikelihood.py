@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from pydantic import Field
+from torch import Tensor
 
 from . import reduce
 from .base import Rollout
@@ -26,8 +26,6 @@ class Unlikelihood(VerdictLikelihood):
 
     floor: float = Field(1e-5, gt=0, lt=1)
 
-    def penalty(
-        self, logp_NT: torch.Tensor, rollout: Rollout, wrong_NT: torch.Tensor
-    ) -> torch.Tensor:
+    def penalty(self, logp_NT: Tensor, rollout: Rollout, wrong_NT: Tensor) -> Tensor:
         cost_NT = reduce.keep(-reduce.log1mexp(logp_NT, self.floor), wrong_NT)
         return self.row(cost_NT, rollout.mask_NT)

@@ -7,30 +7,21 @@
 A figure that the data cannot give (nothing finished, one method) is an empty list.
 """
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from results import compare, curves, scores, stats, tables
-from results.schema import BUDGET_AXES
+from results import Results, compare, curves, scores, stats, tables
+from results.records import BUDGET_AXES
 
 from . import plots
-
-if TYPE_CHECKING:
-    from results import Results
-
-    from .plots import Plot
+from .plots import Plot
 
 
 def forest(results: Results, split: str | None = None, control: str | None = None) -> list[Plot]:

@@ -4,45 +4,35 @@ The questions are not chosen by hand: those on which the methods differ most, th
 always right, nearly always wrong, and some at random (by content hash). Answers are of one seed.
 """
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false
-
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from results import scores
-
-if TYPE_CHECKING:
-    from results import Results
+from results import Results, scores
 
 KINDS = {
-    "differ": "the methods differ most",
-    "random": "at random",
+    "differ": "methods differ most",
+    "random": "picked at random",
     "hard": "nearly always wrong",
     "easy": "nearly always right",
 }
-DECODINGS = ("greedy", "sampled")
 LONGEST = 2000  # characters of one text that are shown
-VERDICTS = {
-    "ok": "right",
-    "wrong": "wrong",
+GRADES = {  # others are right or wrong
     "unparsable_answer": "no answer found",
-    "unparsable_gold": "reference not readable",
+    "unparsable_gold": "reference answer not readable",
     "timeout": "checker ran out of time",
-    "limit": "checker hit a limit",
+    "limit": "checker reached a limit",
 }
 
 
 @dataclass(frozen=True)
 class Answer:
-    decoding: str
     correct: bool
-    verdict: str
+    grade: str  # in words
     extracted: str
     tokens: int | None
     finished: bool
@@ -120,16 +110,16 @@ def pick(results: Results, split: str | None = None) -> list[Question]:
     rows = results.query(f"run in {shown['run'].astype(str).tolist()}").last_responses(split)
     rows = rows.astype({"question_id": str, "task": str, "method": str})
     questions = []
-    for task, shares in table.groupby("task"):
-        chosen = choose(shares)
-        here = rows[(rows["task"] == task) & rows["question_id"].isin(chosen)]
-        by_question = dict([*here.groupby("question_id")])
-        by_share = shares.set_index("question_id")
+    for task, asked in table.groupby("task"):
+        chosen, shares = choose(asked), asked.set_index("question_id")
+        by_question = dict([*rows[rows["task"] == task].groupby("question_id")])
         for kind in KINDS:
             for name in sorted(q for q in chosen if chosen[q] == kind and q in by_question):
-                questions.append(
-                    _question(by_question[name], name, str(task), kind, by_share.loc[name], results)
-                )
+                answers = _answers(by_question[name], results.methods, shares.loc[name])
+                questions.append(Question(
+                    id=name, task=str(task), kind=kind, prompt=_first(by_question[name], "prompt"),
+                    gold=_first(by_question[name], "gold"), methods=answers,
+                ))  # fmt: skip
     return questions
 
 
@@ -145,31 +135,30 @@ def _one_seed(results: Results) -> pd.DataFrame:
     return pd.concat(parts) if parts else runs
 
 
-def _question(
-    rows: pd.DataFrame, name: str, task: str, kind: str, shares: pd.Series, results: Results
-) -> Question:
-    given: dict[str, list[dict[str, Any]]] = {}
-    for row in rows.sort_values("sample").to_dict("records"):
-        given.setdefault(row["method"], []).append(row)
-    methods = [
-        Answers(
-            method, int(given[method][0]["seed"]), float(shares[method]),
-            *([_answer(r) for r in given[method] if r["decoding"] == d] for d in DECODINGS),
+def _answers(rows: pd.DataFrame, methods: list[str], shares: pd.Series) -> list[Answers]:
+    """Of each method that answered, in the given order."""
+    made = []
+    for method in methods:
+        own = rows[rows["method"] == method].sort_values("sample")
+        if own.empty:
+            continue
+        greedy, sampled = (
+            [_answer(row) for row in own[own["decoding"] == decoding].to_dict("records")]
+            for decoding in ("greedy", "sampled")
         )
-        for method in results.methods if method in given
-    ]  # fmt: skip
-    return Question(name, task, kind, _first(rows, "prompt"), _first(rows, "gold"), methods)
+        seed, share = int(own["seed"].iloc[0]), float(shares[method])
+        made.append(Answers(method, seed, share, greedy=greedy, sampled=sampled))
+    return made
 
 
-def _answer(row: dict[str, Any]) -> Answer:
+def _answer(row: Mapping[Hashable, Any]) -> Answer:
     status, tokens = row.get("status"), row.get("tokens")
     correct = bool(row["correct"])
-    default = "right" if correct else "wrong"
-    verdict = default if status in ("ok", "wrong") else VERDICTS.get(str(status), default)
+    grade = GRADES.get(str(status), "right" if correct else "wrong")
     return Answer(
-        str(row["decoding"]), correct, verdict, _text(row.get("extracted")) or "",
-        None if tokens is None or tokens != tokens else int(tokens),
-        bool(row.get("finished", True)), _text(row.get("response")),
+        correct=correct, grade=grade, extracted=_text(row.get("extracted")) or "",
+        tokens=None if tokens is None or tokens != tokens else int(tokens),
+        finished=bool(row.get("finished", True)), text=_text(row.get("response")),
     )  # fmt: skip
 
 

@@ -7,10 +7,6 @@ The page is one file that needs no network. Everything in it that a model, a dat
 wrote is escaped, and its content security policy lets only the page's own script run.
 """
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 import base64
@@ -22,30 +18,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import jinja2
 import pandas as pd
 from markupsafe import Markup
 
 from results import Results, curves, load, scores
+from results.records import BUDGET_AXES
 from results.render import Column, Table
-from results.schema import BUDGET_AXES
-from results.tables import TABLES, tuning_table
+from results.tables import TABLES, axis_word, tuning_table
 
 from . import claims, figures, plots, questions, verdicts
-
-if TYPE_CHECKING:
-    from .plots import Plot
+from .plots import Plot
 
 TEMPLATES = Path(__file__).parent / "templates"
-AXIS_WORDS = {"flops": "FLOPs"}
 # sections that fold away: a table, a figure or both of that name, and what to say of the figure
 FURTHER = {
-    "passk": "unbiased estimate from all samples; the band is a 95 % interval over seeds",
-    "wins": "over pairs of runs, ties count half; its intervals stand in the table",
+    "passk": "unbiased estimate from all samples; bands are 95 % confidence intervals across seeds",
+    "wins": "over all pairs of runs; a tie counts half; the table gives the intervals",
     "profile": "Performance profiles over tasks and seeds, with pointwise bootstrap bands",
-    "tuning": "mean over all subsets of the trials (unbiased)",
+    "tuning": "mean over all subsets of that many trials (unbiased)",
     "loss-shares": "Share of each term in the loss",
     "selection": "", "checker": "", "variance": "", "aggregate": "",
 }  # fmt: skip
@@ -78,10 +70,10 @@ def write_report(
         places = [Path(runs)] if isinstance(runs, str | Path) else [Path(p) for p in runs]
         results, out = load(places), out or places[0] / "report"
     if out is None:
-        raise ValueError("write_report: loaded runs have no one folder, so `out` is needed")
+        raise ValueError("write_report: loaded runs have no single folder; pass `out`")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    made_figures = draw(results)
+    made_figures = all_figures(results)
     made_tables = {name: make(results) for name, make in TABLES.items()}
     trials = figures.tuning_trials(results)
     if len(trials):
@@ -89,18 +81,19 @@ def write_report(
     found = claims.evaluate(results) if len(scores.counted(results)) else []
     if any(f.effect == f.effect for f in found):  # these runs can test one of them
         made_tables["claims"] = claims.claims_table(found)
+    made_tables["questions"] = _questions_table(results)
     page = context(results, made_figures, made_tables)
     paths = [folder / "report.html", folder / "report.md"]
     for path in paths:
         path.write_text(render(path.name, page), encoding="utf-8")
     for plot in (plot for group in made_figures.values() for plot in group):
         paths += plot.save(folder / "figures")
-    for table in [*made_tables.values(), page["questions_table"]]:
+    for table in made_tables.values():
         paths += table.save(folder / "tables")
     return Written(paths)
 
 
-def draw(results: Results) -> dict[str, list[Plot]]:
+def all_figures(results: Results) -> dict[str, list[Plot]]:
     """Every figure that the data give, by name."""
     if scores.counted(results).empty or not results.tally.counts:
         return {}
@@ -109,7 +102,7 @@ def draw(results: Results) -> dict[str, list[Plot]]:
 
 def context(
     results: Results, made_figures: dict[str, list[Plot]], made_tables: dict[str, Table]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """All that the templates show."""
     found = verdicts.verdicts(results)
     records = [json.loads((Path(p) / "run.json").read_text()) for p in results.runs["path"]]
@@ -135,7 +128,6 @@ def context(
         "cost": _by_axis(made_figures, "cost"),
         "questions": picked,
         "kinds": questions.KINDS,
-        "questions_table": _questions_table(results),
         "further": FURTHER,
         "settings": settings_table(results),
         "configs": _configs(results),
@@ -145,11 +137,11 @@ def context(
         "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "classes": {m: plots.css_class(m) for m in plots.looks(results.methods)},
         "main": _main(made_tables["main"]),
-        "claims": _claims(made_tables["claims"]) if "claims" in made_tables else [],
+        "claims": claims.claim_sentences(made_tables["claims"]) if "claims" in made_tables else [],
     }
 
 
-def render(template: str, page: dict[str, Any]) -> str:
+def render(template: str, page: dict[str, object]) -> str:
     """One template with the page's context; HTML is escaped throughout."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -192,12 +184,12 @@ def settings_table(results: Results) -> Table:
     return Table("settings", "Settings of each method", frame, columns)
 
 
-def provenance(records: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+def provenance(records: list[dict[str, object]]) -> list[tuple[str, list[str]]]:
     """Label -> the values that the runs have, one where all agree."""
 
     def values(name: str) -> list[str]:
         found = [record.get(name) for record in records]
-        return [*dict.fromkeys(_words(value) for value in found if value)]
+        return [*dict.fromkeys(_shown(value) for value in found if value)]
 
     kinds = ["packages", "hardware", "git", "data", "grader", "base"]
     parts = [(kind, values(kind)) for kind in kinds]
@@ -208,10 +200,10 @@ def provenance(records: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
     return [(name, found) for name, found in parts if found]
 
 
-def _words(value: Any) -> str:
+def _shown(value: object) -> str:
     if not isinstance(value, dict):
         return f"{value:.6g}" if isinstance(value, float) else str(value)
-    inner = {k: f"({_words(v)})" if isinstance(v, dict) else _words(v) for k, v in value.items()}
+    inner = {k: f"({_shown(v)})" if isinstance(v, dict) else _shown(v) for k, v in value.items()}
     return ", ".join(f"{k} {v}" for k, v in inner.items())
 
 
@@ -220,7 +212,7 @@ def _by_axis(made: dict[str, list[Plot]], kind: str) -> list[tuple[str, str, lis
     first = ("flops",) if kind == "cost" else ()
     order = [*first, *(axis for axis in BUDGET_AXES if axis not in first)]
     found = ((axis, made.get(f"{kind}-{axis}", [])) for axis in order)
-    return [(axis, AXIS_WORDS.get(axis, axis), group) for axis, group in found if group]
+    return [(axis, axis_word(axis), group) for axis, group in found if group]
 
 
 def _curve_questions(results: Results) -> str:
@@ -234,30 +226,6 @@ def _main(table: Table) -> Table:
     costs = [c.key for c in table.columns if c.kind in ("si", "number")]
     first = [c.key for c in table.columns if c.key in ("task", "method", "accuracy")]
     return table.select(*first, "difference", "mde", "verdict", "greedy", "auc", *costs)
-
-
-TONES = {
-    "supported": "better", "law: proved": "better", "contradicted": "worse",
-    "law: refuted": "worse", "undetermined": "undetermined",
-}  # fmt: skip
-
-
-def _claims(table: Table) -> list[dict[str, str]]:
-    """The rows of the table of claims as sentences; the tone of what was not tested is empty."""
-    said = []
-    for row in table.frame.to_dict("records"):
-        found, why = row["against"], row["why"]
-        if row["size"]:
-            found = f"{row['size']} against {found}"
-            found += f", p {verdicts.stats_p(row['p_holm'])}" if row["p_holm"] >= 0 else ""
-        tone = TONES.get(row["status"], "")
-        told = ": ".join(part for part in (found if tone else "", why) if part)
-        said.append({
-            **{k: row[k] for k in ("paper", "claim", "status", "against", "measured")},
-            "tone": tone, "sign": claims.MARKS[row["status"]],
-            "found": told if told.endswith((".", ")")) or not told else f"{told}.",
-        })  # fmt: skip
-    return said
 
 
 def _questions_table(results: Results) -> Table:

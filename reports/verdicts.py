@@ -1,21 +1,14 @@
 """Verdicts in plain words: better, worse, equivalent or undetermined, by how much, at what cost."""
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from results import compare, scores, stats, tables
-
-if TYPE_CHECKING:
-    from results import Results
-    from results.compare import Comparison
+from results import Results, compare, scores, stats, tables
+from results.compare import Comparison
+from results.stats import Verdict
 
 SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undetermined": "?"}
 FEW_SEEDS = 5
@@ -23,13 +16,13 @@ SAME_COST = 0.05  # relative
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One comparison as a sentence."""
+class Statement:
+    """One comparison in words, as a report shows it."""
 
     method: str
     control: str
     task: str  # "" where there is only one
-    verdict: str
+    verdict: Verdict
     sign: str  # for those who do not see the colour
     difference: str  # "+3.1 points", or what is missing
     interval: str  # "[+1.2, +5.0]", or ""
@@ -39,7 +32,7 @@ class Verdict:
 
 def verdicts(
     results: Results, split: str | None = None, control: str | None = None
-) -> list[Verdict]:
+) -> list[Statement]:
     """Every method against the control, largest difference first."""
     control = control or results.control
     pairs = compare.against(results.methods, control) if control else []
@@ -51,16 +44,17 @@ def verdicts(
     there.sort(key=lambda c: (c.task, -c.difference.estimate))
     missing = [c for c in made if c.difference.estimate != c.difference.estimate]
     return [
-        Verdict(
-            c.a, c.b, c.task if several else "", c.verdict, SIGNS[c.verdict],
-            f"{points(c.difference.estimate)} points" if c in there else "not measured",
-            _interval(c), _sentence(c), _cost(c, costs) if c in there else "",
+        Statement(
+            method=c.a, control=c.b, task=c.task if several else "", verdict=c.verdict,
+            sign=SIGNS[c.verdict], interval=_interval(c), sentence=_sentence(c),
+            difference=f"{points(c.difference.estimate)} points" if c in there else "not measured",
+            cost=_cost(c, costs) if c in there else "",
         )
         for c in [*there, *missing]
     ]  # fmt: skip
 
 
-def summary(results: Results, found: list[Verdict], split: str | None = None) -> list[str]:
+def summary(results: Results, found: list[Statement], split: str | None = None) -> list[str]:
     """The answer in a few sentences: who leads, and how many comparisons came out how."""
     split = split or scores.headline_split(results)
     lines = []
@@ -80,14 +74,14 @@ def summary(results: Results, found: list[Verdict], split: str | None = None) ->
         elif group and len(results.methods) > 1:
             line += " Every other method is significantly below it."
         elif len(results.methods) > 1:
-            line += " Whether it is better than the next one cannot be tested here."
+            line += " These runs cannot test whether it is better than the next method."
         lines.append(line[0].upper() + line[1:] if where else line)
     if found:
         counts = {v: sum(f.verdict == v for f in found) for v in SIGNS}
         parts = [f"{n} {v}" for v, n in counts.items() if n]
         lines.append(
-            f"Against {found[0].control}, the control, in {len(found)}"
-            f" comparison{'s' if len(found) > 1 else ''}: {_list(parts)}."
+            f"Compared with the control, {found[0].control}: {_list(parts)}"
+            f" ({len(found)} comparison{'s' if len(found) > 1 else ''})."
         )
     return lines
 
@@ -96,31 +90,31 @@ def limits(results: Results, split: str | None = None) -> list[str]:
     """What cannot be said from these runs, and why."""
     runs, counted = results.runs, scores.counted(results)
     if runs.empty:
-        return ["There is no run here, so nothing can be said."]
+        return ["There are no runs here, so there is nothing to report."]
     if counted.empty:
         return [
-            "No run has finished, so no method can be judged yet. What is on disk is listed below."
+            "No run has finished, so no method can be judged yet. The runs so far are listed below."
         ]
     said = []
     lost = [m for m in results.methods if m not in set(counted["method"].astype(str))]
     if lost:
-        said.append(f"No run of {_list(lost)} has finished: nothing is said about it.")
+        said.append(f"No run of {_list(lost)} has finished, so nothing is said about it.")
     if len(results.methods) == 1:
-        said.append("There is one method, so nothing can be compared with it.")
+        said.append("There is only one method, so there is nothing to compare it with.")
     seeds = counted.groupby(["task", "method"], observed=True)["seed"].nunique()
     single = {str(m) for _, m in seeds[seeds == 1].index}
     alone = [m for m in results.methods if m in single]
     if alone:
         who = "each method" if len(alone) == len(results.methods) > 1 else _list(alone)
         said.append(
-            f"One seed of {who}: how much another seed would differ is unknown, so there"
-            " is no interval and no test, and no verdict."
+            f"Only one seed of {who}: the variation across seeds is unknown, so there is no"
+            " interval, no test and no verdict."
         )
     few = seeds[(seeds > 1) & (seeds < FEW_SEEDS)]
     if len(few):
         said.append(
-            f"Only {_range(few)} seeds: intervals over so few are wide, and only large differences"
-            f" can be found; {FEW_SEEDS} is the usual number, 10 for a headline claim."
+            f"Only {_range(few)} seeds: intervals are wide, and only large differences can be"
+            f" detected. {FEW_SEEDS} seeds are usual, and 10 for a headline claim."
         )
     said += [note for note in tables.run_notes(results) if not note.startswith("Unfinished")]
     waiting = int((runs["status"] == "unfinished").sum())
@@ -128,7 +122,9 @@ def limits(results: Results, split: str | None = None) -> list[str]:
         said.append(f"{waiting} of {len(runs)} runs are not finished and are not counted.")
     there = results.tally.splits
     if not any(s.startswith("ood") for s in there):
-        said.append("No out-of-distribution questions were asked: nothing is said about transfer.")
+        said.append(
+            "No out-of-distribution questions were asked, so nothing is said about transfer."
+        )
     return said
 
 
@@ -146,12 +142,14 @@ def _sentence(c: Comparison) -> str:
     d, by = c.difference, f"{100 * abs(c.difference.estimate):.1f} points"
     seeds = f"{min(d.seeds)} seeds" if min(d.seeds) > 1 else "one seed"
     if d.design == "welch":
-        seeds = f"{d.seeds[0]} and {d.seeds[1]} seeds, not paired"
+        seeds = f"{_list([*map(str, d.seeds)])} seeds, not paired"
     if d.low != d.low and c.verdict == "equivalent":
         return f"{c.a} and {c.b} are equivalent: {c.note} ({seeds})."
     if d.low != d.low:
         return f"Cannot be judged: {c.note or 'no test is possible'}."
-    chance = f"p {stats_p(c.p_holm)}" + (f" after Holm over {c.family}" if c.family > 1 else "")
+    chance = f"p {stats_p(c.p_holm)}" + (
+        f" after Holm's correction over {c.family} comparisons" if c.family > 1 else ""
+    )
     if c.verdict in ("better", "worse"):
         small = f", within the margin of ±{100 * c.delta:g} points" if c.within_margin else ""
         return f"{c.a} is {c.verdict} than {c.b} by {by}{small} ({chance}, {seeds})."
@@ -161,8 +159,8 @@ def _sentence(c: Comparison) -> str:
             f" ±{100 * c.delta:g} points ({seeds})."
         )
     return (
-        f"Whether {c.a} is better or worse than {c.b} is undetermined ({chance}): with {seeds}, a"
-        f" difference under {100 * d.mde:.1f} points could not have been found reliably."
+        f"It is undetermined whether {c.a} is better or worse than {c.b} ({chance}): with {seeds},"
+        f" a true difference below {100 * d.mde:.1f} points is not detected reliably (80 % power)."
     )
 
 
@@ -179,8 +177,8 @@ def _cost(c: Comparison, costs: pd.DataFrame) -> str:
     if not known:
         return ""
     if all(abs(r - 1) < SAME_COST for r in known.values()):
-        return f"Cost: within {100 * SAME_COST:g} % of {c.b} in {_list([*known])}."
-    return f"Cost: {_list([f'{r:.2f} × the {word}' for word, r in known.items()])} of {c.b}."
+        return f"Cost: within {100 * SAME_COST:g} % of {c.b}'s in {_list([*known])}."
+    return f"Cost relative to {c.b}: {_list([f'{r:.2f} × {word}' for word, r in known.items()])}."
 
 
 def _list(words: list[str]) -> str:

@@ -8,10 +8,6 @@ Nothing is smoothed. The k-th evaluations of a method's seeds are averaged: they
 share of the budget. A run that ended early (it diverged) stays at its last value.
 """
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -21,7 +17,7 @@ import pandas as pd
 
 from . import scores, stats
 from .memoise import remembered
-from .schema import BUDGET_AXES
+from .records import BUDGET_AXES
 from .scores import GROUP
 
 if TYPE_CHECKING:

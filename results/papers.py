@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
 from pathlib import Path
 from typing import TYPE_CHECKING
 

@@ -4,10 +4,6 @@
 last line, an unfinished run or a broken file is no error: it is left out and stands in `.problems`.
 """
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 import hashlib
@@ -18,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from .schema import EVAL_COLUMNS, LEDGER_COLUMNS, SCHEMA_VERSION
+from .records import EVAL_COLUMNS, LEDGER_COLUMNS, SCHEMA_VERSION
 from .tally import WITHOUT_TEXTS, Tally, Unreadable, count, read_table, take
 
 if TYPE_CHECKING:

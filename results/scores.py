@@ -6,10 +6,6 @@ evaluation of a run is scored: "last"; "selected", the one that is best on the v
 "start", the one before any update.
 """
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal

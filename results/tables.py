@@ -3,10 +3,6 @@
 A table never crashes for want of data: what cannot be said is a dash, and a note says why.
 """
 
-# pandas annotates groupby and indexing with unions that pyright cannot narrow
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportOptionalMemberAccess=false
-
 from __future__ import annotations
 
 import itertools
@@ -20,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from . import compare, curves, papers, scores, stats
+from .records import BUDGET_AXES
 from .render import Cell, Column, Kind, Table, si
-from .schema import BUDGET_AXES
 from .stats import ALPHA
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .schema import EVAL_COLUMNS
+from .records import EVAL_COLUMNS
 
 if TYPE_CHECKING:
     import numpy as np

@@ -22,9 +22,9 @@ from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
+from . import register
 from .base import Example, Grade, Task, TaskError, content_id
 from .embedded import WORD_PATTERN, below, home, pick, rng
-from .registry import register
 
 NAMES = ("Tom", "Ann", "Ben", "Eva", "Max", "Mia", "Sam", "Zoe", "Leo", "Ida")
 THINGS = (

@@ -26,7 +26,7 @@ HOSTILE = (
 )  # fmt: skip
 
 
-class Finding(NamedTuple):
+class Violation(NamedTuple):
     rule: str
     found: str
 
@@ -34,37 +34,37 @@ class Finding(NamedTuple):
         return f"{self.rule}: {self.found}"
 
 
-def check_task(task: Task, sample: int = 20) -> list[Finding]:
+def check_task(task: Task, sample: int = 20) -> list[Violation]:
     """Findings, empty where the task keeps the contract. Grades `sample` questions a split.
     Data that are not there are one finding, which ends the check."""
-    checks: tuple[Callable[[Task, int], Iterator[Finding]], ...] = (
+    checks: tuple[Callable[[Task, int], Iterator[Violation]], ...] = (
         _examples, _disjoint, _grades, _corpus, _tokenizer, _fingerprint,
     )  # fmt: skip
-    findings: list[Finding] = []
+    findings: list[Violation] = []
     for check in checks:
         try:
             findings += check(task, sample)
         except TaskError as error:
-            return [*findings, Finding("data", str(error))]
+            return [*findings, Violation("data", str(error))]
         except Exception as error:
-            findings.append(Finding(check.__name__.strip("_"), f"raised {error!r}"))
+            findings.append(Violation(check.__name__.strip("_"), f"raised {error!r}"))
     return findings
 
 
-def _examples(task: Task, sample: int) -> Iterator[Finding]:
+def _examples(task: Task, sample: int) -> Iterator[Violation]:
     if not task.splits:
-        yield Finding("splits", "none")
+        yield Violation("splits", "none")
     if task.headline not in task.splits:
-        yield Finding("splits", f"the headline {task.headline!r} is none of {task.splits}")
+        yield Violation("splits", f"the headline {task.headline!r} is none of {task.splits}")
     again = type(task)(**task.model_dump())
     for split in task.splits:
         examples = list(task.examples(split))
         if not examples:
-            yield Finding("examples", f"{split} is empty")
+            yield Violation("examples", f"{split} is empty")
         if examples != list(task.examples(split)) or examples != list(again.examples(split)):
-            yield Finding("examples", f"{split} differs from call to call")
+            yield Violation("examples", f"{split} differs from call to call")
         if len({e.id for e in examples}) < len(examples):
-            yield Finding("examples", f"{split} holds an id twice")
+            yield Violation("examples", f"{split} holds an id twice")
         for example in examples:
             yield from _one_example(split, example)
     try:
@@ -72,34 +72,34 @@ def _examples(task: Task, sample: int) -> Iterator[Finding]:
     except TaskError:
         pass
     else:
-        yield Finding("examples", "an unknown split does not raise TaskError")
+        yield Violation("examples", "an unknown split does not raise TaskError")
 
 
-def _one_example(split: str, example: Example) -> Iterator[Finding]:
+def _one_example(split: str, example: Example) -> Iterator[Violation]:
     texts = (example.id, example.prompt, example.gold)
     if not all(isinstance(text, str) and text.strip() for text in texts):
-        yield Finding("examples", f"{split}: id, prompt or gold is no text or blank: {example}")
+        yield Violation("examples", f"{split}: id, prompt or gold is no text or blank: {example}")
     elif example.id.isdigit() and len(example.id) < 8:
-        yield Finding("examples", f"{split}: the id {example.id!r} looks like a position; hash it")
+        yield Violation("examples", f"{split}: the id {example.id!r} is like a position: hash it")
     if example.solution is not None and not example.solution.strip():
-        yield Finding("examples", f"{split}: a blank solution: {example.id}")
+        yield Violation("examples", f"{split}: a blank solution: {example.id}")
     as_json = json.dumps(example.meta, default=lambda value: f"not JSON: {value}")
     if json.loads(as_json) != example.meta:
-        yield Finding("examples", f"{split}: meta does not survive JSON: {example.meta}")
+        yield Violation("examples", f"{split}: meta does not survive JSON: {example.meta}")
 
 
-def _disjoint(task: Task, sample: int) -> Iterator[Finding]:
+def _disjoint(task: Task, sample: int) -> Iterator[Violation]:
     for a, b in combinations(task.splits, 2):
         first, second = task.examples(a), task.examples(b)
         for what in ("id", "prompt"):
             shared = {getattr(e, what) for e in first} & {getattr(e, what) for e in second}
             if shared:
-                yield Finding(
+                yield Violation(
                     "disjoint", f"{a} and {b} share {len(shared)} {what}s: {min(shared)!r}"
                 )
 
 
-def _grades(task: Task, sample: int) -> Iterator[Finding]:
+def _grades(task: Task, sample: int) -> Iterator[Violation]:
     for split in task.splits:
         for example in task.examples(split)[:sample]:
             solution = [] if example.solution is None else [example.solution]
@@ -107,50 +107,50 @@ def _grades(task: Task, sample: int) -> Iterator[Finding]:
             grades = task.grade(example, responses)
             where = f"{split} {example.id}"
             if len(grades) != len(responses):
-                yield Finding("grades", f"{where}: {len(grades)} for {len(responses)} responses")
+                yield Violation("grades", f"{where}: {len(grades)} for {len(responses)} responses")
                 continue
             for grade in grades:
                 yield from _one_grade(where, grade)
             if task.grade(example, responses[::-1])[::-1] != grades:
-                yield Finding("grades", f"{where}: depend on the order or on the call")
+                yield Violation("grades", f"{where}: depend on the order or on the call")
             if task.grade(example, []) != []:
-                yield Finding("grades", f"{where}: no responses, yet grades")
+                yield Violation("grades", f"{where}: no responses, yet grades")
             if grades[len(solution)].correct:
-                yield Finding("grades", f"{where}: an empty response is correct")
+                yield Violation("grades", f"{where}: an empty response is correct")
             if solution and grades[0].reward is None and not grades[0].correct:
-                yield Finding("grades", f"{where}: the task's own solution is wrong: {grades[0]}")
+                yield Violation("grades", f"{where}: the task's own solution is wrong: {grades[0]}")
 
 
-def _one_grade(where: str, grade: Grade) -> Iterator[Finding]:
+def _one_grade(where: str, grade: Grade) -> Iterator[Violation]:
     if grade.status not in get_args(Status):
-        yield Finding("grades", f"{where}: status {grade.status!r} is none of {get_args(Status)}")
+        yield Violation("grades", f"{where}: status {grade.status!r} is none of {get_args(Status)}")
     elif grade.correct != (grade.status == "ok"):
-        yield Finding("grades", f"{where}: correct and status disagree: {grade}")
+        yield Violation("grades", f"{where}: correct and status disagree: {grade}")
     for name in ("correct", "strict", "format_ok"):
         if not isinstance(getattr(grade, name), bool):
-            yield Finding("grades", f"{where}: {name} is no bool: {grade}")
+            yield Violation("grades", f"{where}: {name} is no bool: {grade}")
     if grade.reward is not None and not math.isfinite(grade.reward):
-        yield Finding("grades", f"{where}: the reward is not finite: {grade}")
+        yield Violation("grades", f"{where}: the reward is not finite: {grade}")
 
 
-def _corpus(task: Task, sample: int, texts: int = 2000) -> Iterator[Finding]:
+def _corpus(task: Task, sample: int, texts: int = 2000) -> Iterator[Violation]:
     if "train" not in task.splits:
         return  # evaluation only: nothing is trained on it
     first = list(islice(task.corpus(0), texts))
     if first != list(islice(task.corpus(0), texts)):
-        yield Finding("corpus", "differs from call to call")
+        yield Violation("corpus", "differs from call to call")
     if len(first) < texts:
-        yield Finding("corpus", f"ends after {len(first)} texts")
+        yield Violation("corpus", f"ends after {len(first)} texts")
     if not all(isinstance(part, str) and part for text in first for part in text):
-        yield Finding("corpus", "yields something else than (prompt, response) texts")
+        yield Violation("corpus", "yields something else than (prompt, response) texts")
     prompts = {prompt for prompt, _ in first}
     for split in set(task.splits) - {"train"}:
         shared = prompts & {e.prompt for e in task.examples(split)}
         if shared:
-            yield Finding("corpus", f"holds {len(shared)} prompts of {split}: {min(shared)!r}")
+            yield Violation("corpus", f"holds {len(shared)} prompts of {split}: {min(shared)!r}")
 
 
-def _tokenizer(task: Task, sample: int) -> Iterator[Finding]:
+def _tokenizer(task: Task, sample: int) -> Iterator[Violation]:
     if task.word_pattern is None:
         return
     known, pattern = set(task.vocabulary()), re.compile(task.word_pattern)
@@ -160,18 +160,18 @@ def _tokenizer(task: Task, sample: int) -> Iterator[Finding]:
     for text in texts:
         words = pattern.findall(text)
         if "".join(words) != text:
-            yield Finding("tokenizer", f"word_pattern loses text: {text!r}")
+            yield Violation("tokenizer", f"word_pattern loses text: {text!r}")
             return
         if unknown := set(words) - known:
-            yield Finding("tokenizer", f"not in the vocabulary: {sorted(unknown)} in {text!r}")
+            yield Violation("tokenizer", f"not in the vocabulary: {sorted(unknown)} in {text!r}")
             return
 
 
-def _fingerprint(task: Task, sample: int) -> Iterator[Finding]:
+def _fingerprint(task: Task, sample: int) -> Iterator[Violation]:
     found = task.fingerprint()
     if not found:
-        yield Finding("fingerprint", "is empty, so a change of the data would go unseen")
+        yield Violation("fingerprint", "is empty, so a change of the data would go unseen")
     if found != task.fingerprint():
-        yield Finding("fingerprint", "differs from call to call")
+        yield Violation("fingerprint", "differs from call to call")
     if not all(isinstance(part, str) for item in found.items() for part in item):
-        yield Finding("fingerprint", f"holds something else than text: {found}")
+        yield Violation("fingerprint", f"holds something else than text: {found}")

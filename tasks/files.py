@@ -39,7 +39,7 @@ class BadRow(ValueError):
     """Why a row cannot be used."""
 
 
-class Row(NamedTuple):
+class DataRow(NamedTuple):
     where: str  # path:line, or hub id[split]:row, counted from 1
     values: dict[str, Any] | BadRow
 
@@ -116,7 +116,7 @@ class FileTask(Task):
     def meta_of(self, row: dict[str, Any]) -> dict[str, Any]:
         return {}
 
-    def rows(self, data_split: str) -> Iterable[Row]:
+    def rows(self, data_split: str) -> Iterable[DataRow]:
         """The raw rows of one of `files`. Raises TaskError where there are none to be had."""
         if self.data_dir is None:
             name = self.hub_splits.get(data_split, data_split)
@@ -256,7 +256,7 @@ def number_field(row: dict[str, Any], name: str) -> str:
     return number_gold(text_field(row, name))
 
 
-def file_rows(path: Path) -> Iterator[Row]:
+def file_rows(path: Path) -> Iterator[DataRow]:
     """Rows of a .jsonl, .jsonl.gz or .parquet file."""
     if path.suffix == ".parquet":
         import pyarrow.parquet
@@ -265,7 +265,7 @@ def file_rows(path: Path) -> Iterator[Row]:
             rows = pyarrow.parquet.read_table(path).to_pylist()  # keeps whole numbers and gaps
         except (OSError, ValueError) as error:
             raise TaskError(f"{path}: cannot be read: {error}") from error
-        yield from (Row(f"{path}:{i}", values) for i, values in enumerate(rows, 1))
+        yield from (DataRow(f"{path}:{i}", values) for i, values in enumerate(rows, 1))
         return
     if not path.name.endswith((".jsonl", ".jsonl.gz")):
         raise TaskError(f"{path}: unknown kind of file; allowed are .jsonl, .jsonl.gz and .parquet")
@@ -274,7 +274,7 @@ def file_rows(path: Path) -> Iterator[Row]:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield Row(f"{path}:{number}", _json_object(line))
+                    yield DataRow(f"{path}:{number}", _json_object(line))
     except (OSError, EOFError) as error:
         raise TaskError(f"{path}:{number + 1}: cannot be read: {error}") from error
 
@@ -287,7 +287,7 @@ def _json_object(line: bytes) -> dict[str, Any] | BadRow:
     return value if isinstance(value, dict) else BadRow("no JSON object")
 
 
-def hub_rows(hub: str, split: str, revision: str | None, **which: Any) -> Iterator[Row]:
+def hub_rows(hub: str, split: str, revision: str | None, **which: Any) -> Iterator[DataRow]:
     """Rows of a data set on the hub (or of a local folder that `datasets` can load); `which` is
     the configuration's `name` or `data_dir`."""
     if not hub:
@@ -304,7 +304,7 @@ def hub_rows(hub: str, split: str, revision: str | None, **which: Any) -> Iterat
             "a local folder needs no network (--data-dir or EVENBENCH_DATA)"
         ) from error
     for i, values in enumerate(rows, 1):
-        yield Row(f"{hub}[{split}]:{i}", dict(values))
+        yield DataRow(f"{hub}[{split}]:{i}", dict(values))
 
 
 def boxed_grade(response: str, gold: str, options: Options, number: bool = False) -> Grade:

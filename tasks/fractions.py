@@ -19,11 +19,11 @@ from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
+from . import register
 from .answers import GRADER_VERSION, Options
 from .base import Example, Grade, Task, TaskError, content_id
 from .embedded import below, home, pick, rng
 from .files import Checker, boxed_grade
-from .registry import register
 
 # Denominators up to 12 give about 850 problems to each eighth (see embedded.home).
 SPLITS: dict[str, tuple[range, int, str]] = {  # split: larger denominator, size, home
@@ -33,7 +33,7 @@ SPLITS: dict[str, tuple[range, int, str]] = {  # split: larger denominator, size
 }
 
 
-class Problem(NamedTuple):
+class FractionSum(NamedTuple):
     """a/b + c/d, or a/b - c/d; the result is not negative."""
 
     a: int
@@ -98,7 +98,7 @@ class Fractions(Task):
         return {split: digest(split) for split in self.splits}
 
 
-def _example(problem: Problem, solution: str | None) -> Example:
+def _example(problem: FractionSum, solution: str | None) -> Example:
     prompt, gold = problem.text + "=?", latex(problem.answer)
     meta = {"denominator": max(problem.b, problem.d)}
     return Example(content_id(prompt), prompt, gold, solution, meta)
@@ -112,7 +112,7 @@ def frac(top: int, bottom: int) -> str:
     return f"\\frac{{{top}}}{{{bottom}}}"
 
 
-def work(problem: Problem, slip: int = 0) -> str:
+def work(problem: FractionSum, slip: int = 0) -> str:
     """Common denominator, sum (plus a slip in its numerator), reduced where possible; boxed."""
     bottom = math.lcm(problem.b, problem.d)
     first, second = problem.a * bottom // problem.b, problem.c * bottom // problem.d
@@ -125,7 +125,7 @@ def work(problem: Problem, slip: int = 0) -> str:
     return "=".join(steps) + f"\\boxed{{{reduced}}}"
 
 
-def web_answer(draw: random.Random, problem: Problem) -> str:
+def web_answer(draw: random.Random, problem: FractionSum) -> str:
     """27 % right work, 13 % with a slip, 60 % a guess, 70 % of these off; in many forms."""
     style, bottom = draw.random(), math.lcm(problem.b, problem.d)
     top = int(problem.answer * bottom)
@@ -153,17 +153,17 @@ def _in_some_form(draw: random.Random, top: int, bottom: int) -> str:
     return pick(draw, forms)
 
 
-def _problem(draw: random.Random, largest: int) -> Problem:
+def _problem(draw: random.Random, largest: int) -> FractionSum:
     """Both fractions lie between 0 and 1; with a minus the larger one stands first."""
     b, d = 2 + below(draw, largest - 1), 2 + below(draw, largest - 1)
     a, c = 1 + below(draw, b - 1), 1 + below(draw, d - 1)
     if draw.random() < 0.5:
-        return Problem(a, b, 1, c, d)
-    return Problem(a, b, -1, c, d) if a * d >= c * b else Problem(c, d, -1, a, b)
+        return FractionSum(a, b, 1, c, d)
+    return FractionSum(a, b, -1, c, d) if a * d >= c * b else FractionSum(c, d, -1, a, b)
 
 
 @cache
-def _draw(purpose: str, larger: range, size: int, where: str, seed: int) -> list[Problem]:
+def _draw(purpose: str, larger: range, size: int, where: str, seed: int) -> list[FractionSum]:
     draw, found = rng("fractions", 1, purpose, seed), {}
     while len(found) < size:
         problem = _problem(draw, larger[-1])

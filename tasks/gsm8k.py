@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
+from . import register
 from .base import Example, Grade
 from .files import (
     BOXED,
@@ -23,7 +24,6 @@ from .files import (
     number_gold,
     text_field,
 )
-from .registry import register
 
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
 _FINAL = re.compile(r"\n?#### *(.+?)\s*$")

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 from tasks.answers.protocols import math_answer
 
+from . import register
 from .base import Example, Grade
 from .files import BadRow, FileTask, boxed_grade, number_field, number_gold, text_field
-from .registry import register
 
 
 @register("gsm_hard")

@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from . import register
 from .base import Example, Grade, TaskError
-from .files import BadRow, FileTask, Row, hub_rows, text_field
+from .files import BadRow, DataRow, FileTask, hub_rows, text_field
 from .judges import CRITERIA, load
-from .registry import register
 
 _TURN = "\n\nAssistant:"
 
@@ -45,7 +45,7 @@ class HH(FileTask):
     gold_reward: ClassVar[float] = 0.0  # the reference ties with itself
     stop: ClassVar[tuple[str, ...]] = ("\n\nHuman:",)
 
-    def rows(self, data_split: str) -> Iterable[Row]:
+    def rows(self, data_split: str) -> Iterable[DataRow]:
         if self.data_dir is None:
             return hub_rows(self.hub, data_split, self.revision, data_dir=self.subset)
         return super().rows(data_split)

@@ -12,13 +12,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
+from . import register
 from .base import Example, Grade, TaskError, file_hash
 from .files import (
     BOXED,
     HASHES,
     BadRow,
+    DataRow,
     FileTask,
-    Row,
     boxed_grade,
     file_rows,
     hashes_grade,
@@ -27,7 +28,6 @@ from .files import (
     readable_gold,
     text_field,
 )
-from .registry import register
 
 
 class _Splits:
@@ -74,7 +74,7 @@ class Jsonl(FileTask):
             raise ValueError("name the data: train, test or both")
         return self
 
-    def rows(self, data_split: str) -> Iterable[Row]:
+    def rows(self, data_split: str) -> Iterable[DataRow]:
         where = self.train if data_split == "train" else self.test
         assert where is not None  # it would not be among the splits
         if self.hub:

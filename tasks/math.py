@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 from tasks.answers.protocols import math_answer
 
-from .files import BadRow, FileTask, Row, hub_rows, readable_gold, text_field
-from .registry import register
+from . import register
+from .files import BadRow, DataRow, FileTask, hub_rows, readable_gold, text_field
 
 
 @register("math")
@@ -63,14 +63,14 @@ class MATH500(MATH):
     }
     hub_splits: ClassVar[dict[str, str]] = {"rest": "test"}
 
-    def rows(self, data_split: str) -> Iterable[Row]:
+    def rows(self, data_split: str) -> Iterable[DataRow]:
         if data_split == "train":
             return self._twelve_thousand()
         if self.data_dir is None:
             return hub_rows(self.hub_500, "test", self.revision_500)
         return super().rows("test")
 
-    def _twelve_thousand(self) -> Iterator[Row]:
+    def _twelve_thousand(self) -> Iterator[DataRow]:
         """Train and test without MATH-500's problems: the published list, and no list is needed."""
         values = (row.values for row in self.rows("test"))
         kept_apart = {v.get("problem") for v in values if isinstance(v, dict)}

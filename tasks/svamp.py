@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from . import register
 from .base import Example, Grade
 from .files import FileTask, boxed_grade, number_field, text_field
-from .registry import register
 
 
 @register("svamp")

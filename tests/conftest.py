@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch is imported: one thread a process, as `make test` runs several at once; nothing is
@@ -30,3 +31,28 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data sets at {folder}; EVENBENCH_DATA names another folder")
     return folder
+
+
+@pytest.fixture(scope="module")
+def module_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One empty cache for the whole module, so that its base model is built once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVENBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def lucky(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny model is never right; here every answer of even length is."""
+    from tasks.arithmetic import Arithmetic
+    from tasks.base import Grade
+
+    def grade(self: object, example: object, responses: list[str]) -> list[Grade]:
+        right = [len(r) % 2 == 0 for r in responses]
+        return [
+            Grade(c, c, "ok" if c else "wrong", "length", r, c)
+            for c, r in zip(right, responses, strict=True)
+        ]
+
+    monkeypatch.setattr(Arithmetic, "grade", grade)
+    monkeypatch.setattr(Arithmetic, "grader_version", "length")  # replay sets of its own

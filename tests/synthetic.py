@@ -1,4 +1,4 @@
-"""A complete fake suite on disk, as results/schema.py says, with known effects.
+"""A complete fake suite on disk, as results/records.py says, with known effects.
 
 Reports, tables and statistics are tested on it: what was put in must come out.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from results.schema import LEDGER_COLUMNS, SCHEMA_VERSION
+from results.records import LEDGER_COLUMNS, SCHEMA_VERSION
 
 METHODS = ("sft", "rift", "grpo", "grao", "gift")
 FINALS = {"sft": 0.40, "rift": 0.38, "grpo": 0.50, "grao": 0.50, "gift": 0.45}
@@ -139,32 +139,19 @@ def _write_run(
     pq.write_table(_eval_rows(suite, final, stop, seed, rng), folder / "evals.parquet")
     if state != "unfinished":
         reason = f"loss is not finite at step {stop}" if state == "diverged" else None
-        done = {
-            "status": state,
-            "reason": reason,
-            "step": stop,
-            "seconds": 0.2 * stop,
-            "ended": "2026-01-01T00:10:00",
-        }
-        (folder / "DONE").write_text(json.dumps(done))
+        done = {"status": state, "reason": reason, "step": stop, "seconds": 0.2 * stop}
+        (folder / "DONE").write_text(json.dumps(done | {"ended": "2026-01-01T00:10:00"}))
 
 
 def _run_record(
     suite: _Suite, run: str, method: str, seed: int, config: dict[str, Any]
 ) -> dict[str, Any]:
     return {
-        "schema_version": SCHEMA_VERSION,
-        "id": run,
-        "suite": suite.name,
-        "method": method,
-        "objective": method,
-        "fields": {"beta": 1.0} if method == "gift" else {},
-        "task": suite.task,
-        "seed": seed,
-        "source": SOURCES.get(method, "policy"),
+        "schema_version": SCHEMA_VERSION, "id": run, "suite": suite.name, "method": method,
+        "objective": method, "fields": {"beta": 1.0} if method == "gift" else {},
+        "task": suite.task, "seed": seed, "source": SOURCES.get(method, "policy"),
         "config": {"seed": seed, "method": method, "lr": 1e-4, **config},
-        "budget": {"updates": suite.steps},
-        "packages": {"torch": "0.0"},
+        "budget": {"updates": suite.steps}, "packages": {"torch": "0.0"},
         "hardware": {"cpu": "synthetic", "cores": 1, "threads": 1, "memory_gb": 1, "gpu": None},
         "git": None,
         "data": {
@@ -173,9 +160,8 @@ def _run_record(
         },
         "grader": {"version": "1", "options": {}},
         "base": {"id": "synthetic", "cost": {"seconds": 100.0, "flops": 1e12}},
-        "warnings": [],
-        "started": "2026-01-01T00:00:00",
-    }
+        "warnings": [], "started": "2026-01-01T00:00:00",
+    }  # fmt: skip
 
 
 def _step_rows(

@@ -188,7 +188,7 @@ def _flows(
     from dataclasses import replace
 
     from methods import Method
-    from reports.simplex import flows, problem
+    from reports.anatomy.simplex import flows, problem
 
     suite = replace(changes, seeds="1").suite("quick")
     built = {run.method: run.build_methods() for run in suite.runs}

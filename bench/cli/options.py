@@ -99,7 +99,7 @@ class Changes:
 def _change_task(content: dict[str, Any], name: str) -> None:
     """Put another task in the place of the recipe's, whose fields go, and the splits with them that
     the new one lacks. Raises KeyError."""
-    from tasks.registry import entry
+    from tasks import entry
 
     previous = content.get("task", {})
     previous = previous if isinstance(previous, str) else previous.get("name")

@@ -160,15 +160,15 @@ def audit_checker(
 ) -> None:
     """Measure the answer checker: accuracy, false positives and negatives, speed, disagreements."""
     import tasks
-    from tasks.answers import audit
+    from tasks.answers import audit, audit_tables
 
     with refusing(KeyError, OSError, ValueError, RuntimeError):
         found = audit.audit(files or audit.default_files(), against=against)
-        shown = audit.tables(found, examples)
+        shown = audit_tables.tables(found, examples)
         if variants:
             task = tasks.get(variants)
             golds = [e.gold for split in task.splits for e in task.examples(split)]
-            shown.append(audit.robustness_table(audit.robustness(golds)))
+            shown.append(audit_tables.robustness_table(audit.robustness(golds)))
     console().print(*shown)
 
 

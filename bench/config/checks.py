@@ -12,7 +12,6 @@ from pydantic import ValidationError
 import methods
 import tasks
 from methods import Method
-from methods.laws.contract import learns_from
 
 from .entrants import ENTRANTS, Entrant
 from .errors import ConfigError, nearest
@@ -71,7 +70,7 @@ def _of_reward(run: Run, built: list[Method | Entrant]) -> Iterator[str]:
     for phase, method in zip(run.phases, built, strict=True):
         if isinstance(method, Entrant) or run.reward == "correct":
             continue
-        if learns_from(method) == {"verdict"}:
+        if method.needs().learns_from == ("verdict",):
             pairs = " and has no rule for pairs by reward" if method.needs().pairs else ""
             yield (
                 f"reward = {run.reward!r}: {phase.method} learns from the checker's "

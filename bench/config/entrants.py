@@ -55,6 +55,8 @@ class Entrant(BaseModel):
 class Online(Entrant):
     """A trainer that samples by itself, with its own random numbers."""
 
+    old: ClassVar[Literal["loss", "signal"]] = "loss"  # when old log-probs are scored, see Needs
+
     micro_batches: int = Field(1, ge=1)
     """Parts into which an update's rows are divided (gradient accumulation)."""
     beta: float = Field(0.0, ge=0)
@@ -62,7 +64,8 @@ class Online(Entrant):
     epsilon_high: float | None = Field(None, gt=0)
 
     def needs(self) -> Needs:
-        return Needs(sources=("policy",), reference=self.beta > 0, group_min=2)
+        reference = self.beta > 0
+        return Needs(sources=("policy",), reference=reference, old=self.old, group_min=2)
 
     def problem(self, run: Run, task: Task) -> str | None:
         shape = run.rollout
@@ -105,6 +108,7 @@ class TrlGRPO(Online):
 
 
 class TrlRLOO(Online):
+    old = "signal"
     about = "TRL's RLOOTrainer"
     paper = "https://arxiv.org/abs/2402.14740"
 

@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 import methods
 import tasks
@@ -24,8 +32,26 @@ Backend = Literal["hf", "vllm", "local-completions"]  # of `evenbench eval`
 Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
 
 
+LATER = "later"  # marks a field that runs from before it lack: `Annotated[int, LATER] = 3`
+
+
 class Section(BaseModel):
+    """A part of the configuration.
+
+    A field marked LATER is written only where it differs from its default. So a new key changes
+    neither the ids nor the recorded configs of runs that do not use it, old or new, and they still
+    count as one treatment. The default of such a field must therefore never change.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content = write(self)
+        for name, field in type(self).model_fields.items():
+            if LATER in field.metadata and getattr(self, name) == field.get_default():
+                content.pop(name, None)
+        return content
 
 
 class Pretrain(Section):

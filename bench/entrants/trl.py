@@ -20,19 +20,27 @@ import datasets
 import huggingface_hub.constants
 import torch
 import trl
-from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback
 
-from bench.config import ConfigError, Run
-from bench.config.entrants import Offline, Online, TrlDPO, TrlGRPO, TrlKTO, TrlRLOO, TrlSFT
+from bench.config import ConfigError
+from bench.config.entrants import (
+    Entrant,
+    Online,
+    TrlDPO,
+    TrlGRPO,
+    TrlKTO,
+    TrlRLOO,
+    TrlSFT,
+)
 from bench.core import rng
 from bench.model import start
-from bench.model.policy import Policy
 from bench.record.ledger import Ledger
-from bench.record.store import RunFolder
-from bench.train.loop import Trainer
-from bench.train.sources import Batch, Group, Response, assemble, batch_metrics, charge
-from methods import Needs, Signal
+from bench.train.batch import Batch, Group, Response, batch_metrics, old_logp
+from bench.train.session import Session
+from methods import Needs
+from results.records import DoneRecord
+
+from .trl_rows import as_given, demonstrations, pairs, verdicts
 
 OURS = {"micro_batches", "pairing"}  # fields that no config of TRL's has
 STOCK: Any = trl  # its names are loaded lazily, which type checkers cannot see
@@ -71,14 +79,16 @@ class Follow(TrainerCallback):
             self.done(more["logs"])
 
 
-class TRLTrainer(Trainer):
+class TRLTrainer:
     """A run whose training is TRL's."""
 
-    def __init__(self, run: Run, folder: RunFolder, suite: str, device: str = "cpu"):
-        super().__init__(run, folder, suite, device)
+    def __init__(self, session: Session):
+        self.session, self.run = session, session.run
+        (self.spec,) = session.objectives
+        assert isinstance(self.spec, Entrant)
         huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
         datasets.disable_progress_bars()
-        shape, budget = run.rollout, run.budget
+        shape, budget = self.run.rollout, self.run.budget
         self.rows = shape.prompts * shape.group
         if budget.axis == "updates":
             self.updates = math.ceil(budget.amount)
@@ -88,19 +98,20 @@ class TRLTrainer(Trainer):
         self.pending: list[Update] = []  # empty ones stand before the one that TRL works on
         self.mark = time.perf_counter()
 
-    def fit(self) -> dict[str, Any]:
-        started = time.perf_counter()
-        self._begin()
+    def fit(self) -> DoneRecord:
+        session, began = self.session, time.perf_counter()
+        session.begin()
         with TemporaryDirectory() as scratch, warnings.catch_warnings():
             # TRL's own configs still set the name that transformers 5 deprecates
             warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-            online = isinstance(self.specs[0], Online)
+            online = isinstance(self.spec, Online)
             trainer = self._online(scratch) if online else self._offline(scratch)
             trainer.remove_callback(PrinterCallback)
-            reason = self._run(trainer)
-        if reason is None and self.progress < 1:
-            raise RuntimeError(f"TRL ended after {self.ledger.updates} of {self.updates} updates")
-        return self._end(reason, time.perf_counter() - started)
+            diverged = self._run(trainer)
+        if diverged is None and session.progress < 1:
+            made = session.ledger.updates
+            raise RuntimeError(f"TRL ended after {made} of {self.updates} updates")
+        return session.finish(diverged, time.perf_counter() - began)
 
     def _run(self, trainer: Any) -> str | None:
         """TRL's loop, to its end or until it diverges; then the reason."""
@@ -112,7 +123,7 @@ class TRLTrainer(Trainer):
         except RuntimeError as error:  # transformers' generate() cannot draw from NaN
             if "probability tensor contains" not in str(error):
                 raise
-            return f"non-finite probabilities after update {self.ledger.updates}: {error}"
+            return f"non-finite probabilities after update {self.session.ledger.updates}: {error}"
         for update in self.pending:  # batches without a pair, after the last one with any
             self._advance(update, {})
         return None
@@ -120,15 +131,15 @@ class TRLTrainer(Trainer):
     # online: TRL samples, and calls the reward function with what it has sampled
 
     def _online(self, scratch: str) -> Any:
-        run, spec, shape = self.run, self.specs[0], self.run.rollout
+        run, spec, shape, policy = self.run, self.spec, self.run.rollout, self.session.policy
         assert isinstance(spec, Online)
         if not run.keep_rollouts:
-            self.start = None  # TRL loads its own reference
-        self.examples = self.task.examples("train")
+            self.session.start = None  # TRL loads its own reference
+        self.examples = self.session.task.examples("train")
         count = self.rollouts * shape.prompts
         order = rng.prompt_order(run.seed, len(self.examples), 0, count)
         prompts = [self.examples[i].prompt for i in order]
-        if self.policy.tokenizer(prompts[0])["input_ids"] != self.policy.encode_prompt(prompts[0]):
+        if policy.tokenizer(prompts[0])["input_ids"] != policy.encode_prompt(prompts[0]):
             raise ConfigError(
                 f"{run.method}: the tokenizer closes prompts, and TRL would leave it so"
             )
@@ -151,7 +162,7 @@ class TRLTrainer(Trainer):
             shuffle_dataset=False,
         )
         return cls(
-            model=self.policy.model,
+            model=policy.model,
             reward_funcs=self._judge,
             args=arguments,
             train_dataset=datasets.Dataset.from_dict({"prompt": prompts, "place": order}),
@@ -164,57 +175,68 @@ class TRLTrainer(Trainer):
     ) -> list[float]:  # fmt: skip
         """Rewards of one rollout batch, whose rows stand group by group; it is all counted here."""
         self._lap("sample")
-        run, G = self.run, self.run.rollout.group
+        session, run, G = self.session, self.run, self.run.rollout.group
         groups = []
         for n in range(0, len(place), G):
             example, texts, rows = self.examples[place[n]], completions[n : n + G], []
-            grades = self.task.grade(example, texts)
+            grades = session.task.grade(example, texts)
             for text, ids, grade in zip(texts, completion_ids[n : n + G], grades, strict=True):
-                rows.append(Response(ids, text, grade, ids[-1] in self.policy.stop_ids))
+                rows.append(Response(ids, text, grade, ids[-1] in session.policy.stop_ids))
             groups.append(Group(example, rows))
         batch = self._assemble(groups)
         self._lap("grade")
         spent = Ledger()
         lengths = [len(ids) for ids in completion_ids]
-        charge(spent, self.flops, batch.rows.prompt_mask_PL.sum(-1).tolist(), lengths, G)
+        session.drawer.charge(spent, batch.tokens.prompt_mask_PL.sum(-1).tolist(), lengths)
         self._charge_scoring(spent, batch)
         parts = run.rollout.minibatches
         whole = self._update_on(batch, range(len(place)), spent)
         for k in range(run.rollout.updates):
             tokens = whole.tokens * (k + 1) // parts - whole.tokens * k // parts
-            share = (len(place) // parts, len(place) // parts, tokens, whole.forward / parts)
-            self.pending.append(Update(spent if k == 0 else Ledger(), whole.metrics, *share))
-        if run.keep_rollouts:
-            self._keep(batch, Needs(), "policy")
+            self.pending.append(
+                Update(
+                    spent=spent if k == 0 else Ledger(),
+                    metrics=whole.metrics,
+                    rows=len(place) // parts,
+                    trained=len(place) // parts,
+                    tokens=tokens,
+                    forward=whole.forward / parts,
+                )
+            )
+        session.keep_rollout(batch, Needs(), "policy")
+        self.mark = time.perf_counter()
         return batch.rollout.reward_N.tolist()
 
     def _charge_scoring(self, spent: Ledger, batch: Batch) -> None:
         """Passes that TRL makes over all samples before the first update."""
-        spec, tokens = self.specs[0], int(batch.rows.mask_NT.sum())
-        if isinstance(spec, TrlRLOO) or self.run.rollout.updates > 1:
+        needs, flops = self.spec.needs(), self.session.flops
+        tokens, forward = int(batch.tokens.mask_NT.sum()), flops.forward(batch.tokens)
+        if old_logp(needs, "policy", self.run.rollout.updates) == "scored":
             spent.tokens_scored += tokens
-            spent.flops_score += self.flops.forward(batch.rows)
-        if spec.needs().reference:
+            spent.flops_score += forward
+        if needs.reference:
             spent.tokens_reference += tokens
-            spent.flops_reference += self.flops.forward(batch.rows)
+            spent.flops_reference += forward
 
     # offline: the whole data set is handed over, with the batches in which it is to be read
 
     def _offline(self, scratch: str) -> Any:
-        run, spec = self.run, self.specs[0]
+        session, run, spec = self.session, self.run, self.spec
         cls, config, records_of = {
             TrlSFT: (STOCK.SFTTrainer, STOCK.SFTConfig, demonstrations),
             TrlDPO: (STOCK.DPOTrainer, STOCK.DPOConfig, pairs),
             TrlKTO: (STOCK.KTOTrainer, STOCK.KTOConfig, verdicts),
         }[type(spec)]
-        feed = self._feed(self.sources[0])
+        source = session.source(session.sources[0])
         records: list[dict[str, Any]] = []
         batches: list[list[int]] = []
         full = []  # numbers of the updates that have rows
         for rollout in range(self.rollouts):
             spent = Ledger()
-            groups, self.cursor = feed.draw(rollout, self.cursor, spent, False)
-            new, rows = records_of(spec, groups, self.policy)
+            groups, session.position.cursor = source.draw(
+                rollout, session.position.cursor, spent, refill=False
+            )
+            new, rows = records_of(spec, groups, session.policy)
             update = self._update_on(self._assemble(groups), rows, spent)
             self._charge_reference(spent, update)
             self.pending.append(update)
@@ -229,9 +251,9 @@ class TRLTrainer(Trainer):
             per_device_train_batch_size=max(map(len, batches)),
             max_length=None,
         )
-        reference = {} if self.start is None else {"ref_model": self._reference()}
+        reference = {} if session.start is None else {"ref_model": self._reference()}
         trainer = as_given(cls)(
-            model=self.policy.model,
+            model=session.policy.model,
             args=arguments,
             train_dataset=datasets.Dataset.from_list(records),
             **reference,
@@ -242,15 +264,16 @@ class TRLTrainer(Trainer):
 
     def _reference(self) -> Any:
         """A model of its own: with adapters, ours is the trained one with them switched off."""
-        assert self.start is not None
-        if self.start.model is not self.policy.model:
-            return self.start.model
+        frozen, policy = self.session.start, self.session.policy
+        assert frozen is not None
+        if frozen.model is not policy.model:
+            return frozen.model
         plain = self.run.model.model_copy(update={"lora": None})
-        return start.load(self.where, plain, str(self.policy.device)).model
+        return start.load(self.session.origin, plain, str(policy.device)).model
 
     def _charge_reference(self, spent: Ledger, update: Update) -> None:
-        if self.start is not None:
-            passes = 1 + isinstance(self.specs[0], TrlKTO)  # KTO's mismatched rows too
+        if self.session.start is not None:
+            passes = 1 + isinstance(self.spec, TrlKTO)  # KTO's mismatched rows too
             spent.tokens_reference += passes * update.tokens
             spent.flops_reference += passes * update.forward
             spent.tokens_scored += (passes - 1) * update.tokens
@@ -260,8 +283,8 @@ class TRLTrainer(Trainer):
 
     def _arguments(self, scratch: str, steps: Sequence[int]) -> dict[str, Any]:
         run, o = self.run, self.run.optimizer
-        spec = self.specs[0].model_dump(exclude=OURS)
-        if isinstance(self.specs[0], TrlDPO):
+        spec = self.spec.model_dump(exclude=OURS)
+        if isinstance(self.spec, TrlDPO):
             spec["loss_type"] = [spec["loss_type"]]
         return {
             **spec,
@@ -270,7 +293,7 @@ class TRLTrainer(Trainer):
             "max_steps": len(steps),
             "learning_rate": o.lr,
             "max_grad_norm": o.clip_norm,
-            "use_cpu": self.policy.device.type == "cpu",
+            "use_cpu": self.session.policy.device.type == "cpu",
             "bf16": run.model.dtype == "bfloat16",
             "logging_steps": 1,
             "logging_nan_inf_filter": False,
@@ -283,12 +306,12 @@ class TRLTrainer(Trainer):
         """Arguments of TRL's trainers that are objects; `steps` are the numbers of the updates."""
         rates = [self.run.optimizer.lr_at(self._progress_before(k)) for k in steps]
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda k: rates[min(k, len(rates) - 1)]
+            self.session.learner.optimizer, lambda k: rates[min(k, len(rates) - 1)]
         )
         return {
-            "processing_class": self.policy.tokenizer,
+            "processing_class": self.session.policy.tokenizer,
             "callbacks": [Follow(self._after)],
-            "optimizers": (self.optimizer, schedule),
+            "optimizers": (self.session.learner.optimizer, schedule),
         }
 
     def _progress_before(self, update: int) -> float:
@@ -299,27 +322,29 @@ class TRLTrainer(Trainer):
         return min(drawn / self.run.budget.amount, 1.0)
 
     def _assemble(self, groups: list[Group]) -> Batch:
-        gold = self.sources[0] == "demonstrations"
-        needs = Needs(gold=gold)
-        return assemble(
-            groups, needs, self.run, self.task, self.policy, self.reward, self.rollout,
-            self.progress, gold,
-        )  # fmt: skip
+        session, gold = self.session, self.session.sources[0] == "demonstrations"
+        at = {"rollout": session.position.rollout, "progress": session.progress}
+        return session.assembler.batch(groups, Needs(gold=gold), gold_only=gold, **at)
 
     def _update_on(self, batch: Batch, rows: Sequence[int], spent: Ledger) -> Update:
-        which = torch.tensor([*rows], dtype=torch.int64, device=self.policy.device)
-        metrics = batch_metrics(batch.rollout, Signal(None, None, torch.zeros(0)))
         tokens, forward = 0, 0.0
-        if len(which):
-            part = batch.rows.select(which)
-            tokens, forward = int(part.mask_NT.sum()), self.flops.forward(part)
-        return Update(spent, metrics, len(batch.rows), len(which), tokens, forward)
+        if rows:
+            part = batch.tokens.select(torch.tensor([*rows]))
+            tokens, forward = int(part.mask_NT.sum()), self.session.flops.forward(part)
+        return Update(
+            spent=spent,
+            metrics=batch_metrics(batch.rollout),
+            rows=len(batch.tokens),
+            trained=len(rows),
+            tokens=tokens,
+            forward=forward,
+        )
 
     def _lap(self, phase: str) -> None:
         """Charge the time since the last mark to a phase."""
-        now = time.perf_counter()
+        now, ledger = time.perf_counter(), self.session.ledger
         name = f"seconds_{phase}"
-        setattr(self.ledger, name, getattr(self.ledger, name) + now - self.mark)
+        setattr(ledger, name, getattr(ledger, name) + now - self.mark)
         self.mark = now
 
     def _after(self, logs: dict[str, Any]) -> None:
@@ -331,7 +356,7 @@ class TRLTrainer(Trainer):
         self.mark = time.perf_counter()
 
     def _advance(self, update: Update, logs: dict[str, Any]) -> None:
-        ledger, o = self.ledger, self.run.optimizer
+        session, ledger, o = self.session, self.session.ledger, self.run.optimizer
         rate = o.lr * o.lr_at(self._progress_before(ledger.updates))
         for field in fields(Ledger):
             if field.name != "peak_memory_bytes":
@@ -349,72 +374,11 @@ class TRLTrainer(Trainer):
         }
         row = {"step": ledger.updates, **known, "lr": rate, "rows": update.rows,
                "rows_trained": update.trained, "empty": not update.trained, **rest,
-               **update.metrics, **ledger.row(), "rollout": self.rollout}  # fmt: skip
-        self._store([row])
+               **update.metrics, **ledger.row(), "rollout": session.position.rollout}  # fmt: skip
+        session.record([row])
         last = ledger.updates == self.updates  # a budget of updates may end inside a batch
         if ledger.updates % self.run.rollout.updates == 0 or last:
-            self.rollout += 1
-            self.policy.model.eval()
-            self._evaluate_if_due()
-            self.policy.model.train()
-
-
-def as_given(cls: Any) -> Any:
-    """One of TRL's trainers that reads ready token rows in given batches: `batches`, of numbers."""
-
-    class AsGiven(cls):
-        batches: list[list[int]]
-
-        def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
-            return dataset
-
-        def get_train_dataloader(self) -> DataLoader[Any]:
-            return DataLoader(
-                self.train_dataset, batch_sampler=self.batches, collate_fn=self.data_collator
-            )
-
-    return AsGiven
-
-
-# A rollout batch as TRL's collators want it, and which of the batch's rows are trained on (its rows
-# stand group by group).
-Records = tuple[list[dict[str, Any]], list[int]]
-
-
-def demonstrations(spec: Offline, groups: list[Group], policy: Policy) -> Records:
-    records = []
-    for group in groups:
-        assert group.example.solution is not None  # checked with the config
-        prompt = policy.encode_prompt(group.example.prompt)
-        answer = policy.encode_response(group.example.solution)
-        records.append({"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer})
-    return records, [*range(len(records))]
-
-
-def pairs(spec: TrlDPO, groups: list[Group], policy: Policy) -> Records:
-    """A prompt's right and wrong samples: the k-th of each, or every one with every one."""
-    records: list[dict[str, Any]] = []
-    used: set[int] = set()
-    first = 0
-    for group in groups:
-        prompt = policy.encode_prompt(group.example.prompt)
-        right = [k for k, r in enumerate(group.responses) if r.grade.correct]
-        wrong = [k for k, r in enumerate(group.responses) if not r.grade.correct]
-        all_pairs = [(a, b) for a in right for b in wrong]
-        for a, b in zip(right, wrong, strict=False) if spec.pairing == "matched" else all_pairs:
-            chosen, rejected = group.responses[a].ids, group.responses[b].ids
-            records.append({"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected})
-            used |= {first + a, first + b}
-        first += len(group.responses)
-    return records, sorted(used)
-
-
-def verdicts(spec: Offline, groups: list[Group], policy: Policy) -> Records:
-    """Each sample, and beside it the next prompt's sample for TRL's estimate of the KL."""
-    records = [
-        {"prompt_ids": policy.encode_prompt(group.example.prompt), "completion_ids": own.ids,
-         "KL_completion_ids": other.ids, "label": own.grade.correct}
-        for group, following in zip(groups, [*groups[1:], groups[0]], strict=True)
-        for own, other in zip(group.responses, following.responses, strict=True)
-    ]  # fmt: skip
-    return records, [*range(len(records))]
+            session.position.rollout += 1
+            session.policy.model.eval()
+            session.evaluate_if_due()
+            session.policy.model.train()

@@ -1,17 +1,18 @@
-"""What a run has spent, on every axis; a row of it stands in each step (results/schema.py)."""
+"""What a run has spent, on every axis; a row of it stands in each step (results/records.py)."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from bench.core import memory
 from bench.model.rows import Rows
+from results.records import LEDGER_COLUMNS, LedgerRow
 
 
 @dataclass(frozen=True)
@@ -69,53 +70,8 @@ class Flops:
         return float(2 * self.linear * tokens + self.attention * seen + 2 * self.head * logits)
 
 
-@dataclass
-class Ledger:
-    """Cumulative counts under the names of results.schema.LEDGER_COLUMNS."""
-
-    updates: int = 0
-    prompts: int = 0
-    samples: int = 0
-    tokens_prompt: int = 0
-    tokens_sampled: int = 0
-    tokens_scored: int = 0
-    tokens_reference: int = 0
-    tokens_critic: int = 0
-    tokens_trained: int = 0
-    verifier_calls: int = 0
-    flops_sample: float = 0.0
-    flops_score: float = 0.0
-    flops_reference: float = 0.0
-    flops_critic: float = 0.0
-    flops_train: float = 0.0
-    flops_recomputed: float = 0.0
-    flops_evaluate: float = 0.0
-    seconds_sample: float = 0.0
-    seconds_grade: float = 0.0
-    seconds_score: float = 0.0
-    seconds_train: float = 0.0
-    seconds_evaluate: float = 0.0
-    seconds_store: float = 0.0
-    empty_updates: int = 0
-    peak_memory_bytes: int = 0
-
-    @property
-    def tokens(self) -> int:
-        return self.tokens_sampled + self.tokens_trained
-
-    @property
-    def flops(self) -> float:
-        return (
-            self.flops_sample
-            + self.flops_score
-            + self.flops_reference
-            + self.flops_critic
-            + self.flops_train
-        )
-
-    @property
-    def seconds(self) -> float:
-        return self.seconds_sample + self.seconds_grade + self.seconds_score + self.seconds_train
+class Ledger(LedgerRow):
+    """What a run has spent so far: counted here, stored as LedgerRow."""
 
     def spent(self, axis: str) -> float:
         return float(getattr(self, axis))
@@ -128,14 +84,15 @@ class Ledger:
         key = f"seconds_{name}"
         setattr(self, key, getattr(self, key) + time.perf_counter() - start)
 
-    def row(self) -> dict[str, float]:
+    def now(self) -> LedgerRow:
+        """A copy, with the peak of memory up to now."""
         self.peak_memory_bytes = max(self.peak_memory_bytes, peak_memory())
-        counts = asdict(self)
-        return {**counts, "tokens": self.tokens, "flops": self.flops, "seconds": self.seconds}
+        return replace(self)
 
-    @classmethod
-    def from_row(cls, row: dict[str, Any]) -> Ledger:
-        return cls(**{k: v for k, v in row.items() if k not in ("tokens", "flops", "seconds")})
+    def row(self) -> dict[str, float]:
+        """LEDGER_COLUMNS of results.records, for a row of steps.jsonl."""
+        now = self.now()
+        return {name: getattr(now, name) for name in LEDGER_COLUMNS}
 
 
 def peak_memory() -> int:

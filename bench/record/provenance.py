@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from bench.config import Run
 from bench.model import start
-from results.schema import SCHEMA_VERSION
+from results.records import Base, Grader, RunRecord, Value
 from tasks import Task
 
 PACKAGES = (
@@ -42,31 +42,30 @@ def describe(
     where: Path | str,
     device: torch.device,
     warnings: Sequence[str],
-) -> dict[str, Any]:
-    """RUN_FIELDS of results.schema."""
+) -> RunRecord:
+    """What determines the run's result, and where it is computed."""
     names, sources = [p.method for p in run.phases], [run.source(i) for i in range(len(run.phases))]
     fields: Any = {name: m.model_dump() for name, m in zip(names, specs, strict=True)}
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "id": run.name,
-        "suite": suite,
-        "method": run.method,
-        "objective": " then ".join(names),
-        "fields": fields if len(names) > 1 else fields[names[0]],
-        "task": run.task["name"],
-        "seed": run.seed,
-        "source": " then ".join(sources),
-        "config": run.model_dump(mode="json"),
-        "budget": {run.budget.axis: run.budget.amount},
-        "packages": packages(),
-        "hardware": hardware(device),
-        "git": _git(),
-        "data": task.fingerprint(),
-        "grader": {"version": task.grader_version, "options": task.model_dump(mode="json")},
-        "base": {"id": start.base_digest(where), "cost": start.cost(run.model, task)},
-        "warnings": list(warnings),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    return RunRecord(
+        id=run.name,
+        suite=suite,
+        method=run.method,
+        objective=" then ".join(names),
+        fields=fields if len(names) > 1 else fields[names[0]],
+        task=run.task["name"],
+        seed=run.seed,
+        source=" then ".join(sources),
+        config=run.model_dump(mode="json"),
+        budget={run.budget.axis: run.budget.amount},
+        packages=packages(),
+        hardware=hardware(device),
+        git=_git(),
+        data=task.fingerprint(),
+        grader=Grader(version=task.grader_version, options=task.model_dump(mode="json")),
+        base=Base(id=start.base_digest(where), cost=start.cost(run.model, task)),
+        warnings=[*warnings],
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def packages() -> dict[str, str]:
@@ -79,7 +78,7 @@ def packages() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
-def hardware(device: torch.device) -> dict[str, Any]:
+def hardware(device: torch.device) -> dict[str, Value]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
@@ -91,7 +90,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _git() -> dict[str, Any] | None:
+def _git() -> dict[str, str | bool] | None:
     def call(*words: str) -> str:
         here = Path(__file__).parent
         return subprocess.run(

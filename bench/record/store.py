@@ -1,5 +1,5 @@
 """A run's folder: written so that a kill at any moment, a torn last line or a full disk loses
-nothing that was finished. Formats: results/schema.py."""
+nothing that was finished. Formats: results/records.py."""
 
 from __future__ import annotations
 
@@ -7,28 +7,18 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
-from bench.model import lora
-from bench.model.policy import Critic, Policy
+from bench.core.files import replacing, write_atomic
+from results.records import EVAL_DTYPES, DoneRecord, Record, RunRecord, StateRecord
 
-RESUMING = ("optimizer.pt", "critic.pt")  # files that only resuming needs
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """The old content or the new, never a part."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+OPTIMIZER_FILE, CRITIC_FILE = "optimizer.pt", "critic.pt"
+RESUMING = (OPTIMIZER_FILE, CRITIC_FILE)  # files that only resuming needs
 
 
 class RunFolder:
@@ -36,9 +26,14 @@ class RunFolder:
         self.path = path
 
     @property
-    def done(self) -> dict[str, Any] | None:
-        file = self.path / "DONE"
-        return json.loads(file.read_text()) if file.is_file() else None
+    def record(self) -> RunRecord:
+        return RunRecord.read(self.path / RunRecord.file)
+
+    @property
+    def done(self) -> DoneRecord | None:
+        """How the run ended; None before that."""
+        file = self.path / DoneRecord.file
+        return DoneRecord.read(file) if file.is_file() else None
 
     @contextmanager
     def claimed(self) -> Iterator[bool]:
@@ -52,8 +47,8 @@ class RunFolder:
             else:
                 yield True
 
-    def write_json(self, name: str, content: Any) -> None:
-        write_atomic(self.path / name, json.dumps(content, indent=1))
+    def write(self, record: Record) -> None:
+        write_atomic(self.path / record.file, record.text())
 
     def append_steps(self, rows: list[dict[str, Any]]) -> None:
         with (self.path / "steps.jsonl").open("a") as file:
@@ -83,36 +78,22 @@ class RunFolder:
 
     def replace_evals(self, frame: pd.DataFrame) -> None:
         """Make these the run's evaluations."""
-        for column in ("split", "decoding", "status"):
-            frame[column] = frame[column].astype("category")
-        partial = self.path / "evals.parquet.partial"
-        frame.to_parquet(partial, index=False, compression="zstd")
-        partial.replace(self.path / "evals.parquet")
+        with replacing(self.path / "evals.parquet") as partial:
+            frame.astype(EVAL_DTYPES).to_parquet(partial, index=False, compression="zstd")
 
     def write_rollout(self, rollout: int, frame: pd.DataFrame) -> None:
         folder = self.path / "rollouts"
         folder.mkdir(exist_ok=True)
-        partial = folder / "partial"
-        frame.to_parquet(partial, index=False, compression="zstd")
-        partial.replace(folder / f"step-{rollout:06d}.parquet")
+        with replacing(folder / f"step-{rollout:06d}.parquet") as partial:
+            frame.to_parquet(partial, index=False, compression="zstd")
 
-    def save_checkpoint(
-        self,
-        policy: Policy,
-        optimizer: torch.optim.Optimizer,
-        critic: Critic | None,
-        critic_optimizer: torch.optim.Optimizer | None,
-        state: dict[str, Any],
-    ) -> None:
-        """Written beside and renamed; between the two renames the previous one stays as `.old`."""
+    def save_checkpoint(self, save: Callable[[Path], None], state: StateRecord) -> None:
+        """What `save` writes into a folder, and the state. It is written beside the previous one
+        and renamed; between the two renames the previous one stays as `.old`."""
         partial, current, old = (self.path / f"checkpoint{s}" for s in (".partial", "", ".old"))
         shutil.rmtree(partial, ignore_errors=True)
-        policy.model.save_pretrained(partial)
-        policy.tokenizer.save_pretrained(partial)
-        torch.save(optimizer.state_dict(), partial / "optimizer.pt")
-        if critic is not None and critic_optimizer is not None:
-            torch.save([critic.state_dict(), critic_optimizer.state_dict()], partial / "critic.pt")
-        (partial / "state.json").write_text(json.dumps(state))
+        save(partial)
+        (partial / state.file).write_text(state.text())
         shutil.rmtree(old, ignore_errors=True)
         if current.is_dir():
             current.rename(old)
@@ -123,28 +104,17 @@ class RunFolder:
     def checkpoint(self) -> Path | None:
         """The newest complete checkpoint."""
         for name in ("checkpoint", "checkpoint.old"):
-            if (self.path / name / "state.json").is_file():
+            if (self.path / name / StateRecord.file).is_file():
                 return self.path / name
         return None
 
-    def restore(
-        self,
-        policy: Policy,
-        optimizer: torch.optim.Optimizer,
-        critic: Critic | None,
-        critic_optimizer: torch.optim.Optimizer | None,
-    ) -> dict[str, Any] | None:
-        """Load the newest checkpoint into the given objects; its state, or None."""
+    def restore(self, load: Callable[[Path], None]) -> StateRecord | None:
+        """Give the newest checkpoint's folder to `load`; its state, or None where there is none."""
         folder = self.checkpoint
         if folder is None:
             return None
-        load_weights(policy, folder)
-        optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
-        if critic is not None and critic_optimizer is not None:
-            weights, moments = torch.load(folder / "critic.pt", weights_only=True)
-            critic.load_state_dict(weights)
-            critic_optimizer.load_state_dict(moments)
-        return json.loads((folder / "state.json").read_text())
+        load(folder)
+        return StateRecord.read(folder / StateRecord.file)
 
     def retain(self, names: list[str]) -> None:
         """Keep the newest checkpoint's model under these names as well. Its files are never written
@@ -158,22 +128,10 @@ class RunFolder:
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
 
-    def finish(self, done: dict[str, Any], keep: str) -> None:
+    def finish(self, done: DoneRecord, keep: str) -> None:
         """Mark the run as finished, then drop what only resuming needs."""
-        self.write_json("DONE", done)
+        self.write(done)
         if keep == "none":
             shutil.rmtree(self.path / "checkpoint", ignore_errors=True)
         for name in RESUMING:
             (self.path / "checkpoint" / name).unlink(missing_ok=True)
-
-
-def load_weights(policy: Policy, folder: Path) -> None:
-    """What trained, from a checkpoint: adapters, or all weights in one file or several."""
-    from safetensors.torch import load_model
-
-    if lora.adapted(policy.model):
-        return lora.load(policy.model, folder)
-    files = sorted(folder.glob("*.safetensors"))
-    absent = [set(load_model(policy.model, f, strict=len(files) == 1)[0]) for f in files]
-    if not files or (len(files) > 1 and set.intersection(*absent)):
-        raise OSError(f"{folder}: weights are missing")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from results.schema import LEDGER_COLUMNS
+from results.records import LEDGER_COLUMNS
 
 
 class Track:

@@ -24,8 +24,9 @@ from threading import Thread
 from typing import Any, Literal
 
 from bench.config import ConfigError, Run, Suite
+from bench.core.files import write_atomic
 from bench.core.memory import keep_freed
-from bench.record.store import write_atomic
+from bench.record.store import RunFolder
 
 ATTEMPTS = 2  # of a run whose worker was killed
 FULL = 1 << 20  # bytes: below this much free space we report a full disk as the cause
@@ -86,9 +87,8 @@ def run_suite(
     states = [RunState(run) for run in suite.runs]
     queue = deque()
     for state in states:
-        done = out / state.run.name / "DONE"
-        if done.is_file():
-            state.status = json.loads(done.read_text())["status"]
+        if done := RunFolder(out / state.run.name).done:
+            state.status = done.status
         else:
             queue.append(state)
     crew = [_hire(threads) for _ in range(min(workers, len(queue)))]
@@ -178,7 +178,7 @@ def _work(pipe: Connection, threads: int) -> None:
             pipe.send(
                 ("busy", "another process is running it")
                 if done is None
-                else (done["status"], done["reason"])
+                else (done.status, done.reason)
             )
         except KeyboardInterrupt:
             return

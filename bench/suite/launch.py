@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from bench.config import ConfigError, Run
 from bench.config.entrants import Entrant
 from bench.train.loop import train
+from results.records import DoneRecord
 
 
-def launch(run: Run, suite_folder: Path, suite: str, device: str = "cpu") -> dict[str, Any] | None:
+def launch(run: Run, suite_folder: Path, suite: str, device: str = "cpu") -> DoneRecord | None:
     """`train.train` by the trainer that the run's method names.
 
     Raises ConfigError where an entrant cannot run as asked, or its package is missing.
@@ -23,4 +23,4 @@ def launch(run: Run, suite_folder: Path, suite: str, device: str = "cpu") -> dic
         raise ConfigError(f"{run.method}: {problem}")
     from bench.entrants.trl import TRLTrainer
 
-    return train(run, suite_folder, suite, device, TRLTrainer)
+    return train(run, suite_folder, suite, device, by=TRLTrainer)

@@ -22,7 +22,7 @@ from rich.table import Table
 from bench.config import Hardware, Suite
 from bench.model import start
 from bench.record.store import RunFolder
-from bench.train.sources import broken_rows
+from bench.train.session import broken_rows
 
 from .grid import RunState, expected_end, run_suite
 from .plan import plan
@@ -194,12 +194,12 @@ def _where_time_went(console: Console, states: list[RunState], folder: Path, wal
     rows, inside = [], 0.0
     for state in states:
         done = RunFolder(folder / state.run.name).done
-        if done and "spent" in done:
-            rows.append(done["spent"])
-            inside += done["seconds"]
+        if done and done.spent:
+            rows.append(done.spent)
+            inside += done.seconds
     if rows:
         phases = ("sample", "grade", "score", "train", "evaluate", "store")
-        spent = {p: float(sum(r.get(f"seconds_{p}", 0.0) for r in rows)) for p in phases}
+        spent = {p: float(sum(getattr(row, f"seconds_{p}") for row in rows)) for p in phases}
         spent["else"] = max(0.0, inside - sum(spent.values()))
         parts = ", ".join(f"{p} {clock(v)}" for p, v in spent.items() if v >= 0.5)
         console.print(f"where the time went, over {len(rows)} runs: {parts}; wall {clock(wall)}")

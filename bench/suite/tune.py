@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from bench.config import Run, Suite
-from bench.record.store import write_atomic
+from bench.core.files import write_atomic
+from bench.record.store import RunFolder
 
 from .grid import RunState
 
@@ -40,13 +41,12 @@ def collect(suite: Suite, folder: Path) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for run in suite.runs:
         path = folder / run.name
-        if (path / "DONE").is_file():
+        if done := RunFolder(path).done:
             evals: Any = pd.read_parquet(
                 path / "evals.parquet", columns=["step", "decoding", "correct"]
             )
             last = evals[evals["step"] == evals["step"].max()]
             score = last.groupby("decoding", observed=True)["correct"].mean()
-            done = json.loads((path / "DONE").read_text())
             rows.append(
                 {
                     "method": run.method.partition("@")[0],
@@ -54,7 +54,7 @@ def collect(suite: Suite, folder: Path) -> pd.DataFrame:
                     "seed": run.seed,
                     "score": float(score.get("sampled", float("nan"))),
                     "greedy": float(score.get("greedy", float("nan"))),
-                    "status": done["status"],
+                    "status": done.status,
                     "run": run.name,
                     "budget": f"{run.budget.amount:g} {run.budget.axis}",
                     "split": "validation",

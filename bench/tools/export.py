@@ -17,6 +17,7 @@ from bench.config import ConfigError, Model, Run
 from bench.model import lora, start
 from bench.model.policy import Policy
 from bench.record.store import RunFolder
+from results.records import StateRecord
 from results.stats import question_interval
 from tasks import Task
 
@@ -60,7 +61,7 @@ def export(
         policy.model.save_pretrained(partial)
     policy.tokenizer.save_pretrained(partial)
     _generation(policy, run).save_pretrained(partial)
-    step = json.loads((kept / "state.json").read_text())["ledger"]["updates"]
+    step = StateRecord.read(kept / StateRecord.file).ledger.updates
     use = _use(run, task, adapter=adapter, replaced=_replaced(partial, policy))
     text = card(run, record, folder, step, use=use, library="peft" if adapter else "transformers")
     (partial / "README.md").write_text(text)
@@ -72,7 +73,7 @@ def export(
 def _read(folder: Path) -> tuple[Run, dict[str, Any]]:
     if not (folder / "run.json").is_file():
         raise ConfigError(f"{folder}: no run.json; give the folder of one run, runs/SUITE/RUN")
-    record = json.loads((folder / "run.json").read_text())
+    record = RunFolder(folder).record.model_dump(mode="json")
     try:
         return Run.model_validate(record["config"]), record
     except ValidationError as error:
@@ -135,14 +136,15 @@ def card(
     run: Run, record: dict[str, Any], folder: Path, step: int, *, use: list[str], library: str
 ) -> str:
     """README.md of an export; `use` says how the model is asked."""
-    done = RunFolder(folder).done or {"status": "unfinished", "reason": None}
+    done = RunFolder(folder).done
     hub, start = getattr(run.build_task(), "hub", ""), _start(run.model)
     front = ["---", f"library_name: {library}"]
     front += ["pipeline_tag: text-generation"]
     front += [f"base_model: {run.model.path}"] if _is_hub_id(run.model.path) else []
     front += [f"datasets:\n- {hub}"] if hub else []
     front += [f"tags:\n- evenbench\n- {record['objective'].replace(' then ', '-then-')}", "---"]
-    status = done["status"] + (f": {done['reason']}" if done["reason"] else "")
+    status = done.status if done else "unfinished"
+    status += f": {done.reason}" if done and done.reason else ""
     measurement = (
         f"Answers of at most {run.max_tokens} tokens, graded by evenbench's checker "
         f"{record['grader']['version']}. ± is the half-width of the 95 % interval over questions; "

@@ -45,7 +45,7 @@ def _table(title: str | None, *columns: str) -> Table:
 
 
 def check_method(name: str) -> tuple[bool, list[Table]]:
-    """Whether no law fails, and a table of the laws with their verdicts and the reasons.
+    """Whether no law fails, and a table of the laws with their outcomes and the reasons.
 
     Raises KeyError: no such method; ValidationError: it cannot be built.
     """
@@ -54,13 +54,13 @@ def check_method(name: str) -> tuple[bool, list[Table]]:
 
     findings = contract.check_method(methods.get(name))
     colours = {"holds": "green", "does not apply": "yellow", "fails": "bold red"}
-    table = _table(None, "verdict", "law")
+    table = _table(None, "outcome", "law")
     for found in findings:
         said = Text(found.law)
         if found.why:
-            said.append(f"\n  {found.why}", "red" if found.verdict == "fails" else "dim")
-        table.add_row(Text(found.verdict, colours[found.verdict]), said)
-    return all(found.verdict != "fails" for found in findings), [table]
+            said.append(f"\n  {found.why}", "red" if found.outcome == "fails" else "dim")
+        table.add_row(Text(found.outcome, colours[found.outcome]), said)
+    return all(found.outcome != "fails" for found in findings), [table]
 
 
 def check_task(name: str, listed: int = 20) -> tuple[bool, list[Table]]:

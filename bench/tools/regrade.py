@@ -27,7 +27,7 @@ from rich.table import Table
 import results
 import tasks
 from bench.config import ConfigError, explain
-from results.schema import EVAL_COLUMNS
+from results.records import EVAL_COLUMNS
 from tasks import Example, Task
 
 VERDICT = ("correct", "strict", "status", "format_ok", "extracted")

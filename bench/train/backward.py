@@ -10,7 +10,6 @@ Which rows are trained is asked of the device once; from there on nothing waits 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,9 +18,11 @@ from torch import Tensor
 
 from bench.model.policy import Critic, Policy
 from bench.model.rows import Rows, sent
-from methods import Leaves, Loss, Method, Rollout, Signal
+from methods import Leaves, Loss, Method
 
+from .batch import ScoredBatch
 from .correction import Correction
+from .scoring import host_indices
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,6 @@ def leaves(policy: Policy, critic: Critic | None, rows: Rows, entropy: bool) -> 
     return Leaves(logp_NT, critic.score(rows) if critic is not None else None, entropy_NT)
 
 
-def _where(which_N: Tensor) -> Tensor:
-    """Indices on the host."""
-    return which_N.nonzero()[:, 0].cpu()
-
-
 def _place(part: Tensor, rows: Tensor, shape: torch.Size) -> Tensor:
     """Rows of a narrower block at their places in zeros of the given shape (differentiable)."""
     padded = torch.nn.functional.pad(part, (0, shape[1] - part.shape[1]))
@@ -54,37 +50,36 @@ def _fields(values: Leaves) -> dict[str, Tensor]:
 
 def backward(
     policy: Policy,
-    critic: Critic | None,
     method: Method,
-    rows: Rows,
-    rollout: Rollout,
-    signal: Signal,
+    batch: ScoredBatch,
+    *,
+    critic: Critic | None = None,
     micro_tokens: int,
     correction: Correction | None = None,
 ) -> Backward:
     """Add dL/dtheta to the parameters' `.grad`. Rows with `trained_N` False get no forward pass.
 
-    Where the rollout has no old_logp_NT this is the first update after sampling, and the log-probs
-    of this very pass, detached, are the old ones: log-ratios are exactly 0.
+    `micro_tokens` bounds the padded tokens of a micro-batch. A `correction` weighs the advantages
+    of an engine's samples; the batch must then have old log-probs.
     """
-    entropy = method.needs().entropy
-    trained = _where(signal.trained_N)
+    rollout, signal, entropy = batch.rollout, batch.signal, method.needs().entropy
+    trained = host_indices(signal.trained_N)
     none = torch.zeros(())
     if len(trained) == 0:
         return Backward(Loss(none), none, 0, has_gradient=False)
     shape = rollout.mask_NT.shape
-    part = rows.select(trained)
+    part = batch.tokens.select(trained)
     chunks = part.micro_batches(micro_tokens)
 
     def objective(values: Leaves) -> Loss:
-        filled = rollout
-        if rollout.old_logp_NT is None and method.needs().old != "no":
-            filled = replace(rollout, old_logp_NT=values.logp_NT.detach())
+        known = rollout
+        if batch.old == "own_pass":
+            known = replace(rollout, old_logp_NT=values.logp_NT.detach())
         if correction is None:
-            return method.loss(values, filled, signal)
-        old_NT = values.logp_NT.detach() if rollout.old_logp_NT is None else rollout.old_logp_NT
-        weighted, metrics = correction(old_NT, rollout, signal, method.weighted)
-        loss = method.loss(values, filled, weighted)
+            return method.loss(values, known, signal)
+        assert known.old_logp_NT is not None
+        weighted, metrics = correction(known.old_logp_NT, known, signal, method.weighted)
+        loss = method.loss(values, known, weighted)
         return Loss(loss.value, {**loss.metrics, **metrics})
 
     if len(chunks) == 1:
@@ -121,39 +116,3 @@ def backward(
 
 def _detached(loss: Loss) -> Loss:
     return Loss(loss.value.detach(), {k: v.detach() for k, v in loss.metrics.items()})
-
-
-@torch.no_grad()
-def score(policy: Policy, rows: Rows, which_N: Tensor, width: int, micro_tokens: int) -> Tensor:
-    """Log-probs (N, width) of the rows where `which_N`, zero elsewhere, without a graph."""
-
-    def logp(part: Rows) -> Tensor:
-        return policy.score(part)[0]
-
-    return _scored(logp, policy.device, rows, which_N, width, micro_tokens)
-
-
-@torch.no_grad()
-def values(critic: Critic, rows: Rows, width: int, micro_tokens: int) -> Tensor:
-    """Values (N, width) of all rows, without a graph."""
-    every_N = torch.ones(len(rows), dtype=torch.bool)
-    return _scored(critic.score, critic.head.weight.device, rows, every_N, width, micro_tokens)
-
-
-def _scored(
-    function: Callable[[Rows], Tensor],
-    device: torch.device,
-    rows: Rows,
-    which_N: Tensor,
-    width: int,
-    micro_tokens: int,
-) -> Tensor:
-    at = _where(which_N)
-    out = torch.zeros(len(rows), width, device=device)
-    if len(at):
-        part = rows.select(at)
-        for chunk in part.micro_batches(micro_tokens):
-            block = function(part.select(chunk))
-            out = out.to(block.dtype)
-            out[sent(at[chunk], device), : block.shape[1]] = block
-    return out

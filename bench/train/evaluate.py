@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -17,96 +18,108 @@ from tasks import Example, Task
 CPU_ROWS, ROWS = 256, 1024  # sampled at once: on a CPU as many as its caches bear
 
 
-def evaluate(
-    policy: Policy,
-    task: Task,
-    splits: Mapping[str, int],
-    run: Run,
-    ledger: Ledger,
-    keep_text: bool,
-    draw: Sampler | None = None,
-) -> pd.DataFrame:
-    """EVAL_COLUMNS of results.schema. The decoding seeds depend on seed, question and sample only,
-    so that all methods, and all steps of a curve, are compared on common random numbers.
-
-    `splits` maps a split to its number of questions (0: all). Prompts and gold answers are kept on
-    greedy (else first) rows with `keep_text`.
-    """
-    flops = Flops.of(policy.model)
-    draw = draw or Sampler()
-    with ledger.phase("evaluate"):
-        draw.sync()
-        asked = [(s, e) for s, count in splits.items() for e in task.examples(s)[: count or None]]
-        prompts = [policy.encode_prompt(example.prompt) for _, example in asked]
-        rows: list[dict[str, Any]] = []
-        for decoding, group in (("greedy", int(run.eval.greedy)), ("sampled", run.eval.samples)):
-            if group:
-                rows += _decode(
-                    policy, task, asked, prompts, decoding, group, run, ledger, flops, draw
-                )
-        order = {split: i for i, split in enumerate(splits)}
-        frame = pd.DataFrame(sorted(rows, key=lambda row: order[row["split"]]))
-        frame.insert(0, "step", ledger.updates)
-        if not keep_text:
-            frame[["prompt", "gold", "response"]] = None
-        return frame.astype({"step": "int32", "sample": "int16", "tokens": "int32"})
+@dataclass(frozen=True)
+class Question:
+    split: str
+    example: Example
+    prompt: list[int]  # token ids
 
 
-def _decode(
-    policy: Policy,
-    task: Task,
-    asked: Sequence[tuple[str, Example]],
-    prompts: Sequence[list[int]],
-    decoding: str,
-    group: int,
-    run: Run,
-    ledger: Ledger,
-    flops: Flops,
-    draw: Sampler,
-) -> list[dict[str, Any]]:
-    """`group` rows a question, in the order of questions."""
-    # by length, so that a batch holds little padding
-    order = sorted(range(len(asked)), key=lambda i: len(prompts[i]))
-    per = max(1, (CPU_ROWS if policy.device.type == "cpu" else ROWS) // group)
-    found: dict[int, list[dict[str, Any]]] = {}
-    tells = decoding == "greedy" or not run.eval.greedy  # which rows hold the question's texts
-    for block in (order[i : i + per] for i in range(0, len(order), per)):
-        keys = None
+@dataclass(frozen=True)
+class Evaluator:
+    run: Run
+    task: Task
+    policy: Policy
+    flops: Flops
+    sampler: Sampler
+
+    def __call__(self, splits: Mapping[str, int], ledger: Ledger, keep_texts: bool) -> pd.DataFrame:
+        """EVAL_COLUMNS of results.records. The decoding seeds depend on seed, question and sample
+        only, so that all methods, and all steps of a curve, are compared on common random numbers.
+
+        `splits` maps a split to its number of questions (0: all). Prompts and gold answers are kept
+        on greedy (else first) rows with `keep_texts`.
+        """
+        run = self.run
+        with ledger.phase("evaluate"):
+            self.sampler.sync()
+            questions = [
+                Question(split, example, self.policy.encode_prompt(example.prompt))
+                for split, count in splits.items()
+                for example in self.task.examples(split)[: count or None]
+            ]
+            rows: list[dict[str, Any]] = []
+            asked = {"greedy": int(run.eval.greedy), "sampled": run.eval.samples}
+            for decoding, group in asked.items():
+                if group:
+                    rows += self._decoded(questions, decoding, group, ledger)
+            order = {split: i for i, split in enumerate(splits)}
+            frame = pd.DataFrame(sorted(rows, key=lambda row: order[row["split"]]))
+            frame.insert(0, "step", ledger.updates)
+            if not keep_texts:
+                frame[["prompt", "gold", "response"]] = None
+            return frame
+
+    def _decoded(
+        self, questions: Sequence[Question], decoding: str, group: int, ledger: Ledger
+    ) -> list[dict[str, Any]]:
+        """`group` rows a question, in the order of questions."""
+        # by length, so that a batch holds little padding
+        order = sorted(range(len(questions)), key=lambda i: len(questions[i].prompt))
+        per = max(1, (CPU_ROWS if self.policy.device.type == "cpu" else ROWS) // group)
+        found: dict[int, list[dict[str, Any]]] = {}
+        for block in (order[i : i + per] for i in range(0, len(order), per)):
+            graded = self._block([questions[i] for i in block], decoding, group, ledger)
+            found |= dict(zip(block, graded, strict=True))
+        return [row for i in range(len(questions)) for row in found[i]]
+
+    def _block(
+        self, questions: list[Question], decoding: str, group: int, ledger: Ledger
+    ) -> list[list[dict[str, Any]]]:
+        """The rows of each question of one batch."""
+        run, keys = self.run, None
         if decoding == "sampled":
-            which = [(split, example.id) for split, example in (asked[i] for i in block)]
-            keys = [rng.key(run.seed, "evaluate", *w, k) for w in which for k in range(group)]
-        drawn = draw(
-            policy,
-            [prompts[i] for i in block],
+            keys = [
+                rng.key(run.seed, "evaluate", q.split, q.example.id, k)
+                for q in questions
+                for k in range(group)
+            ]
+        drawn = self.sampler(
+            self.policy,
+            [q.prompt for q in questions],
             group,
             keys,
-            run.max_tokens,
-            run.eval.temperature,
-            stop=task.stop,
+            max_tokens=run.max_tokens,
+            temperature=run.eval.temperature,
+            stop=self.task.stop,
         )
-        ledger.flops_evaluate += flops.forward(drawn.rows)
+        ledger.flops_evaluate += self.flops.forward(drawn.rows)
         ids_N, finished_N = drawn.response_ids(), drawn.finished_N.tolist()
-        texts_N = policy.decode_many(ids_N)
-        for b, i in enumerate(block):
-            (split, example), first = asked[i], b * group
-            grades = task.grade(example, texts_N[first : first + group])
-            found[i] = [
-                {
-                    "split": split,
-                    "question_id": example.id,
-                    "decoding": decoding,
-                    "sample": k,
-                    "correct": grade.correct,
-                    "strict": grade.strict,
-                    "status": grade.status,
-                    "format_ok": grade.format_ok,
-                    "finished": finished_N[first + k],
-                    "tokens": len(ids_N[first + k]),
-                    "response": texts_N[first + k],
-                    "extracted": grade.extracted,
-                    "prompt": example.prompt if tells and k == 0 else None,
-                    "gold": example.gold if tells and k == 0 else None,
-                }
-                for k, grade in enumerate(grades)
-            ]
-    return [row for i in range(len(asked)) for row in found[i]]
+        texts_N = self.policy.decode_many(ids_N)
+        tells = decoding == "greedy" or not run.eval.greedy  # these rows hold the question's texts
+        blocks = []
+        for b, question in enumerate(questions):
+            example, first = question.example, b * group
+            grades = self.task.grade(example, texts_N[first : first + group])
+            blocks.append(
+                [
+                    {
+                        "split": question.split,
+                        "question_id": example.id,
+                        "decoding": decoding,
+                        "sample": k,
+                        "correct": grade.correct,
+                        "strict": grade.strict,
+                        "status": grade.status,
+                        "format_ok": grade.format_ok,
+                        "finished": finished_N[first + k],
+                        "tokens": len(ids_N[first + k]),
+                        "response": texts_N[first + k],
+                        "extracted": grade.extracted,
+                        "prompt": example.prompt if tells and k == 0 else None,
+                        "gold": example.gold if tells and k == 0 else None,
+                    }
+                    for k, grade in enumerate(grades)
+                ]
+            )
+        return blocks

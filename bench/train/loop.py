@@ -2,393 +2,173 @@
 
 prompts -> samples -> grades -> Rollout -> Signal -> loss -> exact gradient -> optimiser, with the
 ledger counting at every arrow and evaluations at fixed points of the budget. A run writes its
-folder (results/schema.py) and can be killed and resumed at any moment: on a CPU the result is the
+folder (results/records.py) and can be killed and resumed at any moment: on a CPU the result is the
 same, bit for bit.
 """
 
 from __future__ import annotations
 
-import copy
-import json
-import math
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
+from torch import Tensor
 
-from bench.config import ConfigError, Run
+from bench.config import Run
 from bench.core import rng
-from bench.model import start
-from bench.model.optim import AdamW
-from bench.model.policy import Critic
-from bench.model.rows import Rows
-from bench.record.ledger import Flops, Ledger, forget_peak
-from bench.record.provenance import describe
+from bench.record.ledger import forget_peak
 from bench.record.store import RunFolder
-from bench.record.track import Track
-from bench.sampling.hf import Sampler
-from methods import Method, Needs, Rollout, Signal
+from methods import Method, Rollout
+from results.records import DoneRecord
 
-from .backward import Backward, backward, score
+from .backward import Backward, backward
+from .batch import ScoredBatch, batch_metrics, old_logp
 from .correction import Correction
-from .evaluate import evaluate
 from .scoring import Scorer
-from .sources import (
-    Batch,
-    DemonstrationSource,
-    Group,
-    PolicySource,
-    ReplaySource,
-    assemble,
-    batch_metrics,
-    broken_rows,
-    reward_function,
-    rollout_frame,
-)
+from .session import Session, Trainer
+from .sources import Source
 
 
-class Trainer:
-    """One run: its models, its position, its folder."""
+class Loop:
+    """Trains a session's run.
 
-    def __init__(self, run: Run, folder: RunFolder, suite: str, device: str = "cpu"):
-        self.run, self.folder, self.suite = run, folder, suite
-        run.check_plugins()
-        self.task = run.build_task()
-        self.specs = run.build_methods()
-        self.methods = [s for s in self.specs if isinstance(s, Method)]
-        self.sources = [run.source(i) for i in range(len(self.specs))]
-        self.where = start.ensure(run.model, self.task, device=device)
-        self.policy = start.load(self.where, run.model, device)
-        self.flops = Flops.of(self.policy.model)
-        needs = [s.needs() for s in self.specs]
-        replay = "replay" in self.sources
-        wanted = replay or run.keep_rollouts or any(n.reference for n in needs)
-        self.start = self.policy.reference() if wanted else None
-        self.critic = None
-        if any(n.critic for n in needs):
-            self.critic = Critic(copy.deepcopy(self.policy.model), self.policy.general)
-        self.optimizer = self._adamw(self.policy.parameters(), run.optimizer.lr)
-        self.critic_optimizer = None
-        if self.critic is not None:
-            self.critic_optimizer = self._adamw(
-                self.critic.parameters(), run.optimizer.critic_lr or run.optimizer.lr
-            )
-        self.scorer = Scorer(run, self.policy, self.start, self.critic, self.flops)
-        self.reward = reward_function(run.reward)
-        self.sampler, self.correction = Sampler(), None
-        self.warnings = [w for s in self.specs for w in s.warnings(run.rollout.updates)]
-        self.warnings += broken_rows(run, self.task)
-        if run.sampler.name == "vllm" and "policy" in self.sources:
-            from bench.sampling.vllm import VLLMSampler
+    `methods` and `sources` (by name) take the place of the run's own, for measurements.
+    """
 
-            self.sampler = VLLMSampler(run, self.policy)
-            self.correction = Correction(run.sampler.correction, run.sampler.limit)
-            fresh = [m for m, s in zip(self.methods, self.sources, strict=True) if s == "policy"]
-            self.warnings += self.correction.warnings(fresh)
-        self.feeds: dict[str, Any] = {}
-        self.ledger = Ledger()
-        self.rollout = self.cursor = self.points = (
-            0  # rollout batches, prompts and evaluations so far
+    def __init__(
+        self,
+        session: Session,
+        methods: Sequence[Method] | None = None,
+        sources: Mapping[str, Source] | None = None,
+    ):
+        self.session = session
+        own = [m for m in session.objectives if isinstance(m, Method)]
+        self.methods = own if methods is None else methods
+        learner, micro_tokens = session.learner, session.run.micro_tokens
+        self.scorer = Scorer(
+            learner.policy, session.start, learner.critic, session.flops, micro_tokens
         )
-        self.best = -1.0  # accuracy on validation questions, of the evaluations so far
-        self.track = None
-        if run.track:
-            config = run.model_dump(mode="json")
-            self.track = Track(run.track, suite, run.name, folder.path.parent, config)
+        self._sources = dict(sources or {})
 
-    def _adamw(self, parameters: Any, lr: float) -> AdamW:
-        o = self.run.optimizer
-        fused = self.policy.device.type == "cuda"
-        return AdamW(parameters, lr, o.betas, o.eps, o.weight_decay, fused=fused)
+    def fit(self) -> DoneRecord:
+        """Run to the end of the budget."""
+        session, began = self.session, time.perf_counter()
+        if not session.resume():
+            session.begin()
+        diverged = None
+        while session.progress < 1 and diverged is None:
+            diverged = self.step()
+            if diverged is None:
+                session.evaluate_if_due()
+        return session.finish(diverged, time.perf_counter() - began)
 
-    @property
-    def progress(self) -> float:
-        return min(self.ledger.spent(self.run.budget.axis) / self.run.budget.amount, 1.0)
-
-    @property
-    def phase(self) -> int:
-        """Index of the objective whose share of the budget it is."""
-        end, progress = 0.0, self.progress
-        for i, phase in enumerate(self.run.phases):
-            end += phase.share
-            if progress < end - 1e-12:
-                return i
-        return len(self.run.phases) - 1
-
-    def fit(self) -> dict[str, Any]:
-        """Run to the end of the budget; what DONE holds."""
-        started = time.perf_counter()
-        state = self.folder.restore(self.policy, self.optimizer, self.critic, self.critic_optimizer)
-        if state is None:
-            self._begin()
-        else:
-            self._same_start()
-            self.ledger = Ledger.from_row(state["ledger"])
-            self.rollout, self.cursor, self.points = (
-                state["rollout"],
-                state["cursor"],
-                state["points"],
-            )
-            self.best = state.get("best", -1.0)
-            self.folder.retain(state.get("keep", []))  # a kill may have come before
-            self.folder.keep_steps(self.ledger.updates)
-        reason = None
-        while self.progress < 1 and reason is None:
-            reason = self._rollout()
-            if reason is None:
-                self._evaluate_if_due()
-        return self._end(reason, time.perf_counter() - started)
-
-    def _begin(self) -> None:
-        what = (self.run, self.suite, self.task, self.specs, self.where)
-        facts = describe(*what, self.policy.device, self.warnings)
-        self.folder.write_json("run.json", facts)
-        self.folder.keep_steps(0)
-        self._evaluate()
-
-    def _same_start(self) -> None:
-        """Raises ConfigError where a resumed run would go on from another start: its folder was
-        changed, or a GPU has built it anew."""
-        if self.start is None and not self.run.model.lora:
-            return  # the checkpoint holds all there is
-        began = json.loads((self.folder.path / "run.json").read_text())["base"]["id"]
-        if (now := start.base_digest(self.where)) != began:
-            raise ConfigError(
-                f"{self.where}: not the model that the run began with (its hash was {began} and is "
-                f"{now}), which is its reference; restore it, or delete {self.folder.path}"
-            )
-
-    def _end(self, reason: str | None, seconds: float) -> dict[str, Any]:
-        done = {
-            "status": "finished" if reason is None else "diverged",
-            "reason": reason,
-            "step": self.ledger.updates,
-            "seconds": seconds,
-            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-            "spent": self.ledger.row(),
-        }
-        self.folder.finish(done, self.run.checkpoint)
-        if self.track:
-            self.track.close()
-        return done
-
-    def _rollout(self) -> str | None:
-        """One rollout batch and its updates; the reason if the run has diverged."""
-        phase, run = self.phase, self.run
-        method, source = self.methods[phase], self.sources[phase]
-        needs = method.needs()
-        groups, self.cursor = self._feed(source).draw(
-            self.rollout, self.cursor, self.ledger, needs.refill
-        )
-        batch = assemble(
-            groups,
+    def step(self) -> str | None:
+        """One rollout batch and its updates; the reason where the run has diverged."""
+        session, run, ledger = self.session, self.session.run, self.session.ledger
+        method, name = self.methods[session.phase], session.sources[session.phase]
+        needs, position = method.needs(), session.position
+        drawn = self._source(name).draw(position.rollout, position.cursor, ledger, needs.refill)
+        position.cursor = drawn.cursor
+        batch = session.assembler.batch(
+            drawn.groups,
             needs,
-            run,
-            self.task,
-            self.policy,
-            self.reward,
-            self.rollout,
-            self.progress,
-            source == "demonstrations",
+            rollout=position.rollout,
+            progress=session.progress,
+            gold_only=name == "demonstrations",
         )
-        with self.ledger.phase("score"):
-            rollout, signal = self.scorer.judge(
-                batch.rows, batch.rollout, method, source, self.ledger
-            )
-        if run.keep_rollouts:
-            with self.ledger.phase("store"):
-                self._keep(replace(batch, rollout=rollout), needs, source)
-        # the log-probs of the weights that sampled are those of the first update, or scored
-        known = source == "policy" and (needs.old != "no" or run.rollout.updates == 1)
-        correction = self.correction if known else None
-        rows_done: list[dict[str, Any]] = []
-        reason = None
-        for epoch in range(run.rollout.epochs):
-            for part in self._minibatches(rollout, epoch):
-                # what was sampled is trained on; only a budget of updates ends inside a batch
-                over = run.budget.axis == "updates" and self.progress >= 1
-                if reason is None and not over:
-                    chosen = batch.rows.select(part), rollout.select(part), signal.select(part)
-                    row, reason = self._update(method, *chosen, correction)
-                    rows_done.append(
-                        {
-                            **row,
-                            **batch_metrics(rollout, signal),
-                            **self.ledger.row(),
-                            "rollout": self.rollout,
-                        }
-                    )
-        self.rollout += 1
-        self._store(rows_done)
-        return reason
+        correction = session.correction if name == "policy" else None
+        old = old_logp(needs, name, run.rollout.updates, corrected=correction is not None)
+        with ledger.phase("score"):
+            scored = self.scorer.scored(batch, method, old, ledger)
+        session.keep_rollout(replace(batch, rollout=scored.rollout), needs, name)
+        rows: list[dict[str, Any]] = []
+        diverged = None
+        for part in self._minibatches(scored.rollout):
+            # what was sampled is trained on; only a budget of updates ends inside a batch
+            over = run.budget.axis == "updates" and session.progress >= 1
+            if diverged is None and not over:
+                known = correction if old != "none" else None
+                row, diverged = self._update(method, scored.select(part), known)
+                told = batch_metrics(scored.rollout, scored.signal)
+                rows.append({**row, **told, **ledger.row(), "rollout": position.rollout})
+        position.rollout += 1
+        session.record(rows)
+        return diverged
 
-    def _keep(self, batch: Batch, needs: Needs, source: str) -> None:
-        """Store a rollout batch as `evenbench anatomy` reads it: with the reference answers, and
-        all rows scored by the policy as it stands and by the start. Nothing of it is charged, since
-        no method asked for it, and nothing of it enters the training."""
-        assert self.start is not None
-        parts = [batch]
-        told = [Group(g.example, []) for g in batch.groups]
-        if not needs.gold and any(g.example.solution for g in told):
-            where = (self.run, self.task, self.policy, self.reward, self.rollout, self.progress)
-            parts.append(assemble(told, needs, *where, gold_only=True))
-        frames = []
-        for part in parts:
-            every_N = torch.ones(len(part.rows), dtype=torch.bool)
-            how = (part.rows, every_N, part.rows.mask_NT.shape[1], self.run.micro_tokens)
-            scored = (score(model, *how) for model in (self.policy, self.start))
-            frames.append(rollout_frame(part, source, *scored))
-        self.folder.write_rollout(self.rollout, pd.concat(frames, ignore_index=True))
+    def _source(self, name: str) -> Source:
+        if name not in self._sources:
+            self._sources[name] = self.session.source(name)
+        return self._sources[name]
 
-    def _store(self, rows: list[dict[str, Any]]) -> None:
-        with self.ledger.phase("store"):
-            self.folder.append_steps(rows)
-            if self.track:
-                self.track.steps(rows)
-
-    def _feed(self, source: str) -> Any:
-        if source not in self.feeds:
-            if source == "policy":
-                self.feeds[source] = PolicySource(self.run, self.task, self.policy, self.sampler)
-            elif source == "replay":
-                assert self.start is not None
-                self.feeds[source] = ReplaySource(
-                    self.run, self.task, self.start, start.base_digest(self.where)
-                )
-            else:
-                self.feeds[source] = DemonstrationSource(self.run, self.task)
-        return self.feeds[source]
-
-    def _minibatches(self, rollout: Rollout, epoch: int) -> list[torch.Tensor]:
-        """Row indices of each minibatch: whole prompts, in seeded order."""
+    def _minibatches(self, rollout: Rollout) -> Iterator[Tensor]:
+        """Row indices of each minibatch, epoch after epoch: whole prompts, in seeded order."""
+        shape, device = self.session.run.rollout, rollout.group_N.device
         groups = torch.unique(rollout.group_N).cpu()
-        count = self.run.rollout.minibatches
-        if count == 1:
-            return [torch.arange(len(rollout), device=rollout.group_N.device)]
-        order = rng.generator(self.run.seed, "minibatches", self.rollout, epoch).permutation(
-            len(groups)
-        )
-        parts = [groups[torch.from_numpy(order[i::count].copy())] for i in range(count)]
-        return [
-            torch.isin(rollout.group_N, p.to(rollout.group_N.device)).nonzero()[:, 0] for p in parts
-        ]
+        for epoch in range(shape.epochs):
+            if shape.minibatches == 1:
+                yield torch.arange(len(rollout), device=device)
+                continue
+            seeded = (self.session.run.seed, "minibatches", self.session.position.rollout, epoch)
+            order = rng.generator(*seeded).permutation(len(groups))
+            for i in range(shape.minibatches):
+                part = groups[torch.from_numpy(order[i :: shape.minibatches].copy())]
+                yield torch.isin(rollout.group_N, part.to(device)).nonzero()[:, 0]
 
     def _update(
-        self,
-        method: Method,
-        rows: Rows,
-        rollout: Rollout,
-        signal: Signal,
-        correction: Correction | None,
+        self, method: Method, batch: ScoredBatch, correction: Correction | None
     ) -> tuple[dict[str, Any], str | None]:
-        o = self.run.optimizer
-        factor = o.lr_at(self.progress)
-        with self.ledger.phase("train"):
+        """One optimiser step: its row of steps.jsonl, and the reason where the run has diverged."""
+        session, ledger, learner = self.session, self.session.ledger, self.session.learner
+        factor = session.run.optimizer.lr_at(session.progress)
+        with ledger.phase("train"):
             result = backward(
-                self.policy, self.critic, method, rows, rollout, signal, self.run.micro_tokens,
-                correction,
-            )  # fmt: skip
-            norm, reason = self._step(result, factor)
-        trained = rows.select(signal.trained_N.nonzero()[:, 0]) if signal.trained_N.any() else None
-        self.ledger.updates += 1
-        self.ledger.empty_updates += not result.has_gradient
-        if trained is not None:
-            self._charge(trained, result)
+                learner.policy,
+                method,
+                batch,
+                critic=learner.critic,
+                micro_tokens=session.run.micro_tokens,
+                correction=correction,
+            )
+            applied = learner.apply(result, factor)
+        ledger.updates += 1
+        ledger.empty_updates += not result.has_gradient
+        trained = int(batch.signal.trained_N.sum())
+        if trained:
+            self._charge(batch, result)
         row = {
-            "step": self.ledger.updates,
+            "step": ledger.updates,
             "loss": float(result.loss.value),
-            "grad_norm": norm,
-            "lr": o.lr * factor,
-            "rows": len(rollout),
-            "rows_trained": int(signal.trained_N.sum()),
+            "grad_norm": applied.norm,
+            "lr": session.run.optimizer.lr * factor,
+            "rows": len(batch.rollout),
+            "rows_trained": trained,
             "empty": not result.has_gradient,
             "drift": float(result.drift),
-            **{k: float(v) for k, v in result.loss.metrics.items()},
+            **{name: float(value) for name, value in result.loss.metrics.items()},
         }
-        return row, reason
+        return row, applied.diverged
 
-    def _step(self, result: Backward, factor: float) -> tuple[float, str | None]:
-        """Clip and apply; a non-finite loss or gradient is not applied and ends the run."""
-        o = self.run.optimizer
-        if not result.has_gradient:
-            return 0.0, None
-        norm = self.optimizer.clip(o.clip_norm)
-        value = float(result.loss.value)
-        if not (math.isfinite(norm) and math.isfinite(value)):
-            return norm, f"non-finite loss or gradient: loss {value}, gradient norm {norm}"
-        pairs = [(self.optimizer, o.lr)]
-        if self.critic_optimizer is not None:
-            self.critic_optimizer.clip(o.clip_norm)
-            pairs.append((self.critic_optimizer, o.critic_lr or o.lr))
-        for optimizer, lr in pairs:
-            optimizer.param_groups[0]["lr"] = lr * factor
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        return norm, None
-
-    def _charge(self, trained: Rows, result: Backward) -> None:
-        tokens, forward = int(trained.mask_NT.sum()), self.flops.forward(trained)
-        self.ledger.tokens_trained += tokens
-        self.ledger.flops_train += self.flops.training(trained)
+    def _charge(self, batch: ScoredBatch, result: Backward) -> None:
+        ledger, flops = self.session.ledger, self.session.flops
+        rows = batch.tokens.select(batch.signal.trained_N.nonzero()[:, 0])
+        tokens = int(rows.mask_NT.sum())
+        ledger.tokens_trained += tokens
+        ledger.flops_train += flops.training(rows)
         if result.passes == 2:
-            self.ledger.flops_recomputed += forward
-        if self.critic is not None:
-            self.ledger.tokens_critic += tokens
-            self.ledger.flops_critic += self.flops.training(trained, head=False)
-
-    def _evaluate_if_due(self) -> None:
-        if self.progress * self.run.eval.points >= self.points - 1e-9:
-            self._evaluate()
-
-    def _evaluate(self) -> None:
-        """Evaluate, store, and leave a checkpoint from which the run can go on."""
-        run, final = self.run, self.progress >= 1
-        asked = run.eval.asked(self.task.splits, final)
-        draw = self.sampler if run.sampler.evaluate else None
-        frame = evaluate(self.policy, self.task, asked, run, self.ledger, final, draw)
-        with self.ledger.phase("store"):
-            self.folder.write_evals(frame)
-            if self.track:
-                self.track.evaluation(frame)
-            self.points = math.floor(self.progress * run.eval.points + 1e-9) + 1
-            score = self._validation(frame) if run.checkpoint == "best" else -1.0
-            keep = ["best"] if score > self.best else []
-            keep += [f"checkpoints/step-{self.ledger.updates:06d}"] * (run.checkpoint == "all")
-            self.best = max(score, self.best)
-            state = {
-                "ledger": self.ledger.row(),
-                "rollout": self.rollout,
-                "cursor": self.cursor,
-                "points": self.points,
-                "best": self.best,
-                "keep": keep,
-            }
-            self.folder.save_checkpoint(
-                self.policy, self.optimizer, self.critic, self.critic_optimizer, state
-            )
-            self.folder.retain(keep)
-
-    def _validation(self, frame: pd.DataFrame) -> float:
-        """Accuracy on the curve's validation questions, of samples where there are any."""
-        count = self.run.eval.curve["validation"] or None
-        asked = [e.id for e in self.task.examples("validation")[:count]]
-        of_split = (frame["split"] == "validation") & frame["question_id"].isin(asked)
-        decoding = "sampled" if self.run.eval.samples else "greedy"
-        return float(frame.loc[of_split & (frame["decoding"] == decoding), "correct"].mean())
+            ledger.flops_recomputed += flops.forward(rows)
+        if self.session.learner.critic is not None:
+            ledger.tokens_critic += tokens
+            ledger.flops_critic += flops.training(rows, head=False)
 
 
 def train(
-    run: Run,
-    suite_folder: Path,
-    suite: str,
-    device: str = "cpu",
-    trainer: type[Trainer] = Trainer,
-) -> dict[str, Any] | None:
-    """Train one run in its folder, or finish it; None where another process is at work on it."""
+    run: Run, suite_folder: Path, suite: str, device: str = "cpu", by: type[Trainer] = Loop
+) -> DoneRecord | None:
+    """Train one run in its folder, or finish it; None where another process works on the run.
+    `by`: another trainer than the loop."""
     folder = RunFolder(suite_folder / run.name)
     with folder.claimed() as mine:
         if not mine:
@@ -396,4 +176,4 @@ def train(
         if folder.done:
             return folder.done
         forget_peak()
-        return trainer(run, folder, suite, device).fit()
+        return by(Session(run, folder, suite, device)).fit()

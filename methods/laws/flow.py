@@ -14,30 +14,29 @@ import itertools
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from methods.base import GOLD, SAMPLE, Leaves, Method, Rollout, Source
 
 
 @dataclass(frozen=True)
-class Problem:
+class Bandit:
     """K answers to one prompt; the reference policy is also the start that filled a replay set."""
 
-    reward_K: torch.Tensor  # float64
-    correct_K: torch.Tensor  # bool
-    ref_K: torch.Tensor  # float64, probabilities
+    reward_K: Tensor  # float64
+    correct_K: Tensor  # bool
+    ref_K: Tensor  # float64, probabilities
     gold: int | None = None  # which answer is the reference answer
 
 
 @dataclass(frozen=True)
 class Path:
-    policy_SK: torch.Tensor  # probabilities at S times
-    loss_S: torch.Tensor  # of the enumerated groups, unweighted; for the sign of its trend only
-    theta_K: torch.Tensor  # where the flow stands at the end
+    policy_SK: Tensor  # probabilities at S times
+    loss_S: Tensor  # of the enumerated groups, unweighted; for the sign of its trend only
+    theta_K: Tensor  # where the flow stands at the end
 
 
-def enumerate_groups(
-    method: Method, problem: Problem, group: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def enumerate_groups(method: Method, problem: Bandit, group: int) -> tuple[Tensor, Tensor, Tensor]:
     """Answer, kind and group id of each row, [N], of all K^G groups that the method asks for."""
     needs = method.needs()
     answers = range(len(problem.reward_K))
@@ -53,12 +52,8 @@ def enumerate_groups(
 
 
 def expected_gradient(
-    method: Method,
-    problem: Problem,
-    theta_K: torch.Tensor,
-    group: int = 4,
-    source: Source | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
+    method: Method, problem: Bandit, theta_K: Tensor, group: int = 4, source: Source | None = None
+) -> tuple[Tensor, Tensor]:
     """(loss on the enumerated groups, expected dL/dtheta [K]) where the policy is softmax(theta).
 
     `source` says who samples: the policy itself, or the reference (a replay set); by default the
@@ -73,7 +68,7 @@ def expected_gradient(
     log_chance_P = torch.zeros(groups, dtype=theta_K.dtype)
     log_chance_P = log_chance_P.index_add(0, group_N[own_N], sampler_K[answer_N[own_N]])
 
-    def column(x_K: torch.Tensor) -> torch.Tensor:
+    def column(x_K: Tensor) -> Tensor:
         return x_K[answer_N][:, None]
 
     true_N = torch.ones_like(own_N)
@@ -103,8 +98,8 @@ def expected_gradient(
 
 
 def velocity(
-    method: Method, problem: Problem, policy_K: torch.Tensor, group: int = 4, **options: Source
-) -> torch.Tensor:
+    method: Method, problem: Bandit, policy_K: Tensor, group: int = 4, **options: Source
+) -> Tensor:
     """d policy / dt [K] under dtheta/dt = -expected gradient; sums to 0."""
     _, gradient_K = expected_gradient(method, problem, policy_K.log(), group, **options)
     return -policy_K * (gradient_K - (policy_K * gradient_K).sum())
@@ -112,8 +107,8 @@ def velocity(
 
 def flow(
     method: Method,
-    problem: Problem,
-    start_K: torch.Tensor,
+    problem: Bandit,
+    start_K: Tensor,
     time: float,
     steps: int,
     group: int = 4,
@@ -134,12 +129,12 @@ def flow(
 
 def trace(
     method: Method,
-    problem: Problem,
-    start_K: torch.Tensor,
+    problem: Bandit,
+    start_K: Tensor,
     group: int = 4,
     length: float = 0.01,
     most: int = 2000,
-) -> torch.Tensor:
+) -> Tensor:
     """Policies [S, K] along the flow's path until it rests, in steps of `length` (midpoint rule).
 
     For drawing: speed, which differs by orders of magnitude, is left out. No step takes more than
@@ -164,14 +159,14 @@ def trace(
     return torch.stack(policies)
 
 
-def _lost(policies: list[torch.Tensor]) -> bool:
+def _lost(policies: list[Tensor]) -> bool:
     """Whether the steps together led less than 0.6 of their length away."""
     policy_SK = torch.stack(policies)
     walked = (policy_SK[1:] - policy_SK[:-1]).norm(dim=-1).sum()
     return bool((policy_SK[-1] - policy_SK[0]).norm() < 0.6 * walked)
 
 
-def _moved(policy_K: torch.Tensor, velocity_K: torch.Tensor, step: float) -> torch.Tensor:
+def _moved(policy_K: Tensor, velocity_K: Tensor, step: float) -> Tensor:
     along_K = velocity_K / velocity_K.norm().clamp(min=1e-300)
     half = float((policy_K / (-along_K).clamp(min=1e-300)).min()) / 2
     return policy_K + min(step, half) * along_K

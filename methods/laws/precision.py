@@ -15,11 +15,12 @@ from dataclasses import fields, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from methods import registry
 from methods.base import Leaves, Loss, Method, Rollout, Signal
 
-from . import contract
+from . import rollouts
 
 NEAR, FAR = 0.01, 0.3  # largest |log-ratio| of a token: after a small update, after many
 STORED = ("old_logp_NT", "sampler_logp_NT", "ref_logp_NT", "old_value_NT")
@@ -28,7 +29,7 @@ STORED = ("old_logp_NT", "sampler_logp_NT", "ref_logp_NT", "old_value_NT")
 def moved(batch: Any, device: str, dtype: torch.dtype) -> Any:
     """A Rollout, Signal or Leaves elsewhere; what is not floating point keeps its dtype."""
     found = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    tensors = {k: v for k, v in found.items() if isinstance(v, torch.Tensor)}
+    tensors = {k: v for k, v in found.items() if isinstance(v, Tensor)}
     return replace(
         batch,
         **{
@@ -90,16 +91,16 @@ def _error(
     method: Method, dtype: torch.dtype, stored: torch.dtype | None, spread: float, device: str,
     seed: int,
 ) -> float:  # fmt: skip
-    r = contract.rollout(method, seed=seed, group=8, tokens=64)
+    r = rollouts.rollout(method, seed=seed, group=8, tokens=64)
     r = replace(r, ref_logp_NT=r.old_logp_NT)
-    signal, at = contract.scored(method, r, seed=seed, spread=spread)
-    _, exact = contract.gradients(method, at, r, signal)
+    signal, at = rollouts.scored(method, r, seed=seed, spread=spread)
+    _, exact = rollouts.gradients(method, at, r, signal)
     if stored is not None:
         rounded = {k: getattr(r, k).to(stored).double() for k in STORED}
         r = replace(r, **rounded)
         at = moved(moved(at, "cpu", stored), "cpu", torch.float64)
     with computed(type(method), device, dtype):
-        _, found = contract.gradients(method, at, r, method.signal(r))
+        _, found = rollouts.gradients(method, at, r, method.signal(r))
     gap = torch.stack([(a - b).norm() for a, b in zip(exact, found, strict=True)]).norm()
     result = float(gap / torch.stack([a.norm() for a in exact]).norm())
     return result if result == result else float("inf")

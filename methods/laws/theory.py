@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from methods.base import Method
 from methods.dft import DFT
@@ -30,7 +31,7 @@ from methods.sft import SFT
 from methods.surrogate import GroupAdvantage
 from methods.una import UNA
 
-from .flow import Problem
+from .flow import Bandit
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ class Destination:
     """Where the flow ends. `policy_MK` holds probabilities: one point, a curve of M, the corners of
     a face whose every mixture is stationary, or nothing (M = 0) where it never ends."""
 
-    policy_MK: torch.Tensor
+    policy_MK: Tensor
     words: str
 
-    def distance(self, policy_K: torch.Tensor) -> float:
+    def distance(self, policy_K: Tensor) -> float:
         """Euclidean, from a policy to the point, to the curve or to the segment between two
         corners; NaN where there is none."""
         if len(self.policy_MK) < 2:
@@ -57,7 +58,7 @@ class Destination:
         return float((nearest_MK - policy_K).norm(dim=-1).min())
 
 
-def destination(method: Method, problem: Problem, group: int) -> Destination | None:
+def destination(method: Method, problem: Bandit, group: int) -> Destination | None:
     """Where the flow of groups of `group` samples ends, from the method's own data source; None
     where theory does not name it."""
     reward_K, ref_K = problem.reward_K, problem.ref_K
@@ -104,12 +105,12 @@ def destination(method: Method, problem: Problem, group: int) -> Destination | N
     return None
 
 
-def tilted(problem: Problem, reward_K: torch.Tensor, beta: float) -> torch.Tensor:
+def tilted(problem: Bandit, reward_K: Tensor, beta: float) -> Tensor:
     """pi_ref * exp(r / beta), normalised: the maximiser of E[r] - beta KL(pi || pi_ref)."""
     return (problem.ref_K.log() + reward_K / beta).softmax(-1)
 
 
-def lagrange(problem: Problem, reward_K: torch.Tensor, beta: float) -> torch.Tensor:
+def lagrange(problem: Bandit, reward_K: Tensor, beta: float) -> Tensor:
     """beta * pi_ref / (lambda - r), with the lambda > max r that normalises it (bisection): the
     maximiser of E[r] - beta KL(pi_ref || pi)."""
     low, high = float(reward_K.max()), float(reward_K.max()) + beta
@@ -120,7 +121,7 @@ def lagrange(problem: Problem, reward_K: torch.Tensor, beta: float) -> torch.Ten
     return beta * problem.ref_K / (high - reward_K)
 
 
-def _face(answers_K: torch.Tensor, which: str) -> Destination | None:
+def _face(answers_K: Tensor, which: str) -> Destination | None:
     """Every mixture of some answers."""
     corners_MK = torch.eye(len(answers_K), dtype=torch.float64)[answers_K]
     if len(corners_MK) in (0, len(answers_K)):
@@ -131,23 +132,21 @@ def _face(answers_K: torch.Tensor, which: str) -> Destination | None:
     )
 
 
-def _imitation(problem: Problem) -> Destination | None:
+def _imitation(problem: Bandit) -> Destination | None:
     right_K = torch.where(problem.correct_K, problem.ref_K, 0.0)
     if not problem.correct_K.any():
         return None
     return Destination((right_K / right_K.sum())[None], "right ones as in the start")
 
 
-def _rewarded(problem: Problem, beta: float) -> Destination | None:
+def _rewarded(problem: Bandit, beta: float) -> Destination | None:
     """The reward, less beta times the log-ratio to the reference where beta > 0."""
     if beta == 0:
         return _face(problem.reward_K == problem.reward_K.max(), "best")
     return Destination(tilted(problem, problem.reward_K, beta)[None], "ref · exp(r / β)")
 
 
-def _penalised(
-    method: GroupAdvantage, problem: Problem, reward_K: torch.Tensor
-) -> Destination | None:
+def _penalised(method: GroupAdvantage, problem: Bandit, reward_K: Tensor) -> Destination | None:
     """A KL penalty in the loss: its estimator decides which KL is meant."""
     if method.kl_estimator == "k1":  # its gradient has mean 0
         return _face(reward_K == reward_K.max(), "best")
@@ -158,7 +157,7 @@ def _penalised(
     return Destination(tilted(problem, reward_K, method.kl)[None], "ref · exp(r / β)")
 
 
-def _naive(method: Naive, problem: Problem) -> Destination | None:
+def _naive(method: Naive, problem: Bandit) -> Destination | None:
     """Wrong answers at 0, right ones where all their logits grow alike; only where the mean reward
     of the reference is positive."""
     right_K = problem.correct_K

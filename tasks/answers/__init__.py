@@ -2,15 +2,15 @@
 
 from tasks.answers.check import check, grade
 from tasks.answers.extract import STYLES, extract
-from tasks.answers.options import GRADER_VERSION, Options, Verdict
+from tasks.answers.options import GRADER_VERSION, CheckResult, Options
 from tasks.answers.pool import grade_many
 from tasks.answers.protocols import gsm8k_strict, math_strict
 
 __all__ = [
     "GRADER_VERSION",
     "STYLES",
+    "CheckResult",
     "Options",
-    "Verdict",
     "check",
     "extract",
     "grade",

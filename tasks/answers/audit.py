@@ -18,11 +18,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tasks.answers import pipes, worker
 from tasks.answers.check import check, final_answer, grade
-from tasks.answers.options import GRADER_VERSION, Options, Verdict
+from tasks.answers.options import GRADER_VERSION, CheckResult, Options
 from tasks.answers.protocols import gsm8k_strict, math_strict
 from tasks.answers.variants import mutants, reformatted
 
@@ -62,7 +62,7 @@ class Score:
 
 class Miss(NamedTuple):
     case: Case
-    verdict: Verdict
+    verdict: CheckResult
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Protocol:
 
 
 @dataclass
-class Audit:
+class CheckerAudit:
     """What an audit found. Seconds are of single checks, in this process."""
 
     files: list[str]
@@ -153,13 +153,13 @@ def default_files() -> list[Path]:
     ]
 
 
-def _judge(case: Case, options: Options) -> Verdict:
+def _judge(case: Case, options: Options) -> CheckResult:
     if case.kind in RESPONSES:
         return grade(case.answer, case.gold, "auto", options)
     return check(case.answer, case.gold, options)
 
 
-def _count(score: Score, case: Case, verdict: Verdict) -> None:
+def _count(score: Score, case: Case, verdict: CheckResult) -> None:
     score.cases += 1
     score.negatives += not case.equal
     score.false_negatives += case.equal and not verdict.correct
@@ -169,7 +169,7 @@ def _count(score: Score, case: Case, verdict: Verdict) -> None:
 
 def audit(
     files: Sequence[Path], options: Options | None = None, against: str | None = None
-) -> Audit:
+) -> CheckerAudit:
     """Judges all cases of the files; with `against`, also by a second opinion.
 
     Raises ValueError for a file of another form or a second opinion that is not known.
@@ -177,7 +177,7 @@ def audit(
     if against is not None and against not in SECOND_OPINIONS:
         raise ValueError(f"against={against!r}: allowed are {', '.join(SECOND_OPINIONS)}")
     chosen = options or Options()
-    found = Audit(["/".join(file.parts[-2:]) for file in files], chosen, against=against)
+    found = CheckerAudit(["/".join(file.parts[-2:]) for file in files], chosen, against=against)
     worker.warm_up()
     cases = [case for file in files for case in read_cases(file)]
     official = {"GSM8K strict": gsm8k_strict, "MATH strict": math_strict}
@@ -208,14 +208,14 @@ def audit(
     return found
 
 
-def _compare(found: Audit, cases: Iterable[Case], options: Options) -> None:
+def _compare(found: CheckerAudit, cases: Iterable[Case], options: Options) -> None:
     with SecondOpinion() as second:
         for case in cases:
             said = second.ask(case.answer, case.gold, case.kind in RESPONSES)
             found.stuck += said is None
             verdict = _judge(case, options)
             score = found.opinion.setdefault(case.group, Score())
-            _count(score, case, Verdict(bool(said), "ok", "", None))
+            _count(score, case, CheckResult(bool(said), "ok", "", None))
             if said is not None and said != verdict.correct:
                 found.disagreements.append(Miss(case, verdict))
     found.lost = sum(verdict.correct != case.equal for case, verdict in found.disagreements)
@@ -306,113 +306,3 @@ def serve() -> None:
             pipes.send(replies, bool(said))
     except (EOFError, BrokenPipeError):
         return
-
-
-def _shorten(text: str, size: int = 60) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= size else f"...{flat[-size:]}"
-
-
-def tables(found: Audit, examples: int = 20) -> list[Any]:
-    """The audit as rich tables, to be printed."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    title = f"Checker {found.version} on {', '.join(found.files)}"
-    scores = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in (
-        "cases",
-        "n",
-        "negative",
-        "accuracy",
-        "false neg.",
-        "false pos.",
-        "unread",
-    ):
-        first = heading == "cases"
-        scores.add_column(heading, justify="left" if first else "right", overflow="fold")
-
-    def add(parts: dict[str, Score], title: str) -> None:
-        if parts and title:
-            scores.add_row(title)
-        for name, score in sorted(parts.items()):
-            counts = (score.false_negatives, score.false_positives, score.unparsable)
-            shown = (score.cases, score.negatives, f"{100 * score.accuracy:.1f} %", *counts)
-            scores.add_row("  " * bool(title) + name, *map(str, shown))
-        scores.add_section()
-
-    add(found.groups, "")
-    add(found.policies, "by policy")
-    add(found.opinion, found.against or "")
-
-    facts = Table(show_header=False, title="Speed, symmetry, protocols")
-    facts.add_column()
-    facts.add_column(justify="right")
-    facts.add_row("checks a second, one process", f"{found.throughput:,.0f}")
-    for share in (0.5, 0.99):
-        facts.add_row(f"p{100 * share:.0f}", f"{1e3 * found.quantile(share):.3f} ms")
-    facts.add_row("slowest", f"{1e3 * max(found.seconds, default=0.0):.1f} ms")
-    facts.add_row("check(a, b) != check(b, a)", str(len(found.asymmetric)))
-    for name, part in found.official.items():
-        agree = part.cases - part.missed - part.only
-        facts.add_row(f"verdict as by {name}", f"{agree} of {part.cases}")
-        facts.add_row(f"  right for {name} alone", str(part.only))
-        facts.add_row(f"  against the label, {name}", f"{part.false_positives} false pos.")
-    for status, count in found.statuses.most_common():
-        facts.add_row(f"status {status}", str(count))
-    for rule, count in found.rules.most_common():
-        facts.add_row(f"decided by {escape(rule)}", str(count))
-    result: list[Any] = [scores, facts]
-    if found.misses:
-        result.append(_listing("Against the label", found.misses[:examples], len(found.misses)))
-    if found.against:
-        title = (
-            f"Other than {found.against} (the label is on its side in {found.lost}; "
-            f"{found.stuck} without its answer)"
-        )
-        shown = found.disagreements[:examples]
-        result.append(_listing(title, shown, len(found.disagreements)))
-    return result
-
-
-def _listing(title: str, misses: Sequence[Miss], total: int) -> Any:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(
-        title=f"{title}: {total}" + (f", the first {len(misses)}" if total > len(misses) else "")
-    )
-    for heading in ("where", "kind", "label", "gold", "answer", "verdict"):
-        table.add_column(heading, overflow="fold")
-    for case, verdict in misses:
-        answer = verdict.extracted if verdict.extracted is not None else case.answer
-        cells = (case.where, case.policy or case.kind, "equal" if case.equal else "different")
-        said = f"{verdict.status} ({verdict.how})"
-        table.add_row(*cells, escape(_shorten(case.gold)), escape(_shorten(answer)), escape(said))
-    return table
-
-
-def robustness_table(found: Robustness) -> Any:
-    """The robustness as a rich table."""
-    from rich.table import Table
-
-    table = Table(show_header=False, title=f"Variants of {found.golds:,} gold answers")
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_row("golds that do not equal themselves", str(len(found.not_itself)))
-    table.add_row(
-        "one digit or sign changed: accepted", f"{len(found.accepted)} of {found.mutants:,}"
-    )
-    share = 100 * len(found.rejected) / found.reformatted if found.reformatted else 0.0
-    table.add_row(
-        "other notation: rejected",
-        f"{len(found.rejected)} of {found.reformatted:,} ({share:.3f} %)",
-    )
-    table.add_row("check(a, b) != check(b, a)", str(len(found.asymmetric)))
-    ordered = sorted(found.seconds)
-    if ordered:
-        table.add_row("checks a second, one process", f"{len(ordered) / sum(ordered):,.0f}")
-        table.add_row("p50", f"{1e3 * ordered[len(ordered) // 2]:.3f} ms")
-        table.add_row("p99", f"{1e3 * ordered[int(0.99 * len(ordered))]:.3f} ms")
-    return table

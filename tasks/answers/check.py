@@ -7,11 +7,12 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tasks.answers.compare import Comparison
+from tasks.answers.compare import Comparer
 from tasks.answers.extract import Style, boxes, extract, hashes, last_boxed, minerva, unescape
 from tasks.answers.lexer import AnswerError, LimitError, Token, lex, tidy
-from tasks.answers.options import Options, Status, Verdict, resolve
-from tasks.answers.parser import Node, parse_tokens
+from tasks.answers.node import Node
+from tasks.answers.options import CheckResult, Options, Status, resolve
+from tasks.answers.parser import parse_tokens
 from tasks.answers.trees import expand_signs
 
 _PLAIN = re.compile(r"\s*(-?)(\d{1,3}(?:,\d{3})+|\d{1,300})(\.\d{1,300})?\s*")
@@ -93,7 +94,7 @@ def final_answer(text: str, join: bool = True) -> str:
     return text
 
 
-def check(answer: str, gold: str, options: Options | None = None, **named: Any) -> Verdict:
+def check(answer: str, gold: str, options: Options | None = None, **named: Any) -> CheckResult:
     """Whether `answer` means the same as `gold`. Options by name as in `Options`.
 
     Both sides may be marked answers (`\\boxed{...}`, `#### 5`); then only what is marked counts.
@@ -107,18 +108,18 @@ def check(answer: str, gold: str, options: Options | None = None, **named: Any) 
             two = _plain_number(gold)
             if two is not None and (one[0] == two[0] or not (one[1] or two[1])):
                 correct = one[0] == two[0]
-                return Verdict(correct, "ok" if correct else "wrong", "number", answer)
+                return CheckResult(correct, "ok" if correct else "wrong", "number", answer)
     left, right = _read(answer, USUAL), _read(gold, USUAL)
     if left.tokens == right.tokens and (left.tokens or answer.split() == gold.split()):
-        return Verdict(True, "ok", "string", answer)
+        return CheckResult(True, "ok", "string", answer)
     if chosen.choices and (letter := _choice(left, right)) is not None:
-        return Verdict(letter, "ok" if letter else "wrong", "choice", answer)
+        return CheckResult(letter, "ok" if letter else "wrong", "choice", answer)
     if left.failure == "limit" or right.failure == "limit":
-        return Verdict(False, "limit", "parse", answer)
+        return CheckResult(False, "limit", "parse", answer)
     if right.failure:
-        return Verdict(False, "unparsable_gold", "parse", answer)
+        return CheckResult(False, "unparsable_gold", "parse", answer)
     if left.failure:
-        return Verdict(False, "unparsable_answer", "parse", answer)
+        return CheckResult(False, "unparsable_answer", "parse", answer)
     return _compare(answer, left, gold, right, chosen)
 
 
@@ -156,18 +157,20 @@ def _alternatives(text: str, first: Reading, other: str, options: Options) -> li
     return readings
 
 
-def _compare(answer: str, left: Reading, gold: str, right: Reading, options: Options) -> Verdict:
+def _compare(
+    answer: str, left: Reading, gold: str, right: Reading, options: Options
+) -> CheckResult:
     status: Status = "wrong"
     how = "structure"
     bases = (False, True) if "log" in left.other | right.other else (False,)
     for one in _alternatives(answer, left, gold, options):
         for two in _alternatives(gold, right, answer, options):
             for log10 in bases:
-                comparison = Comparison(options, log10)
+                comparer = Comparer(options, log10)
                 assert one.node is not None and two.node is not None
                 try:
-                    if comparison.same(one.node, two.node):
-                        return Verdict(True, "ok", comparison.used, answer)
+                    if comparer.same(one.node, two.node):
+                        return CheckResult(True, "ok", comparer.used, answer)
                 except (LimitError, RecursionError):
                     status, how = "limit", "limit"
                     continue
@@ -176,22 +179,18 @@ def _compare(answer: str, left: Reading, gold: str, right: Reading, options: Opt
                 except Exception:  # a defect of the checker must not end a training run
                     status, how = "limit", "error"
                     continue
-                if comparison.stopped:
-                    status = comparison.stopped
-                how = comparison.used
-    return Verdict(False, status, how, answer)
+                if comparer.stopped:
+                    status = comparer.stopped
+                how = comparer.used
+    return CheckResult(False, status, how, answer)
 
 
 def grade(
-    response: str,
-    gold: str,
-    style: Style = "auto",
-    options: Options | None = None,
-    **named: Any,
-) -> Verdict:
+    response: str, gold: str, style: Style = "auto", options: Options | None = None, **named: Any
+) -> CheckResult:
     """Finds the answer of a response under a protocol and checks it."""
     chosen = resolve(options, named)
     answer = extract(response, style, chosen.boxes == "join")
     if answer is None or not answer.strip():
-        return Verdict(False, "unparsable_answer", "no answer found", None)
+        return CheckResult(False, "unparsable_answer", "no answer found", None)
     return check(answer, gold, chosen)

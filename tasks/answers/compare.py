@@ -7,42 +7,28 @@ matrices; numerals in a base; ratios; and scalars last, by exact values.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from fractions import Fraction
 from itertools import chain
-from typing import Any, Literal
 
-from tasks.answers import algebra, functions, numeric, worker
-from tasks.answers.algebra import Budget, Structured, Value
+from tasks.answers.algebra import Value
 from tasks.answers.lexer import AnswerError
 from tasks.answers.matrices import Matrices, column
+from tasks.answers.node import Node
 from tasks.answers.options import Options
-from tasks.answers.parser import Node
-from tasks.answers.reals import RealSets
+from tasks.answers.relations import Relations
 from tasks.answers.trees import (
-    ORDER_SIGNS,
-    assignment,
     condition_of,
-    decimal_of,
     flat,
     has_zero,
     have_distinct_names,
-    is_equation,
-    is_graph,
     is_inequalities,
     is_number_set,
     is_plain_fraction,
-    is_reduced,
     items_of,
     leaves_of,
     letters_of,
     measures_of,
     numeral_digits,
-    same_name,
-    significant_digits,
     spelled,
-    steps_of,
-    terminates,
     without_common_name,
 )
 from tasks.answers.units import COMPOUND, conflicting, unit_key
@@ -51,113 +37,15 @@ MAX_MATCHED = 60  # items of a list that are matched in any order
 COLLECTIONS = frozenset(("list", "set", "seq", "setop"))
 
 
-class Comparison:
-    """One comparison of two answers under the options; `log10` fixes the base of a bare \\log."""
+class Comparer(Relations):
+    """One comparison of two answers under the options; `log10` fixes the base of a bare \\log.
+
+    A comparison of a kind of tree is a method; `same` decides which one applies.
+    """
 
     def __init__(self, options: Options, log10: bool = False) -> None:
-        self.options = options
-        self.log10 = log10
-        self.budget = Budget()
-        self.values: dict[int, tuple[Node, Value | None]] = {}
-        self.used = "structure"  # the last rule that compared
-        self.stopped: Literal["", "timeout", "limit"] = ""  # why a question stayed open
-        self.real_sets = RealSets(self.value, self.budget)
-        self.matrix = Matrices(self.value, self.budget)
-
-    # Scalars
-
-    def value(self, node: Node) -> Value | None:
-        """The scalar value of a tree, None where it is none."""
-        known = self.values.get(id(node))
-        if known is not None:
-            return known[1]
-        try:
-            value = functions.value_of(node, self.budget, self.log10)
-        except Structured:
-            value = None
-        self.values[id(node)] = (node, value)
-        return value
-
-    def equal_values(self, one: Value, two: Value) -> bool:
-        if algebra.equal(one, two, self.budget):
-            self.used = "value"
-            return True
-        if not (algebra.is_hard(one) or algebra.is_hard(two)):
-            self.used = "value"
-            return False
-        worker.prepare()
-        if numeric.differ(one, two):
-            self.used = "evaluation"
-            return False
-        self.used = "algebra system"
-        outcome = worker.ask(one, two, self.options.timeout)
-        if outcome == "timeout" or outcome == "limit":
-            self.stopped = outcome
-        return outcome == "proved"
-
-    def scalars(self, one: Node, two: Node) -> bool:
-        left, right = self.value(one), self.value(two)
-        if left is None or right is None:
-            return self.matrices(one, two)
-        if self.options.fractions == "reduced" and is_reduced(one) != is_reduced(two):
-            return False
-        if self.equal_values(left, right):
-            return True
-        return self.rounded(one, left, two, right)
-
-    def rounded(self, one: Node, left: Value, two: Node, right: Value) -> bool:
-        """A decimal equals what rounds to it, where it has enough digits to mean that."""
-        options = self.options
-        first, second = decimal_of(one), decimal_of(two)
-        if first is None and second is None:
-            return False
-        if options.rel_tol and self._within(left, right):
-            self.used = "tolerance"
-            return True
-        if options.rounding == "off":
-            return False
-        if first is not None and second is not None:
-            short, long = sorted((first, second), key=lambda d: d[1])
-            target = long[0]
-        elif first is not None:
-            short, target = first, algebra.rational(right)
-            other = right
-        else:
-            assert second is not None
-            short, target = second, algebra.rational(left)
-            other = left
-        value, places = short
-        digits = significant_digits(value, places)
-        if target is not None and _is_float_of((first, second), target):
-            self.used = "rounding"
-            return True
-        half = Fraction(1, 2 * 10**places)
-        self.used = "rounding"
-        if target is not None:
-            if first is None or second is None:
-                if terminates(target):
-                    return False  # a short decimal form is exact, so no other rounds to it
-                digits += 1  # a fraction is known by fewer digits than an arbitrary real
-            return digits >= options.min_digits and abs(value - target) <= half
-        if digits < options.min_digits:
-            return False
-        if algebra.has_names(other):
-            return False
-        measured = numeric.evaluate(other)
-        if measured is None or abs(measured[0].imag) > measured[1]:
-            return False
-        return abs(float(value) - measured[0].real) <= float(half) + measured[1] + 1e-16 * abs(
-            measured[0]
-        )
-
-    def _within(self, left: Value, right: Value) -> bool:
-        one, two = algebra.rational(left), algebra.rational(right)
-        if one is not None and two is not None:
-            return abs(one - two) <= Fraction(self.options.rel_tol) * max(abs(one), abs(two))
-        a, b = numeric.evaluate(left), numeric.evaluate(right)
-        if a is None or b is None:
-            return False
-        return abs(a[0] - b[0]) <= self.options.rel_tol * max(abs(a[0]), abs(b[0]))
+        super().__init__(options, log10)
+        self.matrix = Matrices(self.value, self.effort)
 
     def percents(self, one: Node, two: Node) -> bool:
         """x% beside a number without the sign: x/100, or x where both are written alike."""
@@ -187,7 +75,7 @@ class Comparison:
     # Dispatch
 
     def same(self, one: Node, two: Node) -> bool:
-        self.budget.spend(1)
+        self.effort.spend(1)
         if one == two:
             return True
         ops = (one.op, two.op)
@@ -283,112 +171,6 @@ class Comparison:
             return False
         return other.op == "num" and numeral_digits(base) == spelled(other)
 
-    # Relations
-
-    def relations(self, one: Node, two: Node) -> bool:
-        left, right = assignment(one), assignment(two)
-        if one.op == two.op and one.args[0] == two.args[0] and "~" in one.args[0]:
-            return all(self.same(a, b) for a, b in zip(one.args[1], two.args[1], strict=True))
-        if left and right and left[0] is not None and right[0] is not None:
-            if same_name(left[0], right[0]) or is_graph(one, two):
-                return self.same(left[1], right[1])
-            if left[0].op == "text" or right[0].op == "text":
-                return self.same(left[1], right[1])
-            return self.equations(one, two)
-        if left and right:
-            if left[0] is right[0] is None:  # 0.56 = 56%
-                pairs = zip(one.args[1][::-1], two.args[1][::-1], strict=False)
-                return all(self.same(a, b) for a, b in pairs)
-            return self.same(left[1], right[1])
-        if one.op == two.op == "rel":
-            if is_equation(one) and is_equation(two):
-                return self.equations(one, two)
-            if (left or right) and ("in",) in (one.args[0], two.args[0]):
-                return self.as_real_sets(one, two)
-            if is_equation(one) or is_equation(two):
-                return False
-            return self.inequalities(one, two)
-        if left or right:
-            relation, other = (left, two) if one.op == "rel" else (right, one)
-            assert relation is not None
-            return self.same(relation[1], other)
-        relation, other = (one, two) if one.op == "rel" else (two, one)
-        if relation.args[0] == ("=",) and other.op == "sym":  # "x = n" beside n
-            return relation.args[1][0].op == "sym" and relation.args[1][1] == other
-        if is_equation(relation):
-            return False
-        return self.as_real_sets(one, two)
-
-    def equations(self, one: Node, two: Node) -> bool:
-        """f = 0 and g = 0 are the same equation where f = c g for a constant c."""
-        if len(one.args[1]) != 2 or len(two.args[1]) != 2:
-            return len(one.args[1]) == len(two.args[1]) and all(
-                self.same(a, b) for a, b in zip(one.args[1], two.args[1], strict=True)
-            )
-        sides = [self.value(side) for side in (*one.args[1], *two.args[1])]
-        if any(side is None for side in sides):
-            pairs = one.args[1], two.args[1]
-            straight = all(self.same(a, b) for a, b in zip(*pairs, strict=True))
-            return straight or all(
-                self.same(a, b) for a, b in zip(pairs[0], pairs[1][::-1], strict=True)
-            )
-        self.used = "equation"
-        a, b, c, d = (side for side in sides if side is not None)
-        f, g = algebra.subtract(a, b, self.budget), algebra.subtract(c, d, self.budget)
-        ratio = _proportion(f, g, self.budget)
-        if ratio is None:
-            return False
-        return self.equal_values(
-            algebra.mul(f, ratio[1], self.budget), algebra.mul(g, ratio[0], self.budget)
-        )
-
-    def inequalities(self, one: Node, two: Node) -> bool:
-        try:
-            return self.as_real_sets(one, two, strict=True)
-        except AnswerError:
-            pass
-        self.used = "inequality"
-        left, right = steps_of(one), steps_of(two)
-        if len(left) != len(right):
-            return False
-        rest = list(right)
-        for step in left:
-            for other in rest:
-                if self._same_step(step, other):
-                    rest.remove(other)
-                    break
-            else:
-                return False
-        return True
-
-    def _same_step(self, one: tuple[str, Node, Node], two: tuple[str, Node, Node]) -> bool:
-        sign1, a, b = one
-        sign2, c, d = two
-        if sign1 == sign2 and self.same(a, c) and self.same(b, d):
-            return True
-        if ORDER_SIGNS.get(sign1) == sign2 and self.same(a, d) and self.same(b, c):
-            return True
-        values = [self.value(side) for side in (a, b, c, d)]
-        if (
-            any(value is None for value in values)
-            or sign1 not in ORDER_SIGNS
-            or sign2 not in ORDER_SIGNS
-        ):
-            return False
-        va, vb, vc, vd = (value for value in values if value is not None)
-        f, g = algebra.subtract(va, vb, self.budget), algebra.subtract(vc, vd, self.budget)
-        ratio = _proportion(f, g, self.budget)
-        if ratio is None:
-            return False
-        scale = numeric.evaluate(algebra.quotient(ratio[0], ratio[1], self.budget))
-        if scale is None or abs(scale[0].imag) > scale[1] or abs(scale[0].real) <= scale[1]:
-            return False
-        if (sign2 if scale[0].real > 0 else ORDER_SIGNS[sign2]) != sign1:
-            return False
-        return self.equal_values(
-            algebra.mul(f, ratio[1], self.budget), algebra.mul(g, ratio[0], self.budget)
-        )
-
     # Collections
 
     def collections(self, one: Node, two: Node) -> bool:
@@ -472,35 +254,6 @@ class Comparison:
         left, right = leaves_of(one), leaves_of(two)
         return self.unordered(Node("list", (",", left)), Node("list", (",", right)))
 
-    # Sets of reals
-
-    def as_real_sets(self, one: Node, two: Node, strict: bool = False) -> bool:
-        """Compares as unions of intervals; `strict` raises AnswerError where one is no such set."""
-        try:
-            left, name1 = self.real_sets.read(one)
-            right, name2 = self.real_sets.read(two)
-        except AnswerError:
-            if strict:
-                raise
-            return False
-        self.used = "interval"
-        if name1 and name2 and name1 != name2:
-            return False
-        if len(left) != len(right):
-            return False
-        return all(
-            a.low_closed == b.low_closed
-            and a.high_closed == b.high_closed
-            and self._same_end(a.low, b.low)
-            and self._same_end(a.high, b.high)
-            for a, b in zip(left, right, strict=True)
-        )
-
-    def _same_end(self, one: Value | None, two: Value | None) -> bool:
-        if one is None or two is None:
-            return one is two
-        return self.equal_values(one, two)
-
     # Matrices
 
     def matrices(self, one: Node, two: Node) -> bool:
@@ -527,38 +280,9 @@ class Comparison:
         return left is not None and right is not None and self.equal_values(left, right)
 
 
-def _is_float_of(decimals: Sequence[tuple[Fraction, int] | None], target: Fraction) -> bool:
-    """Whether a decimal of 15 digits or more is a computer's number for the target."""
-    longest = max((d for d in decimals if d is not None), key=lambda d: d[1])
-    value, places = longest
-    other = next((d[0] for d in decimals if d is not None and d is not longest), target)
-    return significant_digits(value, places) >= 15 and abs(value - other) <= abs(other) / 10**12
-
-
 _CHOICE = re.compile(r"(?:option |choice |answer )?([a-j])(?: .+)?")
 
 
 def _choice(text: str) -> str | None:
     match = _CHOICE.fullmatch(text)
     return match.group(1) if match else None
-
-
-def _proportion(f: Value, g: Value, budget: Budget) -> tuple[Value, Value] | None:
-    """(p, q), free of names, with f : g = p : q if f and g are proportional by a constant."""
-    if not f.num or not g.num:
-        return (algebra.ONE, algebra.ONE) if not f.num and not g.num else None
-    one, two = _by_names(f.num), _by_names(g.num)
-    if one.keys() != two.keys():
-        return None
-    lead = min(one, key=repr)
-    if not lead and len(one) == 1:
-        return None  # two constants: 3 = 0 and 5 = 0
-    return Value(one[lead], f.den), Value(two[lead], g.den)
-
-
-def _by_names(poly: algebra.Poly) -> dict[frozenset[Any], algebra.Poly]:
-    parts: dict[frozenset[Any], algebra.Poly] = {}
-    for monomial, coefficient in poly.items():
-        named = frozenset(item for item in monomial if any(True for _ in algebra.names_in(item[0])))
-        parts.setdefault(named, {})[monomial - named] = coefficient
-    return parts

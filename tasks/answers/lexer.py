@@ -37,6 +37,9 @@ MAX_CHARS = 4_000
 MAX_TOKENS = 1_200
 MAX_DEPTH = 40
 MAX_DIGITS = 1_000
+MAX_ITEMS = 200  # of a list, entries of a matrix
+OPENING = frozenset(("(", "[", "{", "\\{", "begin", "lfloor", "lceil"))
+CLOSING = frozenset((")", "]", "}", "\\}", "end", "rfloor", "rceil"))
 
 
 class AnswerError(ValueError):

@@ -6,21 +6,21 @@ from collections.abc import Callable
 from typing import Any
 
 from tasks.answers import algebra, functions
-from tasks.answers.algebra import Budget, Value, constant
-from tasks.answers.parser import Node
+from tasks.answers.algebra import Effort, Value, constant
+from tasks.answers.node import Node
 
 
 class Matrices:
     """Reads trees as matrices; `value` gives the scalar value of a tree, None if it has none."""
 
-    def __init__(self, value: Callable[[Node], Value | None], budget: Budget) -> None:
+    def __init__(self, value: Callable[[Node], Value | None], effort: Effort) -> None:
         self.value = value
-        self.budget = budget
+        self.effort = effort
 
     def read(self, node: Node) -> Any:
         """Rows of cells (trees where they stand as written, else values), or a scalar Value."""
         op, args = node
-        budget = self.budget
+        effort = self.effort
         if op == "matrix":
             return [list(row) for row in args]
         if op == "seq":
@@ -49,7 +49,7 @@ class Matrices:
                 return self._scale(values[0], constant(-1))
             if op == "div":
                 return (
-                    self._scale(values[0], algebra.inverse(values[1], budget))
+                    self._scale(values[0], algebra.inverse(values[1], effort))
                     if isinstance(values[1], Value)
                     else None
                 )
@@ -73,18 +73,18 @@ class Matrices:
 
     def _scale(self, part: Any, by: Value) -> Any:
         if isinstance(part, Value):
-            return algebra.mul(part, by, self.budget)
-        return [[algebra.mul(cell, by, self.budget) for cell in row] for row in part]
+            return algebra.mul(part, by, self.effort)
+        return [[algebra.mul(cell, by, self.effort) for cell in row] for row in part]
 
     def _sum(self, one: Any, two: Any) -> Any:
         if isinstance(one, Value) or isinstance(two, Value):
             if isinstance(one, Value) and isinstance(two, Value):
-                return algebra.add(one, two, self.budget)
+                return algebra.add(one, two, self.effort)
             return None
         if len(one) != len(two) or len(one[0]) != len(two[0]):
             return None
         return [
-            [algebra.add(a, b, self.budget) for a, b in zip(r, s, strict=True)]
+            [algebra.add(a, b, self.effort) for a, b in zip(r, s, strict=True)]
             for r, s in zip(one, two, strict=True)
         ]
 
@@ -102,7 +102,7 @@ class Matrices:
                 total = algebra.ZERO
                 for n, cell in enumerate(row):
                     total = algebra.add(
-                        total, algebra.mul(cell, two[n][column], self.budget), self.budget
+                        total, algebra.mul(cell, two[n][column], self.effort), self.effort
                     )
                 cells.append(total)
             rows.append(cells)
@@ -112,7 +112,7 @@ class Matrices:
         if not isinstance(power, Value):
             return None
         if isinstance(part, Value):
-            return functions.power(part, power, self.budget)
+            return functions.power(part, power, self.effort)
         times = algebra.rational(power)
         if times is None and algebra.names(power) is not None:
             if list(algebra.names(power)) in (["T"], ["\\top"]):
@@ -139,8 +139,8 @@ class Matrices:
         total = algebra.ZERO
         for n, cell in enumerate(part[0]):
             minor = [row[:n] + row[n + 1 :] for row in part[1:]]
-            term = algebra.mul(cell, self._determinant(minor), self.budget)
-            total = algebra.add(total, algebra.negate(term) if n % 2 else term, self.budget)
+            term = algebra.mul(cell, self._determinant(minor), self.effort)
+            total = algebra.add(total, algebra.negate(term) if n % 2 else term, self.effort)
         return total
 
 

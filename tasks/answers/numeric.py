@@ -13,7 +13,21 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from tasks.answers.algebra import ONE_POLY, Atom, F, Monomial, Value, names
+from tasks.answers.algebra import (
+    CONSTANT,
+    HIGH_POWER,
+    MINUS_ONE,
+    NAME,
+    ONE_POLY,
+    POWER,
+    PRIME,
+    ROOT,
+    Atom,
+    F,
+    Monomial,
+    Value,
+    names,
+)  # fmt: skip
 from tasks.answers.vocabulary import words
 
 EPS = 4e-16  # a little above the relative error of one operation
@@ -141,18 +155,18 @@ class _Evaluation:
 
     def atom(self, name: Atom) -> Measured:
         tag = name[0]
-        if tag == "s":
+        if tag == NAME:
             return Measured(complex(self.at[name[1]]), 0.0)
-        if tag in ("p", "n"):
+        if tag in (PRIME, MINUS_ONE):
             return Measured(complex(name[1]), 0.0)
-        if tag == "c":
+        if tag == CONSTANT:
             if name[1] == "oo" or (self.real and name[1] == "i"):
                 raise ValueError
             value = complex(_CONSTANTS[name[1]])
             return Measured(value, EPS * abs(value))
-        if tag in ("S", "B"):
+        if tag in (ROOT, HIGH_POWER):
             return self.poly(name[1])
-        if tag == "P":
+        if tag == POWER:
             return self.raised(self.atom(name[1]), self.poly([(name[2], F(1))]))
         kind, arguments = name[1], name[2:]
         if kind in _KNOWN or any(isinstance(part, frozenset) for part in arguments):

@@ -12,7 +12,7 @@ Status = Literal["ok", "wrong", "unparsable_answer", "unparsable_gold", "timeout
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckResult:
     """What the checker found.
 
     correct: the answer equals the gold. status: `ok` when correct, `wrong` when both sides were

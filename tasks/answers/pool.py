@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tasks.answers import pipes
 from tasks.answers.check import grade
 from tasks.answers.extract import Style
-from tasks.answers.options import Options, Verdict, resolve
+from tasks.answers.options import CheckResult, Options, resolve
 
 SMALLEST = 64  # fewer pairs are graded faster than a worker starts
 CHUNK = 200
@@ -51,15 +51,15 @@ class Pool:
 
     def run(
         self, pairs: Pairs, style: str, options: Options, advance: Callable[[int], None]
-    ) -> list[Verdict]:
+    ) -> list[CheckResult]:
         """The verdicts of all pairs, in their order."""
         with self.lock:
             return self._run(pairs, style, options, advance)
 
     def _run(
         self, pairs: Pairs, style: str, options: Options, advance: Callable[[int], None]
-    ) -> list[Verdict]:
-        verdicts: list[Verdict | None] = [None] * len(pairs)
+    ) -> list[CheckResult]:
+        verdicts: list[CheckResult | None] = [None] * len(pairs)
         size = max(1, min(CHUNK, len(pairs) // (4 * len(self.processes))))
         waiting = deque(Job(n, min(n + size, len(pairs)), 1) for n in range(0, len(pairs), size))
         busy: dict[int, tuple[Job, float]] = {}  # by worker: its job and the time to give up
@@ -91,7 +91,7 @@ class Pool:
             return False
         return True
 
-    def _take(self, n: int) -> list[Verdict] | None:
+    def _take(self, n: int) -> list[CheckResult] | None:
         """The worker's result, None if it died."""
         stdout = self.processes[n].stdout
         assert stdout is not None
@@ -123,7 +123,7 @@ class Pool:
         n: int,
         job: Job,
         waiting: deque[Job],
-        verdicts: list[Verdict | None],
+        verdicts: list[CheckResult | None],
         pairs: Pairs,
         advance: Callable[[int], None],
     ) -> None:
@@ -135,7 +135,7 @@ class Pool:
         elif job.stop - job.start > 1:
             waiting.extendleft(Job(k, k + 1, 1) for k in range(job.start, job.stop))
         else:
-            verdicts[job.start] = Verdict(False, "limit", "the worker died", None)
+            verdicts[job.start] = CheckResult(False, "limit", "the worker died", None)
             advance(1)
 
     def close(self) -> None:
@@ -172,7 +172,7 @@ def grade_many(
     options: Options | None = None,
     progress: bool | None = None,
     **named: Any,
-) -> list[Verdict]:
+) -> list[CheckResult]:
     """Grades (response, gold) pairs; the verdicts stand in the order of the pairs.
 
     workers: processes that share the work (1: this process; 0: one for each core). A worker that

@@ -7,9 +7,9 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from tasks.answers import algebra, numeric
-from tasks.answers.algebra import Budget, Value
+from tasks.answers.algebra import Effort, Value
 from tasks.answers.lexer import AnswerError
-from tasks.answers.parser import Node
+from tasks.answers.node import Node
 from tasks.answers.trees import (
     ORDER_SIGNS,
     assignment,
@@ -21,7 +21,7 @@ from tasks.answers.trees import (
 )
 
 
-class Interval(NamedTuple):
+class Span(NamedTuple):
     low: Value | None  # None for minus infinity
     low_closed: bool
     high: Value | None
@@ -31,11 +31,11 @@ class Interval(NamedTuple):
 class RealSets:
     """Reads trees as sets of reals; `value` gives a tree's scalar value, None if it has none."""
 
-    def __init__(self, value: Callable[[Node], Value | None], budget: Budget) -> None:
+    def __init__(self, value: Callable[[Node], Value | None], effort: Effort) -> None:
         self.value = value
-        self.budget = budget
+        self.effort = effort
 
-    def read(self, node: Node) -> tuple[list[Interval], str]:
+    def read(self, node: Node) -> tuple[list[Span], str]:
         """The set of reals that a tree describes, and the name of its variable if it has one."""
         op, args = node
         if op == "seq" and len(args[2]) == 2:
@@ -52,7 +52,7 @@ class RealSets:
                 return self.intersection(left, right), ""
             return self.intersection(left, self.complement(right)), ""
         if op == "const" and args[0] == "Reals":
-            return [Interval(None, False, None, False)], ""
+            return [Span(None, False, None, False)], ""
         if op == "builder":
             return self.read(condition_of(node))
         if op == "list" and is_inequalities(node):
@@ -96,7 +96,7 @@ class RealSets:
         low_closed: bool,
         high: tuple[float, Value | None],
         high_closed: bool,
-    ) -> list[Interval]:
+    ) -> list[Span]:
         if low[0] > high[0]:
             raise AnswerError("an interval whose ends are in the wrong order")
         if low[0] == float("inf") or high[0] == float("-inf"):
@@ -104,7 +104,7 @@ class RealSets:
         if low[0] == high[0] and not (low_closed and high_closed):
             return []
         return [
-            Interval(
+            Span(
                 low[1],
                 low_closed and low[1] is not None,
                 high[1],
@@ -120,10 +120,10 @@ class RealSets:
             raise AnswerError("an end that is no number")
         return measured[0].real
 
-    def union(self, parts: Sequence[Interval]) -> list[Interval]:
+    def union(self, parts: Sequence[Span]) -> list[Span]:
         low, high = float("-inf"), float("inf")
         ordered = sorted(parts, key=lambda i: (self.place(i.low, low), not i.low_closed))
-        merged: list[Interval] = []
+        merged: list[Span] = []
         for part in ordered:
             if merged:
                 last = merged[-1]
@@ -131,16 +131,14 @@ class RealSets:
                 if start < end or (start == end and (last.high_closed or part.low_closed)):
                     stop = self.place(part.high, high)
                     if stop > end or (stop == end and part.high_closed):
-                        merged[-1] = Interval(
-                            last.low, last.low_closed, part.high, part.high_closed
-                        )
+                        merged[-1] = Span(last.low, last.low_closed, part.high, part.high_closed)
                     continue
             merged.append(part)
         return merged
 
-    def intersection(self, one: Sequence[Interval], two: Sequence[Interval]) -> list[Interval]:
+    def intersection(self, one: Sequence[Span], two: Sequence[Span]) -> list[Span]:
         low, high = float("-inf"), float("inf")
-        parts: list[Interval] = []
+        parts: list[Span] = []
         for a in one:
             for b in two:
                 starts = sorted((a, b), key=lambda i: (self.place(i.low, low), not i.low_closed))
@@ -148,24 +146,24 @@ class RealSets:
                 start, stop = starts[1], ends[0]
                 first, last = self.place(start.low, low), self.place(stop.high, high)
                 if first < last or (first == last and start.low_closed and stop.high_closed):
-                    parts.append(Interval(start.low, start.low_closed, stop.high, stop.high_closed))
+                    parts.append(Span(start.low, start.low_closed, stop.high, stop.high_closed))
         return self.union(parts)
 
-    def complement(self, parts: Sequence[Interval]) -> list[Interval]:
-        result: list[Interval] = []
+    def complement(self, parts: Sequence[Span]) -> list[Span]:
+        result: list[Span] = []
         low: Value | None = None
         closed = False
         for n, part in enumerate(self.union(parts)):
             if n or part.low is not None:
-                result.append(Interval(low, closed, part.low, not part.low_closed))
+                result.append(Span(low, closed, part.low, not part.low_closed))
             if part.high is None:
                 return result
             low, closed = part.high, not part.high_closed
-        return [*result, Interval(low, closed, None, False)]
+        return [*result, Span(low, closed, None, False)]
 
-    def solution(self, node: Node) -> tuple[list[Interval], str]:
+    def solution(self, node: Node) -> tuple[list[Span], str]:
         """The set that a chain of linear inequalities in one variable describes."""
-        parts: list[Interval] | None = None
+        parts: list[Span] | None = None
         found = ""
         for sign, left, right in steps_of(node):
             step, name = self._solve(sign, left, right)
@@ -177,7 +175,7 @@ class RealSets:
             raise AnswerError("no inequality")
         return parts, found
 
-    def _solve(self, sign: str, left: Node, right: Node) -> tuple[list[Interval], str]:
+    def _solve(self, sign: str, left: Node, right: Node) -> tuple[list[Span], str]:
         for a, b, s in ((left, right, sign), (right, left, ORDER_SIGNS.get(sign, ""))):
             if a.op == "fn" and a.args[0] in ("apply", "abs") and s and len(a.args) >= 2:
                 if a.args[0] == "apply":
@@ -198,15 +196,15 @@ class RealSets:
                     if (place[0] == float("inf") and s[0] == "<") or (
                         place[0] == float("-inf") and s[0] == ">"
                     ):
-                        return [Interval(None, False, None, False)], a.args[0]
+                        return [Span(None, False, None, False)], a.args[0]
             raise AnswerError("an inequality at infinity")
-        f = algebra.subtract(one, two, self.budget)
+        f = algebra.subtract(one, two, self.effort)
         found = sorted(set(algebra.names(f)))
         if len(found) != 1 or f.den != algebra.ONE_POLY:
             raise AnswerError("no linear inequality")
         slope: algebra.Poly = {}
         rest: algebra.Poly = {}
-        variable = (("s", found[0]), Fraction(1))
+        variable = ((algebra.NAME, found[0]), Fraction(1))
         for monomial, coefficient in f.num.items():
             if variable in monomial:
                 slope[monomial - {variable}] = coefficient
@@ -220,7 +218,7 @@ class RealSets:
         bound = algebra.quotient(
             algebra.negate(Value(rest, algebra.ONE_POLY)),
             Value(slope, algebra.ONE_POLY),
-            self.budget,
+            self.effort,
         )
         measured = numeric.evaluate(bound)
         if measured is None or abs(measured[0].imag) > 1e-12 + measured[1]:
@@ -229,11 +227,11 @@ class RealSets:
             sign = ORDER_SIGNS[sign]
         return self._ray(sign, (measured[0].real, bound)), found[0]
 
-    def _ray(self, sign: str, bound: tuple[float, Value | None]) -> list[Interval]:
+    def _ray(self, sign: str, bound: tuple[float, Value | None]) -> list[Span]:
         if bound[1] is None:
             raise AnswerError("an inequality at infinity")
         if sign == "!=":
-            return [Interval(None, False, bound[1], False), Interval(bound[1], False, None, False)]
+            return [Span(None, False, bound[1], False), Span(bound[1], False, None, False)]
         if sign in ("<", "<="):
-            return [Interval(None, False, bound[1], sign == "<=")]
-        return [Interval(bound[1], sign == ">=", None, False)]
+            return [Span(None, False, bound[1], sign == "<=")]
+        return [Span(bound[1], sign == ">=", None, False)]

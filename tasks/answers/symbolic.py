@@ -11,7 +11,19 @@ from typing import Any
 
 import sympy
 
-from tasks.answers.algebra import ONE_POLY, Poly, Value, has_names
+from tasks.answers.algebra import (
+    CONSTANT,
+    HIGH_POWER,
+    MINUS_ONE,
+    NAME,
+    ONE_POLY,
+    POWER,
+    PRIME,
+    ROOT,
+    Poly,
+    Value,
+    has_names,
+)  # fmt: skip
 
 DIGITS = 50
 
@@ -51,15 +63,15 @@ class Builder:
 
     def atom(self, name: Any) -> Any:
         tag = name[0]
-        if tag in ("p", "n"):
+        if tag in (PRIME, MINUS_ONE):
             return sympy.Integer(name[1])
-        if tag == "c":
+        if tag == CONSTANT:
             return _CONSTANTS[name[1]]
-        if tag == "s":
+        if tag == NAME:
             return sympy.Symbol(name[1], **self.assumptions)
-        if tag in ("S", "B"):
+        if tag in (ROOT, HIGH_POWER):
             return self.poly(dict(name[1]))
-        if tag == "P":
+        if tag == POWER:
             return self.atom(name[1]) ** self.monomial(name[2], Fraction(1))
         arguments = [self.argument(part) for part in self.arguments(name)]
         call = _FUNCTIONS.get(name[1])

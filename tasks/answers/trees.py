@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from tasks.answers.parser import Node
+from tasks.answers.node import Node
 from tasks.answers.units import unit_key
 
 ORDER_SIGNS = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "!=": "!="}

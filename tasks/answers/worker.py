@@ -130,7 +130,7 @@ def _limit_memory() -> None:
 # In the process that checks answers
 
 
-class Worker:
+class SolverProcess:
     """The server of one process, shared by its threads."""
 
     def __init__(self) -> None:
@@ -185,13 +185,13 @@ class Worker:
             self.ready = False
 
 
-_worker = Worker()
+_worker = SolverProcess()
 
 
 def _after_fork() -> None:
     """A forked process must not share its parent's server or its locked lock."""
     global _worker
-    _worker = Worker()
+    _worker = SolverProcess()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 trl = pytest.importorskip("trl", reason="the entrants are TRL's")
@@ -24,47 +23,14 @@ from bench.core import rng  # noqa: E402
 from bench.model import start  # noqa: E402
 from bench.sampling.hf import sample  # noqa: E402
 from bench.suite.launch import launch  # noqa: E402
-from results.schema import EVAL_COLUMNS, LEDGER_COLUMNS, RUN_FIELDS, STEP_COLUMNS  # noqa: E402
+from results.records import EVAL_COLUMNS, LEDGER_COLUMNS, STEP_COLUMNS, RunRecord  # noqa: E402
 from tests import tiny  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _cache(tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("EVENBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield
-    patch.undo()
-
-
-def rows_of(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "checkpoint" / "model.safetensors")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("module_cache")]
 
 
 def half_right(example: Any, text: str, grade: Any) -> float:
     return float(len(text) % 2)
-
-
-@pytest.fixture
-def lucky(monkeypatch):
-    """The tiny model is never right; here every answer of even length is."""
-    from tasks.arithmetic import Arithmetic
-    from tasks.base import Grade
-
-    def grade(self, example, responses):
-        right = [len(r) % 2 == 0 for r in responses]
-        return [
-            Grade(c, c, "ok" if c else "wrong", "length", r, c)
-            for c, r in zip(right, responses, strict=True)
-        ]
-
-    monkeypatch.setattr(Arithmetic, "grade", grade)
-    monkeypatch.setattr(Arithmetic, "grader_version", "length")  # replay sets of its own
 
 
 @pytest.mark.parametrize("name", sorted(ENTRANTS))
@@ -73,13 +39,13 @@ def test_an_entrant_runs_as_our_own_methods_do(name, tmp_path, lucky):
     suite = build_suite(tiny.recipe(methods=[name, ours], seeds=1))
     for run in suite.runs:
         done = launch(run, tmp_path, "tiny")
-        assert done is not None and done["status"] == "finished" and done["step"] == 4
+        assert done is not None and done.status == "finished" and done.step == 4
     (tmp_path / "suite.json").write_text(suite.model_dump_json())
     folder, own = (tmp_path / run.name for run in suite.runs)
     facts = json.loads((folder / "run.json").read_text())
-    assert set(RUN_FIELDS) <= set(facts)
+    assert set(facts) == {*RunRecord.model_fields}
     assert facts["objective"] == name and facts["packages"]["trl"] == trl.__version__
-    rows, theirs = rows_of(folder), rows_of(own)
+    rows, theirs = tiny.steps(folder), tiny.steps(own)
     for row in rows:
         assert set(STEP_COLUMNS) | set(LEDGER_COLUMNS) <= set(row)
     assert [r["step"] for r in rows] == [1, 2, 3, 4]
@@ -100,7 +66,7 @@ def test_an_entrant_runs_as_our_own_methods_do(name, tmp_path, lucky):
         start.ensure(suite.runs[0].model, suite.runs[0].build_task()), tiny.run().model
     )
     before = dict(first.model.named_parameters())
-    moved = [n for n, w in weights(folder).items() if not torch.equal(w, before[n])]
+    moved = [n for n, w in tiny.weights(folder).items() if not torch.equal(w, before[n])]
     assert moved
     loaded = results.load(tmp_path)
     assert set(loaded.methods) == {name, ours} and not loaded.problems
@@ -117,7 +83,7 @@ def test_prompts_stand_in_the_shared_order_and_are_judged_by_the_task(tmp_path, 
         assert frame["question_id"].tolist() == [q for q in expected for _ in range(4)]
         assert frame["correct"].tolist() == [len(r) % 2 == 0 for r in frame["response"]]
         assert frame["reward"].tolist() == [float(c) for c in frame["correct"]]
-        row = rows_of(tmp_path / run.name)[k]
+        row = tiny.steps(tmp_path / run.name)[k]
         assert row["accuracy"] == pytest.approx(frame["correct"].mean())
         assert row["trl/reward"] == pytest.approx(frame["reward"].mean())
         assert row["trl/completions/mean_length"] == pytest.approx(row["response_tokens"])
@@ -127,7 +93,7 @@ def test_several_updates_on_a_rollout_batch(tmp_path, lucky):
     shape = {"prompts": 4, "group": 4, "max_tokens": 12, "minibatches": 2, "epochs": 2}
     run = tiny.run("trl-grpo", rollout=shape, budget={"axis": "samples", "amount": 32})
     launch(run, tmp_path, "tiny")
-    rows = rows_of(tmp_path / run.name)
+    rows = tiny.steps(tmp_path / run.name)
     assert [r["rollout"] for r in rows] == [0] * 4 + [1] * 4
     assert rows[-1]["samples"] == 32 and {r["rows"] for r in rows} == {8}
     assert rows[-1]["tokens_trained"] == 2 * rows[-1]["tokens_sampled"]
@@ -138,7 +104,7 @@ def test_micro_batches_are_one_update(tmp_path, lucky):
     """TRL's gradient accumulation: the same number of updates and samples."""
     run = tiny.run("trl-grpo", method={"trl-grpo": {"micro_batches": 2, "loss_type": "grpo"}})
     launch(run, tmp_path, "tiny")
-    rows = rows_of(tmp_path / run.name)
+    rows = tiny.steps(tmp_path / run.name)
     assert [r["samples"] for r in rows] == [12, 24, 36, 48] and rows[-1]["rows"] == 12
 
 
@@ -159,13 +125,13 @@ def test_on_the_same_rows_it_is_the_same_training(name, tmp_path, lucky, monkeyp
 
     def draw(self, prompt_ids, *_):
         ours, G = self.ours, 4
-        examples = [
-            ours.examples[i] for i in rng.prompt_order(0, len(ours.examples), 3 * ours.rollout, 3)
-        ]
-        prompts = [ours.policy.encode_prompt(e.prompt) for e in examples]
+        policy, rollout = ours.session.policy, ours.session.position.rollout
+        order = rng.prompt_order(0, len(ours.examples), 3 * rollout, 3)
+        examples = [ours.examples[i] for i in order]
+        prompts = [policy.encode_prompt(e.prompt) for e in examples]
         assert prompt_ids == [p for p in prompts for _ in range(G)]
-        keys = [rng.key(0, "sample", ours.rollout, e.id, g) for e in examples for g in range(G)]
-        ids = sample(ours.policy, prompts, G, keys, 12).response_ids()
+        keys = [rng.key(0, "sample", rollout, e.id, g) for e in examples for g in range(G)]
+        ids = sample(policy, prompts, G, keys, 12).response_ids()
         return ids if name == "rloo" else (ids, None)
 
     def online(self, scratch):
@@ -192,11 +158,11 @@ def test_on_the_same_rows_it_is_the_same_training(name, tmp_path, lucky, monkeyp
         start.ensure(suite.runs[0].model, suite.runs[0].build_task()), tiny.run().model
     )
     before = {n: p.detach() for n, p in first.model.named_parameters()}
-    one, two = weights(ours), weights(theirs)
+    one, two = tiny.weights(ours), tiny.weights(theirs)
     step = torch.cat([(one[n] - before[n]).flatten() for n in one])
     gap = torch.cat([(one[n] - two[n]).flatten() for n in one])
     assert step.norm() > 0.05 and gap.norm() < 1e-4 * step.norm()
-    for a, b in zip(rows_of(ours), rows_of(theirs), strict=True):
+    for a, b in zip(tiny.steps(ours), tiny.steps(theirs), strict=True):
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-3, abs=1e-5)
         assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-3)
         assert a["empty"] == b["empty"] and a["accuracy"] == b["accuracy"]
@@ -206,9 +172,9 @@ def test_on_the_same_rows_it_is_the_same_training(name, tmp_path, lucky, monkeyp
 def test_an_update_that_is_not_finite_is_not_made(name, tmp_path, lucky):
     run = tiny.run(name, optimizer={"lr": 1e30})
     done = launch(run, tmp_path, "tiny")
-    assert done is not None and done["status"] == "diverged" and done["step"] == 1
-    assert done["reason"] == "non-finite gradient in update 2"
-    assert len(rows_of(tmp_path / run.name)) == 1
+    assert done is not None and done.status == "diverged" and done.step == 1
+    assert done.reason == "non-finite gradient in update 2"
+    assert len(tiny.steps(tmp_path / run.name)) == 1
 
 
 def test_a_policy_that_cannot_be_sampled_from_has_diverged(tmp_path, lucky, monkeypatch):
@@ -218,12 +184,12 @@ def test_a_policy_that_cannot_be_sampled_from_has_diverged(tmp_path, lucky, monk
 
     def spoil(self, update, logs):
         advance(self, update, logs)
-        self.policy.model.get_input_embeddings().weight.data.fill_(float("nan"))
+        self.session.policy.model.get_input_embeddings().weight.data.fill_(float("nan"))
 
     monkeypatch.setattr(TRLTrainer, "_advance", spoil)
     done = launch(tiny.run("trl-grpo"), tmp_path, "tiny")
-    assert done is not None and done["status"] == "diverged" and done["step"] == 1
-    assert done["reason"].startswith("non-finite probabilities after update 1")
+    assert done is not None and done.status == "diverged" and done.step == 1
+    assert str(done.reason).startswith("non-finite probabilities after update 1")
 
 
 def test_an_interrupted_run_begins_anew(tmp_path, lucky, monkeypatch):
@@ -234,7 +200,7 @@ def test_an_interrupted_run_begins_anew(tmp_path, lucky, monkeypatch):
     advance = TRLTrainer._advance
 
     def stumble(self, update, logs):
-        if self.ledger.updates == 3:
+        if self.session.ledger.updates == 3:
             raise KeyboardInterrupt
         advance(self, update, logs)
 
@@ -245,7 +211,7 @@ def test_an_interrupted_run_begins_anew(tmp_path, lucky, monkeypatch):
     launch(run, tmp_path / "cut", "tiny")
     whole, cut = (tmp_path / part / run.name for part in ("whole", "cut"))
     timed = lambda r: {k: v for k, v in r.items() if "seconds" not in k and "memory" not in k}  # noqa: E731
-    assert [timed(r) for r in rows_of(cut)] == [timed(r) for r in rows_of(whole)]
+    assert [timed(r) for r in tiny.steps(cut)] == [timed(r) for r in tiny.steps(whole)]
     tables: Any = [pd.read_parquet(folder / "evals.parquet") for folder in (whole, cut)]
     pd.testing.assert_frame_equal(*tables)
 

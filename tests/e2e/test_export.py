@@ -18,9 +18,9 @@ from bench.config import ConfigError
 from bench.model import start
 from bench.model.policy import Policy
 from bench.model.rows import pad
-from bench.record.store import load_weights
 from bench.sampling.hf import sample
 from bench.tools.export import export
+from bench.train.learner import load_weights
 from bench.train.loop import train
 from tests import architectures
 from tests.e2e.test_models import run

@@ -24,7 +24,7 @@ from bench.config import ConfigError
 from bench.model.start import save
 from bench.tools.regrade import regrade
 from bench.train.loop import train
-from results.schema import EVAL_COLUMNS
+from results.records import EVAL_COLUMNS
 from tasks.arithmetic import Arithmetic
 from tests import tiny
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,11 @@ from bench.config import ConfigError, Run
 from bench.model import start
 from bench.model.optim import AdamW
 from bench.model.policy import Critic
-from bench.record.store import RunFolder, load_weights
-from bench.train.loop import Trainer, train
+from bench.record.store import RunFolder
+from bench.train.evaluate import Evaluator
+from bench.train.learner import load_weights
+from bench.train.loop import Loop, train
+from bench.train.session import Session
 from tests import architectures, tiny
 
 
@@ -48,17 +50,13 @@ def run(label: str, where: Path, model: dict[str, Any] | None = None, **changes:
     return tiny.run(label, **{**small, **changes})
 
 
-def steps(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
-
-
 @pytest.mark.parametrize("name", list(architectures.SHAPES))
 @pytest.mark.parametrize("method", ["grpo", pytest.param("sft", marks=pytest.mark.slow)])
 def test_every_shape_trains(folder, tmp_path, name, method):
     one = run(method, folder(name))
     done = train(one, tmp_path, "s")
-    assert done is not None and done["status"] == "finished"
-    rows = steps(tmp_path / one.name)
+    assert done is not None and done.status == "finished"
+    rows = tiny.steps(tmp_path / one.name)
     assert len(rows) == 2 and not all(r["empty"] for r in rows)
     before = load_file(folder(name) / "model.safetensors")
     after = load_file(tmp_path / one.name / "checkpoint" / "model.safetensors")
@@ -81,7 +79,7 @@ def test_adapters_train_in_every_regime_and_nothing_else_is_kept(
 ):
     one = run(method, folder(name), {"lora": {"r": 2}, "chat": chat}, micro_tokens=64)
     done = train(one, tmp_path, "s")
-    assert done is not None and done["status"] == "finished"
+    assert done is not None and done.status == "finished"
     kept = tmp_path / one.name / "checkpoint"
     assert not (kept / "model.safetensors").exists()
     assert all("lora_" in key for key in load_file(kept / "adapter_model.safetensors"))
@@ -89,7 +87,7 @@ def test_adapters_train_in_every_regime_and_nothing_else_is_kept(
     load_weights(policy, kept)
     ups = [p for n, p in policy.model.named_parameters() if "lora_B" in n]
     assert ups and any(p.abs().sum() > 0 for p in ups) == any(
-        not row["empty"] for row in steps(tmp_path / one.name)
+        not row["empty"] for row in tiny.steps(tmp_path / one.name)
     )
 
 
@@ -108,8 +106,8 @@ def stopped_after(one: Run, where: Path, evaluations: int) -> None:
         pass
 
     (where / one.name).mkdir(parents=True)
-    trainer = Trainer(one, RunFolder(where / one.name), "s")
-    evaluate, count = trainer._evaluate, 0
+    session = Session(one, RunFolder(where / one.name), "s")
+    evaluate, count = session._evaluate, 0
 
     def evaluating() -> None:
         nonlocal count
@@ -118,9 +116,9 @@ def stopped_after(one: Run, where: Path, evaluations: int) -> None:
         if count == evaluations:
             raise Killed
 
-    trainer._evaluate = evaluating
+    session._evaluate = evaluating
     with pytest.raises(Killed):
-        trainer.fit()
+        Loop(session).fit()
 
 
 @pytest.mark.parametrize(
@@ -141,7 +139,7 @@ def test_resumed_equals_uninterrupted(folder, tmp_path, method, model):
     files = [next((out / one.name / "checkpoint").glob("*.safetensors")) for out in (whole, parts)]
     a, b = map(load_file, files)
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-    for mine, its in zip(*(steps(out / one.name) for out in (whole, parts)), strict=True):
+    for mine, its in zip(*(tiny.steps(out / one.name) for out in (whole, parts)), strict=True):
         for row in (mine, its):
             for key in [k for k in row if k.startswith(("seconds", "peak"))]:
                 del row[key]
@@ -193,14 +191,14 @@ def test_a_critic_of_an_adapted_model_has_adapters_of_its_own(folder):
 def test_the_best_and_every_checkpoint_are_kept(folder, tmp_path, monkeypatch):
     right = {0: 0.25, 1: 0.75, 2: 0.5}  # accuracy of each evaluation, whatever was sampled
 
-    def evaluated(policy, task, asked, run, ledger, keep_text, *_):
-        from bench.train.evaluate import evaluate
+    evaluate = Evaluator.__call__
 
-        frame: Any = evaluate(policy, task, asked, run, ledger, keep_text)
+    def evaluated(self, asked, ledger, keep_texts):
+        frame: Any = evaluate(self, asked, ledger, keep_texts)
         frame["correct"] = [i % 4 < 4 * right[ledger.updates] for i in range(len(frame))]
         return frame
 
-    monkeypatch.setattr("bench.train.evaluate", evaluated)
+    monkeypatch.setattr(Evaluator, "__call__", evaluated)
     points = {
         "points": 2,
         "curve": {"validation": 2},

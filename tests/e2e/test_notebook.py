@@ -10,11 +10,7 @@ import pytest
 from tests.synthetic import write_suite
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
-CELLS = [
-    cell
-    for cell in json.loads(NOTEBOOK.read_text())["cells"]
-    if cell["cell_type"] == "code"
-]  # fmt: skip
+CELLS = [c for c in json.loads(NOTEBOOK.read_text())["cells"] if c["cell_type"] == "code"]
 
 
 def test_every_cell_has_been_executed():
@@ -24,12 +20,8 @@ def test_every_cell_has_been_executed():
 
 
 def test_the_cells_run(tmp_path, monkeypatch: pytest.MonkeyPatch):
-    write_suite(
-        tmp_path / "runs" / "quick",
-        methods=("sft", "grpo", "grao", "gift"),
-        questions={"test": 32, "ood-4": 16},
-        control="grpo",
-    )
+    methods, questions = ("sft", "grpo", "grao", "gift"), {"test": 32, "ood-4": 16}
+    write_suite(tmp_path / "runs" / "quick", methods, questions=questions, control="grpo")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for cell in CELLS:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from bench.config import ConfigError, Run, build_suite, read_recipe, recipes
 from bench.suite.launch import launch
 from bench.suite.plan import plan
-from bench.train.loop import Trainer, train
+from bench.train.loop import Loop, train
 from tasks.arithmetic import Arithmetic
 from tasks.gsm8k import GSM8K
 from tasks.hh import HH
@@ -111,7 +111,7 @@ def runs_for_two_updates(recipe: dict[str, Any], name: str, out: Path) -> None:
     assert [r.method for r in suite.runs] == read_recipe(name)["methods"]
     for run in suite.runs:
         done = launch(run, out, name)
-        assert done is not None and done["status"] == "finished", run.method
+        assert done is not None and done.status == "finished", run.method
         lines = (out / run.name / "steps.jsonl").read_text().splitlines()
         rows = [json.loads(line) for line in lines]
         assert len(rows) == 2 and not all(row["empty"] for row in rows), run.method
@@ -137,13 +137,13 @@ def test_a_recipe_of_an_embedded_task_runs(name, coin, tmp_path, monkeypatch):
     runs_for_two_updates(small(read_recipe(name) | {"model": tiny.MODEL}), name, tmp_path)
 
 
-class Killed(Trainer):
-    """Ends without a word after the evaluation of the first update."""
+class Killed(Loop):
+    """Ends without a word after the first update and its evaluation."""
 
-    def _evaluate(self) -> None:
-        super()._evaluate()
-        if self.ledger.updates == 1:
+    def step(self) -> str | None:
+        if self.session.ledger.updates == 1:
             raise KeyboardInterrupt
+        return super().step()
 
 
 def test_the_gpus_recipe_from_scratch_is_planned_and_resumed(coin, tmp_path, monkeypatch):
@@ -160,7 +160,7 @@ def test_the_gpus_recipe_from_scratch_is_planned_and_resumed(coin, tmp_path, mon
     run = next(r for r in build_suite(recipe).runs if r.method == "gift")  # it has a reference
 
     with pytest.raises(KeyboardInterrupt):
-        train(run, tmp_path / "parts", name, trainer=Killed)
+        train(run, tmp_path / "parts", name, by=Killed)
     for where in ("whole", "parts"):
         assert train(run, tmp_path / where, name)
     one, two = (steps(tmp_path / where, run) for where in ("whole", "parts"))
@@ -181,7 +181,7 @@ def test_another_start_than_the_runs_own_is_refused(coin, tmp_path, monkeypatch)
     runs = {r.method: r for r in build_suite(recipe).runs}
     for name in ("gift", "grpo"):
         with pytest.raises(KeyboardInterrupt):
-            train(runs[name], tmp_path, "s", trainer=Killed)
+            train(runs[name], tmp_path, "s", by=Killed)
     (weights,) = (tmp_path / "cache" / "base").glob("*/model.safetensors")
     changed = load_file(weights)
     changed["model.norm.weight"] += 0.1

@@ -15,20 +15,17 @@ from bench.cli import app
 from bench.config import ConfigError
 from bench.tools.regrade import METADATA, regrade, tables
 from bench.train.loop import train
-from results.schema import EVAL_COLUMNS
+from results.records import EVAL_COLUMNS
 from tasks.arithmetic import Arithmetic
 from tests import tiny
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory):
+def suite(tmp_path_factory, module_cache):
     """Two runs of a model that knows nothing, one with its rollouts kept."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("EVENBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
     out = tmp_path_factory.mktemp("runs")
     for run in (tiny.run(keep_rollouts=True), tiny.run("sft")):
         train(run, out, "tiny")
-    patch.undo()
     return out
 
 

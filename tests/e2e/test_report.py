@@ -89,7 +89,7 @@ def test_known_effects_are_said_in_plain_words(written):
     assert "gift has the highest mean" in text
     assert re.search(r"gift is better than grpo by \d+\.\d points", text)
     assert re.search(r"sft is worse than grpo by \d+\.\d points", text)
-    assert "Against grpo, the control, in 2 comparisons: 1 better and 1 worse." in text
+    assert "Compared with the control, grpo: 1 better and 1 worse (2 comparisons)." in text
     assert text.index("gift is better") < text.index("sft is worse") < text.index("Main table")
 
 
@@ -156,8 +156,8 @@ def test_claims_are_sentences_and_the_untested_fold_away(written):
     assert re.search(
         r"✓ supported GIFT converges faster than GRPO\. \+\d.*? against grpo, p [=<]", text
     )
-    assert re.search(r"✗ law: refuted The objective is convex\. It is convex as", text)
-    assert "It converges at a rate of O(1/sqrt(T)). The bound holds" in text
+    assert re.search(r"✗ law: refuted The objective is convex\. It is convex only as", text)
+    assert "GRAO converges at a rate of O(1/sqrt(T)). The bound holds" in text
     assert "Not tested here: " in text
 
 
@@ -174,14 +174,14 @@ def report_of(tmp_path, **options) -> Page:
 
 def test_one_seed(tmp_path, few_figures):
     text = report_of(tmp_path, seeds=1).text
-    assert "One seed of each method" in text
+    assert "Only one seed of each method" in text
     assert "Cannot be judged: one seed" in text
     assert not re.search(r"(gift|grpo) is (better|worse) than", text)
 
 
 def test_one_method(tmp_path, few_figures):
     text = report_of(tmp_path, methods=("gift",), seeds=3).text
-    assert "There is one method, so nothing can be compared with it." in text
+    assert "There is only one method, so there is nothing to compare it with." in text
     assert "gift: " in text and "highest mean" not in text
     assert "Only 3 seeds" in text
 
@@ -220,7 +220,7 @@ def test_some_finished(tmp_path, few_figures):
 def test_a_suite_without_runs(tmp_path, few_figures):
     (tmp_path / "suite.json").write_text('{"schema_version": 1, "methods": ["gift"]}')
     written = write_report(tmp_path)
-    assert "There is no run here, so nothing can be said." in page(written).text
+    assert "There are no runs here, so there is nothing to report." in page(written).text
     assert "no method" in written.paths[1].read_text() or "0 methods" in page(written).text
 
 

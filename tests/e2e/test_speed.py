@@ -39,7 +39,7 @@ def test_sides_alternate_and_the_ratio_is_of_neighbours(kind, work):
 def test_both_sides_generate_to_the_limit(work, tmp_path):
     ours = Ours(work.run("grpo", reward="random"), tmp_path, work)
     ours()
-    assert ours.trainer.ledger.tokens_sampled == work.rows * work.tokens
+    assert ours.session.ledger.tokens_sampled == work.rows * work.tokens
     trainer = peer("grpo", work, 1, str(tmp_path))
     seconds = alternate(trainer, {}, "cpu").seconds["trl"]
     assert len(seconds) == 1
@@ -49,11 +49,12 @@ def test_both_sides_generate_to_the_limit(work, tmp_path):
 def test_rows_without_advantage_are_trained_only_where_asked(work, tmp_path):
     constant = replace(work, prompts=1, group=2)
     trained = {}
-    for undropped in (False, True):
-        step = Ours(constant.run("grpo", reward="format"), tmp_path, constant, undropped=undropped)
+    for drop in (True, False):
+        run = constant.run("grpo", reward="format")
+        step = Ours(run, tmp_path, constant, drop=drop)
         step()
-        trained[undropped] = step.trainer.ledger.tokens_trained
-    assert trained[False] == 0 < trained[True]
+        trained[drop] = step.session.ledger.tokens_trained
+    assert trained[True] == 0 < trained[False]
 
 
 def test_a_point_of_growth(work):

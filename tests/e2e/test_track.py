@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -11,22 +10,10 @@ import pytest
 
 from bench.config import ConfigError, build_suite
 from bench.train.loop import train
-from results.schema import LEDGER_COLUMNS
+from results.records import LEDGER_COLUMNS
 from tests import tiny
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _cache(tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("EVENBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield
-    patch.undo()
-
-
-def rows_of(folder) -> list[dict]:
-    return [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("module_cache")]
 
 
 def test_tensorboards_event_files_hold_the_runs_numbers(tmp_path):
@@ -40,7 +27,7 @@ def test_tensorboards_event_files_hold_the_runs_numbers(tmp_path):
     events.Reload()
     tags = set(events.Tags()["scalars"])
 
-    rows = rows_of(folder)
+    rows = tiny.steps(folder)
     for name in ("loss", "grad_norm", "accuracy", "lr"):
         found = [(e.step, e.value) for e in events.Scalars(f"train/{name}")]
         assert found == [(r["step"], pytest.approx(r[name], rel=1e-6)) for r in rows]
@@ -55,7 +42,7 @@ def test_tensorboards_event_files_hold_the_runs_numbers(tmp_path):
         assert found == {s: pytest.approx(v) for (_, _, s), v in by_step.items()}
 
     timed = lambda r: {k: v for k, v in r.items() if "seconds" not in k and "memory" not in k}  # noqa: E731
-    alone = rows_of(tmp_path / "plain" / plain.name)
+    alone = tiny.steps(tmp_path / "plain" / plain.name)
     assert [timed(r) for r in rows] == [timed(r) for r in alone]
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from bench.record.store import RunFolder
 from bench.suite.grid import run_suite
 from bench.train import loop as train_module
 from bench.train.loop import train
-from results.schema import EVAL_COLUMNS, LEDGER_COLUMNS, ROLLOUT_COLUMNS, RUN_FIELDS, STEP_COLUMNS
+from results.records import EVAL_COLUMNS, LEDGER_COLUMNS, ROLLOUT_COLUMNS, STEP_COLUMNS, RunRecord
 from tests import tiny
 
 
@@ -48,9 +49,9 @@ def test_a_run_writes_what_the_schema_says(tmp_path):
     run = tiny.run()
     done = train(run, tmp_path, "tiny")
     folder = tmp_path / run.name
-    assert done is not None and done["status"] == "finished" and done["step"] == 4
+    assert done is not None and done.status == "finished" and done.step == 4
     facts = json.loads((folder / "run.json").read_text())
-    assert set(RUN_FIELDS) <= set(facts)
+    assert set(facts) == {*RunRecord.model_fields}
     assert facts["fields"]["clip"] == 0.2 and facts["data"]["test"]
     rows = steps(folder)
     assert [r["step"] for r in rows] == [1, 2, 3, 4]
@@ -96,7 +97,7 @@ def test_the_ledger_counts_what_was_done(tmp_path):
 )
 def test_every_regime_trains(tmp_path, method, source):
     run = tiny.run(method, method={method: {"source": source}})
-    assert train(run, tmp_path, "tiny")["status"] == "finished"  # pyright: ignore[reportOptionalSubscript]
+    assert train(run, tmp_path, "tiny").status == "finished"  # pyright: ignore[reportOptionalMemberAccess]
     row = steps(tmp_path / run.name)[-1]
     assert row["samples"] == 48
     assert (row["tokens_sampled"] == 0) == (source == "demonstrations")
@@ -105,19 +106,26 @@ def test_every_regime_trains(tmp_path, method, source):
 def test_replay_is_shared_and_equals_the_first_policy_batch(tmp_path):
     from bench.core import rng
     from bench.model import start
-    from bench.record.ledger import Ledger
-    from bench.train.sources import PolicySource, ReplaySource
+    from bench.record.ledger import Flops, Ledger
+    from bench.sampling.hf import Sampler
+    from bench.train.batch import Assembler
+    from bench.train.replay import ReplaySource
+    from bench.train.rewards import reward_function
+    from bench.train.sources import Drawer, PolicySource
 
     run = tiny.run("rift")
     task = run.build_task()
-    start = start.load(start.ensure(run.model, task), run.model)
-    replay = ReplaySource(run, task, start, "digest")
+    policy = start.load(start.ensure(run.model, task), run.model)
+    drawer = Drawer(run, task, policy, Flops.of(policy.model), Sampler())
+    replay = ReplaySource(drawer, "digest")
     before = replay.path.stat().st_mtime_ns
-    assert ReplaySource(run, task, start, "digest").path.stat().st_mtime_ns == before
-    assert ReplaySource(tiny.run("rift", seeds=[1]), task, start, "digest").path != replay.path
+    assert ReplaySource(drawer, "digest").path.stat().st_mtime_ns == before
+    other = replace(drawer, run=tiny.run("rift", seeds=[1]))
+    assert ReplaySource(other, "digest").path != replay.path
     ledgers = Ledger(), Ledger()
     stored, _ = replay.draw(0, 0, ledgers[0], False)
-    fresh, _ = PolicySource(run, task, start).draw(0, 0, ledgers[1], False)
+    assembler = Assembler(run, task, policy, reward_function("correct"))
+    fresh, _ = PolicySource(drawer, assembler).draw(0, 0, ledgers[1], False)
     assert [g.example.id for g in stored] == [g.example.id for g in fresh]
     assert [[r.ids for r in g.responses] for g in stored] == [
         [r.ids for r in g.responses] for g in fresh
@@ -195,7 +203,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, method, monkeypatch)
     )
     train(run, tmp_path / "whole", "tiny")
     calls = 0
-    original = train_module.Trainer._rollout
+    original = train_module.Loop.step
 
     def stumble(self):
         nonlocal calls
@@ -204,7 +212,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, method, monkeypatch)
             raise KeyboardInterrupt
         return original(self)
 
-    monkeypatch.setattr(train_module.Trainer, "_rollout", stumble)
+    monkeypatch.setattr(train_module.Loop, "step", stumble)
     with pytest.raises(KeyboardInterrupt):
         train(run, tmp_path / "cut", "tiny")
     folder = tmp_path / "cut" / run.name
@@ -285,7 +293,7 @@ def test_a_diverged_run_keeps_its_last_good_state(tmp_path, monkeypatch):
     monkeypatch.setattr(GRPO, "loss", explode)
     run = tiny.run(budget={"amount": 40}, eval={"points": 20, "curve": {"test": 4}, "samples": 2})
     done = train(run, tmp_path, "tiny")
-    assert done is not None and done["status"] == "diverged" and "non-finite loss" in done["reason"]
+    assert done is not None and done.status == "diverged" and "non-finite loss" in str(done.reason)
     assert all(w.isfinite().all() for w in weights(tmp_path / run.name).values())
     loaded = results.load(tmp_path)
     assert len(loaded.evals) and set(loaded.runs["status"]) == {"diverged"}

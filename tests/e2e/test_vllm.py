@@ -32,16 +32,8 @@ from bench.train.loop import train
 from methods import SAMPLE
 from tests import tiny
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("module_cache")]
 UPDATES = 3
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _cache(tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("EVENBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield
-    patch.undo()
 
 
 def run_of(**changes: Any) -> Run:
@@ -169,7 +161,7 @@ def test_a_training_on_its_samples(dtype, tmp_path):
     """Three updates; were the weights not written before each batch, the drift would tell."""
     run = run_of(sampler={"name": "vllm", "engine": {"dtype": dtype}})
     done = train(run, tmp_path, "tiny")
-    assert done is not None and done["status"] == "finished" and done["step"] == UPDATES
+    assert done is not None and done.status == "finished" and done.step == UPDATES
     rows = [json.loads(x) for x in (tmp_path / run.name / "steps.jsonl").read_text().splitlines()]
     assert [row["samples"] for row in rows] == [64, 128, 192] and rows[-1]["grad_norm"] > 0
     low, high = {"float32": (0, 1e-4), "bfloat16": (1e-4, 0.05)}[dtype]

@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -26,32 +25,8 @@ from results import tables
 from tests import standin, tiny
 from tests.standin import LLM
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("module_cache")]
 WEIGHTS = 20  # tensors of the tiny model
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _cache(tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("EVENBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield
-    patch.undo()
-
-
-@pytest.fixture
-def lucky(monkeypatch):
-    """The tiny model is never right; here every answer of even length is."""
-    from tasks.arithmetic import Arithmetic
-    from tasks.base import Grade
-
-    def grade(self, example, responses):
-        right = [len(r) % 2 == 0 for r in responses]
-        return [
-            Grade(c, c, "ok" if c else "wrong", "length", r, c)
-            for c, r in zip(right, responses, strict=True)
-        ]
-
-    monkeypatch.setattr(Arithmetic, "grade", grade)
 
 
 def folder() -> str:
@@ -62,10 +37,6 @@ def folder() -> str:
 @pytest.fixture(autouse=True)
 def _engine(monkeypatch, lucky):
     standin.install(monkeypatch, folder())
-
-
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (path / "steps.jsonl").read_text().splitlines()]
 
 
 def on(label: str = "grpo", sampler: dict[str, Any] | None = None, **changes: Any) -> Run:
@@ -81,14 +52,14 @@ SERVER = {"mode": "server", "server": "http://localhost:8000"}
 def test_samples_come_from_the_engine_over_the_weights_of_each_update(sampler, tmp_path):
     run = on(sampler=sampler)
     done = train(run, tmp_path, "tiny")
-    assert done is not None and done["status"] == "finished" and done["step"] == 4
+    assert done is not None and done.status == "finished" and done.step == 4
     (engine,) = LLM.made
     assert len(engine.asked) == 4  # a call a rollout batch: evaluations are drawn by the policy
     assert engine.written == 4 * WEIGHTS
     assert engine.resets >= 4
     facts = json.loads((tmp_path / run.name / "run.json").read_text())
     assert facts["config"]["sampler"]["name"] == "vllm" and not facts["warnings"]
-    for row in rows_of(tmp_path / run.name):
+    for row in tiny.steps(tmp_path / run.name):
         # the stand-in has the policy's weights and kernels: it drew from the policy as it stood
         assert 0 <= row["sampler_drift"] < 1e-5 and row["sampler_drift_max"] < 1e-4
         assert row["sampler_weight"] == pytest.approx(1, abs=1e-4)
@@ -100,14 +71,14 @@ def test_samples_come_from_the_engine_over_the_weights_of_each_update(sampler, t
 def test_stale_weights_would_be_seen_as_drift(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.sampling.vllm.VLLMSampler.sync", lambda self: None)
     train(on(optimizer={"lr": 1e-2}), tmp_path, "tiny")
-    drift = [row["sampler_drift"] for row in rows_of(next(tmp_path.iterdir()))]
+    drift = [row["sampler_drift"] for row in tiny.steps(next(tmp_path.iterdir()))]
     assert drift[0] < 1e-5 and drift[1] > 1e-3 and drift[3] > drift[1]
 
 
 def test_an_engine_in_bfloat16_drifts_and_is_corrected(tmp_path):
     for how in ("none", "token_truncate", "sequence_truncate"):
         train(on(sampler={"engine": {"dtype": "bfloat16"}, "correction": how}), tmp_path / how, "t")
-    rows = {p.name: rows_of(next(p.iterdir())) for p in tmp_path.iterdir()}
+    rows = {p.name: tiny.steps(next(p.iterdir())) for p in tmp_path.iterdir()}
     assert all(1e-4 < r[0]["sampler_drift"] < 0.1 for r in rows.values())
     assert "sampler_weight" not in rows["none"][0]
     # the same first samples, and a gradient that differs by the weights alone
@@ -117,23 +88,23 @@ def test_an_engine_in_bfloat16_drifts_and_is_corrected(tmp_path):
 
 
 def test_runs_repeat_and_go_on_after_an_interruption(tmp_path, monkeypatch):
-    from bench.train.loop import Trainer
+    from bench.train.loop import Loop
 
     run = on()
     train(run, tmp_path / "whole", "tiny")
-    rollout = Trainer._rollout
+    step = Loop.step
 
     def stumble(self):
-        if self.ledger.updates == 3:
+        if self.session.ledger.updates == 3:
             raise KeyboardInterrupt
-        return rollout(self)
+        return step(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_rollout", stumble)
+        patch.setattr(Loop, "step", stumble)
         with pytest.raises(KeyboardInterrupt):
             train(run, tmp_path / "cut", "tiny")
     train(run, tmp_path / "cut", "tiny")
-    whole, cut = (rows_of(tmp_path / part / run.name) for part in ("whole", "cut"))
+    whole, cut = (tiny.steps(tmp_path / part / run.name) for part in ("whole", "cut"))
     assert [r["loss"] for r in whole] == [r["loss"] for r in cut]
 
 
@@ -187,8 +158,8 @@ def test_an_objective_without_a_weight_per_token_is_named(tmp_path):
     train(run, tmp_path, "tiny")
     facts = json.loads((tmp_path / run.name / "run.json").read_text())
     assert any(w.startswith("GIFT: no weight per token") for w in facts["warnings"])
-    assert all("sampler_drift" in row for row in rows_of(tmp_path / run.name))
-    assert not any("sampler_weight" in row for row in rows_of(tmp_path / run.name))
+    assert all("sampler_drift" in row for row in tiny.steps(tmp_path / run.name))
+    assert not any("sampler_weight" in row for row in tiny.steps(tmp_path / run.name))
 
 
 def test_offline_no_engine_is_started(tmp_path):

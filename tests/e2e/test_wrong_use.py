@@ -16,7 +16,6 @@ from bench.config import ConfigError, build_suite
 from bench.suite import progress
 from bench.suite.grid import RunState
 from bench.train.loop import train
-from methods.laws.contract import learns_from
 from reports.report import write_report
 from tests import tiny
 
@@ -77,8 +76,10 @@ LEARNS = {
 
 
 def test_what_methods_learn_from():
-    assert {n: learns_from(methods.get(n)) for n in methods.names()} == LEARNS
-    assert learns_from(methods.get("una", feedback="score")) == REWARD
+    declared = {n: frozenset(methods.get(n).needs().learns_from) for n in methods.names()}
+    assert declared == LEARNS
+    assert methods.get("una", feedback="score").needs().learns_from == ("reward",)
+    assert methods.get("dft", on="correct").needs().learns_from == ("verdict",)
 
 
 @pytest.mark.parametrize("name", [n for n in methods.names() if LEARNS[n] == VERDICT])

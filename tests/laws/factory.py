@@ -6,7 +6,7 @@ import torch
 
 import methods
 from methods import GOLD, SAMPLE, Leaves, Loss, Method, Rollout
-from methods.laws.contract import gradients, leaves, rollout, scored, select_leaves
+from methods.laws.rollouts import gradients, leaves, rollout, scored, select_leaves
 
 __all__ = [
     "bandit", "cases", "gradients", "label", "leaves", "logp_gradient", "rollout", "scored",

@@ -28,11 +28,11 @@ DO_NOT_APPLY = {
 def test_law(case, law):
     name, fields = case
     found = check_law(law, methods.get(name, **fields))
-    assert found.verdict != "fails", found.why
+    assert found.outcome != "fails", found.why
     if not fields:
         applies = name not in DO_NOT_APPLY.get(law, set())
-        assert found.verdict == ("holds" if applies else "does not apply"), found.why
-    if found.verdict == "does not apply":
+        assert found.outcome == ("holds" if applies else "does not apply"), found.why
+    if found.outcome == "does not apply":
         assert law in DO_NOT_APPLY and found.why
 
 
@@ -53,7 +53,7 @@ class Plain(Method):
     unbounded = "from above only: the surprise at a right answer has no limit"
 
     def needs(self) -> Needs:
-        return Needs()
+        return Needs(learns_from=("verdict",))
 
     def signal(self, rollout: Rollout) -> Signal:
         return Signal(None, None, reduce.samples(rollout) & rollout.correct_N)
@@ -78,7 +78,28 @@ class Idle(Plain):
     """Asks for a reference and never reads it."""
 
     def needs(self):
-        return Needs(reference=True)
+        return Needs(reference=True, learns_from=("verdict",))
+
+
+class RewardsOnly(Plain):
+    """Learns from the checker's verdict and declares the task's reward."""
+
+    def needs(self):
+        return Needs(learns_from=("reward",))
+
+
+class VerdictsOnly(Plain):
+    """Learns from the reward too and does not declare it."""
+
+    def term(self, leaves, rollout):
+        return leaves.logp_NT * rollout.reward_N[:, None]
+
+
+class Unjudged(Plain):
+    """Learns from the verdict and declares that reference answers are all it learns from."""
+
+    def needs(self):
+        return Needs(learns_from=())
 
 
 class Undeclared(Plain):
@@ -122,13 +143,13 @@ class Vain(Plain):
     coupled = "everything hangs together"
 
 
-def verdicts(method: Method) -> dict[str, str]:
-    return {found.law: found.verdict for found in check_method(method)}
+def outcomes(method: Method) -> dict[str, str]:
+    return {found.law: found.outcome for found in check_method(method)}
 
 
 def test_a_plain_method_keeps_every_law():
-    found = verdicts(Plain())
-    assert {law for law, verdict in found.items() if verdict != "holds"} == {
+    found = outcomes(Plain())
+    assert {law for law, outcome in found.items() if outcome != "holds"} == {
         "metrics use the vocabulary"
     }
 
@@ -137,6 +158,10 @@ def test_a_plain_method_keeps_every_law():
     ("cls", "laws"),
     [
         (Constant, ["gradient equals finite differences", "pure", "padding does not matter"]),
+        (RewardsOnly, ["what it learns from is declared"]),
+        (VerdictsOnly, ["what it learns from is declared"]),
+        (Unjudged, ["what it learns from is declared"]),
+        (Constant, ["what it learns from is declared"]),
         (Idle, ["what it reads is declared"]),
         (Undeclared, ["what it reads is declared"]),
         (NeedsNoneOf, ["what it reads is declared"]),
@@ -146,7 +171,7 @@ def test_a_plain_method_keeps_every_law():
     ],
 )
 def test_a_law_that_would_pass_without_testing_fails(cls, laws):
-    found = verdicts(cls())
+    found = outcomes(cls())
     assert [found[law] for law in laws] == ["fails"] * len(laws)
 
 
@@ -155,4 +180,4 @@ def test_a_declared_coupling_is_said():
         coupled = "the weight is a mean over the minibatch"
 
     found = check_law("a minibatch is the objective of its own groups", Honest())
-    assert (found.verdict, found.why) == ("does not apply", Honest.coupled)
+    assert (found.outcome, found.why) == ("does not apply", Honest.coupled)

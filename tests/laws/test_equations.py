@@ -17,8 +17,8 @@ CASES = factory.cases()
 ROLLOUTS = [
     {"seed": 11},
     {"seed": 12, "real_rewards": True, "prompts": 3, "group": 5},
-    {"seed": 13, "verdicts": "right", "prompts": 2},
-    {"seed": 14, "verdicts": "wrong", "prompts": 2},
+    {"seed": 13, "correct": "right", "prompts": 2},
+    {"seed": 14, "correct": "wrong", "prompts": 2},
     {"seed": 15, "group": 1, "prompts": 5},
     {"seed": 16, "spread": 0.0},  # the policy is still the one that sampled
 ]

@@ -11,7 +11,7 @@ import torch
 
 import methods
 from methods import Method
-from methods.laws.flow import Path, Problem, expected_gradient, flow, velocity
+from methods.laws.flow import Bandit, Path, expected_gradient, flow, velocity
 
 
 def vector(*values: float) -> torch.Tensor:
@@ -20,8 +20,8 @@ def vector(*values: float) -> torch.Tensor:
 
 REF = vector(0.5, 0.3, 0.2)
 REWARD = vector(0.0, 1.0, 0.4)
-REAL = Problem(REWARD, REWARD > 0.9, REF)  # real-valued rewards
-BINARY = Problem(vector(1, 1, 0), vector(1, 1, 0) > 0, REF)  # two right answers, one wrong
+REAL = Bandit(REWARD, REWARD > 0.9, REF)  # real-valued rewards
+BINARY = Bandit(vector(1, 1, 0), vector(1, 1, 0) > 0, REF)  # two right answers, one wrong
 STARTS = [REF, vector(0.2, 0.2, 0.6), vector(0.1, 0.6, 0.3)]
 
 
@@ -32,7 +32,7 @@ def tilted(reward: torch.Tensor, beta: float) -> torch.Tensor:
 
 def ends_at(
     method: Method,
-    problem: Problem,
+    problem: Bandit,
     expected: torch.Tensor,
     group: int,
     time: float,
@@ -121,7 +121,7 @@ def test_expected_gradient_of_the_penalty(fields, divergence):
     reverse = (REF * (ref - logp)).sum()
     target = {"forward": forward, "reverse": reverse, "none": 0 * theta.sum()}[divergence]
     (expected,) = torch.autograd.grad(0.7 * target, theta)
-    flat = Problem(torch.zeros(3).double(), torch.zeros(3) > 0, REF)
+    flat = Bandit(torch.zeros(3).double(), torch.zeros(3) > 0, REF)
     method = methods.get("grpo", kl=0.7, **fields)
     _, found = expected_gradient(method, flat, theta.detach(), group=2)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
@@ -184,7 +184,7 @@ def test_rft_and_rift_end_on_the_right_answers_in_the_references_proportion():
 
 
 def test_sft_ends_on_the_reference_answer():
-    problem = Problem(BINARY.reward_K, BINARY.correct_K, REF, gold=1)
+    problem = Bandit(BINARY.reward_K, BINARY.correct_K, REF, gold=1)
     end = flow(methods.get("sft"), problem, REF, time=300, steps=100).policy_SK[-1]
     assert end[1] > 0.99
 
@@ -208,7 +208,7 @@ def test_naive_reward_weighting_runs_away():
     assert (naive_limit(reward) - vector(0.625, 0.375, 0)).abs().max() > 0.02
     early, late = path.loss_S[200], path.loss_S[-1]
     assert late < early - 5  # still falling, at a constant rate
-    one_right = Problem(vector(1, 0, 0), vector(1, 0, 0) > 0, vector(0.2, 0.4, 0.4))
+    one_right = Bandit(vector(1, 0, 0), vector(1, 0, 0) > 0, vector(0.2, 0.4, 0.4))
     harsh = methods.get("naive", negative_reward=-1.0)
     tilt = vector(0.15, 0.6, 0.25)
     end = flow(harsh, one_right, tilt, time=200, steps=400, group=1)
@@ -253,7 +253,7 @@ def test_stochastic_scores_give_una_a_finite_solution():
     """UNA on scores s in (0, 1): sigmoid(beta D) = s for all answers, if these D normalise."""
     expected = vector(0.25, 0.5, 0.25)
     score = torch.sigmoid(expected.log() - REF.log())
-    problem = Problem(score, score > 0.5, REF)
+    problem = Bandit(score, score > 0.5, REF)
     method = methods.get("una", beta=1.0, feedback="score")
     ends_at(method, problem, expected, group=1, time=1500)
 
@@ -261,7 +261,7 @@ def test_stochastic_scores_give_una_a_finite_solution():
 # the instrument itself
 
 
-def sampled_gradient(method: Method, problem: Problem, policy: torch.Tensor, prompts: int):
+def sampled_gradient(method: Method, problem: Bandit, policy: torch.Tensor, prompts: int):
     """The gradient of one large random batch, as training would see it."""
     generator = torch.Generator().manual_seed(0)
     answer_N = torch.multinomial(policy, prompts * 2, replacement=True, generator=generator)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import methods
 from methods import reduce
-from methods.laws.contract import HeldStops
+from methods.laws.rules import HeldStops
 
 from . import factory
 

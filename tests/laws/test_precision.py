@@ -10,7 +10,7 @@ import torch
 
 import methods
 from methods import Loss, Method, Signal
-from methods.laws import contract, precision
+from methods.laws import precision, rollouts, rules
 from methods.laws.contract import LAWS, check_law
 from methods.rft import RFT
 
@@ -21,7 +21,7 @@ NAMES = methods.names()
 GPUS = ["cuda"] if torch.cuda.is_available() else []
 DEVICES = ["cpu", *GPUS]
 TOLERANCE = {
-    torch.float64: contract.EXACT,
+    torch.float64: rules.EXACT,
     torch.float32: {"rtol": 1e-4, "atol": 1e-5},
     torch.bfloat16: {"rtol": 0.05, "atol": 0.02},
 }
@@ -48,11 +48,11 @@ def _same_sums_twice():
 @pytest.mark.parametrize("device", DEVICES)
 def test_laws_in_low_precision(device, dtype, name, monkeypatch):
     """All but finite differences, whose steps of 1e-6 drown in rounding."""
-    monkeypatch.setattr(contract, "EXACT", TOLERANCE[dtype])
+    monkeypatch.setattr(rules, "EXACT", TOLERANCE[dtype])
     method = methods.get(name)
     with precision.computed(type(method), device, dtype):
         found = [check_law(law, method) for law in LAWS if law != DIFFERENCES]
-    failed = [f for f in found if f.verdict == "fails" and (name, f.law) not in TOO_FINE]
+    failed = [f for f in found if f.outcome == "fails" and (name, f.law) not in TOO_FINE]
     assert not failed, "\n".join(f"{f.law}: {f.why}" for f in failed)
 
 
@@ -63,13 +63,13 @@ def test_laws_and_equation_in_float64_on_a_gpu(name):
     with precision.computed(type(method), "cuda"):
         found = [check_law(law, method) for law in LAWS]
         gap = disagreement(name, method, {"seed": 11})
-    assert not [f for f in found if f.verdict == "fails"]
+    assert not [f for f in found if f.outcome == "fails"]
     assert gap < 1e-9
 
 
 def on_meta(method: Method) -> tuple[Signal, Loss]:
-    r = contract.rollout(method)
-    at = contract.leaves(r, None)
+    r = rollouts.rollout(method)
+    at = rollouts.leaves(r, None)
     r, at = (precision.moved(x, "meta", torch.float64) for x in (r, at))
     signal = method.signal(r)
     return signal, method.loss(at, r, signal)

@@ -72,7 +72,7 @@ def test_a_row_valued_negative_counts_with_its_length_under_token_mean():
 @given(seed=seeds, negative=st.sampled_from(BOUNDED), reduction=st.sampled_from(REDUCTIONS))
 def test_negatives_are_bounded_and_the_loss_is_not_negative(seed, negative, reduction):
     method = methods.get("rift", negative=negative, reduction=reduction, negative_reward=-0.7)
-    r = factory.rollout(method, seed=seed, verdicts="wrong")
+    r = factory.rollout(method, seed=seed, correct="wrong")
     _, at = factory.scored(method, r)
     assert 0 <= loss(method, r, at) <= 0.7
     certain = Leaves(torch.zeros_like(at.logp_NT))
@@ -91,7 +91,7 @@ def test_token_sum_gives_up_the_bound():
 def test_tangent_upper_bound_of_the_naive_loss(seed):
     """log pi <= pi - 1, so for r < 0: -r log pi <= -r (pi - 1), touching at pi = 1."""
     rift = methods.get("rift", negative="sequence", reduction="sum", negative_reward=-0.4)
-    r = factory.rollout(rift, seed=seed, verdicts="wrong")
+    r = factory.rollout(rift, seed=seed, correct="wrong")
     _, at = factory.scored(rift, r)
     naive = 0.4 * (at.logp_NT * r.mask_NT).sum(-1).mean()
     assert naive <= loss(rift, r, at) - 0.4 + 1e-12
@@ -131,7 +131,7 @@ def test_without_negatives_it_is_rft_up_to_one_factor(reduction):
 
 
 def test_positive_reward_weights_the_likelihood():
-    r = factory.rollout(methods.get("rift"), verdicts="right")
+    r = factory.rollout(methods.get("rift"), correct="right")
     one, two = methods.get("rift"), methods.get("rift", positive_reward=2.0)
     _, at = factory.scored(one, r)
     torch.testing.assert_close(2 * loss(one, r, at), loss(two, r, at))
@@ -140,7 +140,7 @@ def test_positive_reward_weights_the_likelihood():
 def test_negative_gradient_is_dft_with_the_sign_flipped():
     """Token level: the gradient of |r| sg(pi_t) log pi_t."""
     method = methods.get("rift", negative_reward=-0.5)
-    r = factory.rollout(method, verdicts="wrong")
+    r = factory.rollout(method, correct="wrong")
     signal, at = factory.scored(method, r)
     _, gradient = factory.gradients(method, at, r, signal)
     logp_NT = at.logp_NT.clone().requires_grad_()

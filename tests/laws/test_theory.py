@@ -8,14 +8,14 @@ import pytest
 import torch
 
 import methods
-from methods.laws.flow import Problem, expected_gradient, trace
+from methods.laws.flow import Bandit, expected_gradient, trace
 from methods.laws.theory import Destination, destination, tilted
 
-VERDICTS = Problem(
+VERDICTS = Bandit(
     torch.tensor([1.0, 1.0, 0.0]).double(), torch.tensor([True, True, False]),
     torch.tensor([0.15, 0.35, 0.5]).double(), gold=0,
 )  # fmt: skip
-GRADED = Problem(
+GRADED = Bandit(
     torch.tensor([0.4, 1.0, 0.0]).double(), torch.tensor([False, True, False]),
     torch.tensor([0.3, 0.2, 0.5]).double(), gold=1,
 )  # fmt: skip

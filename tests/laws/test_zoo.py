@@ -367,7 +367,7 @@ def test_metrics_of_the_surrogate():
 
 
 def test_zero_variance_groups_are_counted():
-    r = factory.rollout(seed=13, verdicts="ties")
+    r = factory.rollout(seed=13, correct="ties")
     for name in ("grpo", "dr-grpo", "dapo", "gspo", "cispo", "gift", "nft"):
         assert methods.get(name).signal(r).metrics["zero_variance_groups"] == 4, name
         assert not methods.get(name).signal(r).trained_N.any()

@@ -13,12 +13,12 @@ import pytest
 import sympy
 
 from tasks.answers import algebra, check, grade, gsm8k_strict, math_strict
-from tasks.answers.algebra import Budget
+from tasks.answers.algebra import Effort
 from tasks.answers.audit import audit, robustness
-from tasks.answers.functions import value_of
 from tasks.answers.lexer import LimitError
 from tasks.answers.parser import parse
 from tasks.answers.symbolic import Builder
+from tasks.answers.values import value_of
 
 DATA = Path(os.environ.get("EVENBENCH_DATA", Path(__file__).parents[3] / "shared" / "data"))
 needs_data = pytest.mark.skipif(
@@ -144,7 +144,7 @@ def test_values_agree_with_sympy():
     for _ in range(150):
         text, expected = random_expression(rng, 3)
         try:
-            value = value_of(parse(text)[0], Budget())
+            value = value_of(parse(text)[0], Effort())
         except LimitError:  # (sin(...) + ...)^3 of many terms
             continue
         built = Builder(real=True).value(value)
@@ -171,10 +171,10 @@ def test_roots_agree_with_sympy():
     rng = random.Random(5)
     for _ in range(200):
         n, order = rng.randint(2, 5_000), rng.randint(2, 5)
-        mine = Builder().value(value_of(parse(f"\\sqrt[{order}]{{{n}}}")[0], Budget()))
+        mine = Builder().value(value_of(parse(f"\\sqrt[{order}]{{{n}}}")[0], Effort()))
         assert sympy.simplify(mine - sympy.root(n, order)) == 0
     for n in range(0, 360, 3):
         for name in ("sin", "cos"):
-            mine = Builder().value(value_of(parse(f"\\{name} {n}^\\circ")[0], Budget()))
+            mine = Builder().value(value_of(parse(f"\\{name} {n}^\\circ")[0], Effort()))
             assert abs((mine - getattr(sympy, name)(sympy.pi * n / 180)).evalf(30)) < 1e-25
     assert algebra.rational(algebra.constant(2)) == 2

@@ -97,6 +97,11 @@ def ours(method: Method, r: Rollout, logp_NT: torch.Tensor) -> Loss:
     return method.loss(Leaves(torch.where(trained_N1, logp_NT, 0.0)), r, signal)
 
 
+def agree(value: torch.Tensor, expected: torch.Tensor, model: torch.nn.Module) -> None:
+    """Two losses of one model, and their gradients."""
+    same(value, gradient(value, model), expected, gradient(expected, model))
+
+
 def same(value: torch.Tensor, grad: torch.Tensor, other: torch.Tensor, other_grad: torch.Tensor):
     """Equal to float32, in which TRL computes its log-probs. The gradient's error is relative to
     its norm, and a gradient of nothing compares nothing."""

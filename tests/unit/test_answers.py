@@ -7,8 +7,8 @@ import pytest
 
 from tasks.answers import (
     GRADER_VERSION,
+    CheckResult,
     Options,
-    Verdict,
     check,
     extract,
     grade,
@@ -61,7 +61,7 @@ def test_traps_of_other_checkers_are_refused(answer, gold):
 
 
 def test_a_verdict_says_how_and_why():
-    assert check("1/2", "0.5") == Verdict(True, "ok", "number", "1/2")
+    assert check("1/2", "0.5") == CheckResult(True, "ok", "number", "1/2")
     assert check("x+1", "x+2").status == "wrong"
     assert check("((", "5").status == "unparsable_answer"
     assert check("5", "((").status == "unparsable_gold"

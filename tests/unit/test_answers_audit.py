@@ -14,9 +14,8 @@ from tasks.answers.audit import (
     default_files,
     read_cases,
     robustness,
-    robustness_table,
-    tables,
 )
+from tasks.answers.audit_tables import robustness_table, tables
 
 ROWS = [
     {"gold": "1/2", "pred": "0.5", "equal": True, "kind": "pair"},

@@ -6,21 +6,22 @@ from fractions import Fraction
 import pytest
 
 from tasks.answers import algebra, numeric
-from tasks.answers.algebra import Budget
-from tasks.answers.functions import value_of
+from tasks.answers.algebra import Effort
 from tasks.answers.lexer import AnswerError, LimitError, lex, tidy
-from tasks.answers.parser import Node, parse
+from tasks.answers.node import Node
+from tasks.answers.parser import parse
 from tasks.answers.reals import RealSets
 from tasks.answers.units import conflicting, unit_key
+from tasks.answers.values import value_of
 from tasks.answers.variants import REFORMATTINGS, mutants, reformatted
 
 
 def value(text):
-    return value_of(parse(text)[0], Budget())
+    return value_of(parse(text)[0], Effort())
 
 
 def same(one, two):
-    return algebra.equal(value(one), value(two), Budget())
+    return algebra.equal(value(one), value(two), Effort())
 
 
 def kinds(text):
@@ -115,8 +116,8 @@ def test_other_readings_are_noted_and_can_be_asked_for():
     tree, found = parse("1/2x")
     assert found == {"slash"}
     other, _ = parse("1/2x", frozenset(("slash",)))
-    assert algebra.equal(value_of(tree, Budget()), value("1/(2x)"), Budget())
-    assert algebra.equal(value_of(other, Budget()), value("x/2"), Budget())
+    assert algebra.equal(value_of(tree, Effort()), value("1/(2x)"), Effort())
+    assert algebra.equal(value_of(other, Effort()), value("x/2"), Effort())
     assert parse("1,234")[0] == Node("num", (Fraction(1234), 0))
     assert parse("1,234", frozenset(("commas",)))[0].op == "list"
     assert parse("(1,234)")[0].op == "seq"
@@ -226,7 +227,7 @@ def test_cancellation_is_not_taken_for_a_difference():
 
 
 def test_sets_of_reals():
-    sets = RealSets(lambda node: value_of(node, Budget()), Budget())
+    sets = RealSets(lambda node: value_of(node, Effort()), Effort())
 
     def read(text):
         return sets.read(parse(text)[0])[0]

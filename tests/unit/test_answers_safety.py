@@ -17,7 +17,7 @@ import pytest
 import tasks
 from tasks.answers import check, extract, grade, grade_many, pool, worker
 from tasks.answers.extract import STYLES
-from tasks.answers.options import Verdict
+from tasks.answers.options import CheckResult
 
 FOLDER = Path(next(iter(tasks.__path__)))
 ROOT = FOLDER.parent
@@ -203,7 +203,7 @@ def fuzz(count, seed):
         one = "".join(rng.choices(PIECES, k=rng.randint(1, 14)))
         two = rng.choice(texts) if rng.random() < 0.7 else one + rng.choice(PIECES)
         forward, back = check(one, two), check(two, one)
-        assert isinstance(forward, Verdict)
+        assert isinstance(forward, CheckResult)
         assert "error" not in (forward.how, back.how), (one, two)
         assert forward.correct == back.correct or "timeout" in (forward.status, back.status), (
             one,
@@ -233,7 +233,7 @@ def test_fuzz_long():
 
 def test_the_algebra_system_proves_and_is_stopped():
     worker.warm_up()
-    assert check(*PROVED, timeout=20.0) == Verdict(True, "ok", "algebra system", PROVED[0])
+    assert check(*PROVED, timeout=20.0) == CheckResult(True, "ok", "algebra system", PROVED[0])
     start = time.monotonic()
     verdict = check(*ENDLESS, timeout=0.3)
     assert not verdict.correct and verdict.status in ("timeout", "limit", "wrong")
@@ -374,5 +374,5 @@ def test_a_pair_that_kills_every_worker_is_given_up(monkeypatch):
     pairs[37] = ("poison", "1")
     verdicts = grade_many(pairs, workers=2)
     assert [n for n, v in enumerate(verdicts) if not v.correct] == [37]
-    assert verdicts[37] == Verdict(False, "limit", "the worker died", None)
+    assert verdicts[37] == CheckResult(False, "limit", "the worker died", None)
     pool.close()

@@ -8,6 +8,7 @@ import torch
 import methods
 from bench.model.policy import Critic, Policy
 from bench.train.backward import backward
+from bench.train.batch import ScoredBatch
 from methods.laws import precision
 from tests import tiny
 
@@ -64,7 +65,8 @@ def test_two_passes_equal_one(name):
     for micro_tokens in (10**6, 24, 1):
         for model in models:
             model.zero_grad()
-        result = backward(policy, critic, method, rows, rollout, signal, micro_tokens)
+        given = ScoredBatch(rows, rollout, signal, "scored")
+        result = backward(policy, method, given, critic=critic, micro_tokens=micro_tokens)
         assert result.has_gradient
         assert result.passes == (1 if micro_tokens == 10**6 else 2)
         assert result.drift < 1e-12
@@ -85,7 +87,8 @@ def test_the_first_update_after_sampling_has_log_ratio_zero():
     rows, rollout = batch(method, policy)
     fresh = replace(rollout, old_logp_NT=None)
     for micro_tokens in (10**6, 40):
-        loss = backward(policy, None, method, rows, fresh, method.signal(fresh), micro_tokens).loss
+        given = ScoredBatch(rows, fresh, method.signal(fresh), "own_pass")
+        loss = backward(policy, method, given, micro_tokens=micro_tokens).loss
         assert loss.metrics["clip_fraction"] == 0
         assert loss.metrics["ratio"] == pytest.approx(1.0, abs=1e-12)
 
@@ -95,7 +98,8 @@ def test_nothing_to_train_on_leaves_no_gradient():
     policy = tiny.policy(dtype=torch.float64)
     rows, rollout = batch(method, policy)
     wrong = replace(rollout, correct_N=torch.zeros_like(rollout.correct_N))
-    result = backward(policy, None, method, rows, wrong, method.signal(wrong), 10**6)
+    given = ScoredBatch(rows, wrong, method.signal(wrong), "none")
+    result = backward(policy, method, given, micro_tokens=10**6)
     assert not result.has_gradient
     assert all(p.grad is None or not p.grad.any() for p in policy.parameters())
 
@@ -115,7 +119,7 @@ def test_a_step_does_not_wait_for_the_device(name, general, monkeypatch):
     rows, rollout = batch(method, policy)
     signal = method.signal(rollout)
     known = signal.trained_N.nonzero()[:, 0]
-    monkeypatch.setattr("bench.train.backward._where", lambda which_N: known)
+    monkeypatch.setattr("bench.train.backward.host_indices", lambda which_N: known)
     policy.general = general
     policy = on_device(policy)
     # transformers itself asks once a forward pass whether there is any padding
@@ -125,7 +129,8 @@ def test_a_step_does_not_wait_for_the_device(name, general, monkeypatch):
         critic = Critic(tiny.policy(seed=2).model).to("meta")
     rollout, signal = (precision.moved(x, "meta", torch.float32) for x in (rollout, signal))
     for micro_tokens in (10**6, 24):
-        result = backward(policy, critic, method, rows, rollout, signal, micro_tokens)
+        given = ScoredBatch(rows, rollout, signal, "scored")
+        result = backward(policy, method, given, critic=critic, micro_tokens=micro_tokens)
         assert result.has_gradient and result.loss.value.is_meta
         assert all(p.grad.is_meta for p in policy.parameters() if p.grad is not None)
     with torch.no_grad():

@@ -4,7 +4,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from tasks.answers import Options, algebra, check, functions, lexer, parser, worker
+from tasks.answers import Options, algebra, check, functions, lexer, node, worker
 from tasks.answers.extract import MAX_RESPONSE
 
 PAGE = (Path(__file__).parents[2] / "docs/checker.md").read_text()
@@ -41,6 +41,6 @@ def test_every_limit():
     told = [int(n.replace(",", "")) for n in re.findall(r"\d[\d,]*(?![\d.])", limits[0])]
     assert [n for n in told if n not in (0, 8)] == [
         lexer.MAX_CHARS, MAX_RESPONSE, lexer.MAX_TOKENS, lexer.MAX_DEPTH, lexer.MAX_DIGITS,
-        parser.MAX_ITEMS, parser.MAX_EXPONENT, algebra.MAX_BITS, functions.MAX_FACTORIAL,
+        lexer.MAX_ITEMS, node.MAX_EXPONENT, algebra.MAX_BITS, functions.MAX_FACTORIAL,
         algebra.MAX_TERMS, algebra.MAX_STEPS, worker.MEMORY >> 20,
     ]  # fmt: skip

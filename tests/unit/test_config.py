@@ -1,8 +1,11 @@
 """Wrong set-ups are refused when the config is read, with the key's path and what is allowed."""
 
+from typing import Annotated
+
 import pytest
 
-from bench.config import ConfigError, build_suite, override, read_recipe, recipes
+from bench.config import ConfigError, Model, Run, build_suite, override, read_recipe, recipes
+from bench.config.sections import LATER
 from tests import tiny
 
 
@@ -120,3 +123,25 @@ def test_the_id_is_of_what_determines_the_result():
     assert tiny.run(seeds=[1]).digest() != one.digest()
     assert tiny.run(method={"grpo": {"clip": 0.3}}).digest() != one.digest()
     assert one.name == f"grpo-arithmetic-s0-{one.digest()}"
+
+
+class ModelWithMore(Model):
+    more: Annotated[int, LATER] = 3
+
+
+class RunWithMore(Run):
+    model: ModelWithMore = ModelWithMore()
+    flag: Annotated[bool, LATER] = False
+
+
+def test_a_key_added_later_changes_no_id_while_it_is_at_its_default():
+    earlier = tiny.run()
+    config = earlier.model_dump(mode="json")
+    same = RunWithMore.model_validate(config)
+    assert same.digest() == earlier.digest() and same.name == earlier.name
+    assert same.model_dump(mode="json") == config  # what run.json and suite.json hold
+    assert same.model.starting_point() == earlier.model.starting_point()
+    for change in ({"flag": True}, {"model": {**config["model"], "more": 4}}):
+        other = RunWithMore.model_validate({**config, **change})
+        assert other.digest() != earlier.digest()
+        assert RunWithMore.model_validate(other.model_dump(mode="json")) == other

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import methods
-from methods import Leaves, registry
+from methods import Leaves
+from methods.registry import METHODS
 from tests.laws import factory
 
 
@@ -19,7 +20,7 @@ def mine(tmp_path: Path, monkeypatch):
     (source,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     file = tmp_path / "mine.py"
     file.write_text(source)
-    monkeypatch.setattr(registry, "_entries", dict(registry._entries))  # it registers itself
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))  # it registers itself
     return methods.get(f"{file}:Mine")
 
 

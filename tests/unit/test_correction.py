@@ -9,9 +9,10 @@ import torch
 
 import methods
 from bench.train.backward import backward
+from bench.train.batch import ScoredBatch
 from bench.train.correction import Correction
 from methods import GOLD, Rollout, Signal
-from methods.laws.contract import gradients, rollout, scored
+from methods.laws.rollouts import gradients, rollout, scored
 from tests import tiny
 from tests.unit.test_backward import batch
 
@@ -108,9 +109,8 @@ def test_on_the_first_update_the_present_log_probs_are_those_that_sampled(micro_
     for given in (shifted, plain):
         policy.model.zero_grad()
         how = Correction("token_truncate", 3.0)
-        result = backward(
-            policy, None, method, rows, given, method.signal(given), micro_tokens, how
-        )
+        first = ScoredBatch(rows, given, method.signal(given), "own_pass")
+        result = backward(policy, method, first, micro_tokens=micro_tokens, correction=how)
         found.append((result.loss, torch.cat([p.grad.flatten() for p in policy.parameters()])))  # pyright: ignore[reportOptionalMemberAccess]
     (loss, gradient), (base, untouched) = found
     assert loss.metrics["sampler_drift"] == pytest.approx(0.2)

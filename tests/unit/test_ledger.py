@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.record.ledger import Flops, Ledger
-from results.schema import LEDGER_COLUMNS
+from results.records import LEDGER_COLUMNS
 from tests import tiny
 
 
@@ -44,5 +44,5 @@ def test_rows_hold_the_documented_columns_and_restore():
     row = ledger.row()
     assert set(LEDGER_COLUMNS) <= set(row)
     assert (row["tokens"], row["flops"], row["seconds"]) == (17, 5.0, 1.0)
-    assert Ledger.from_row(row) == ledger
+    assert Ledger(**row) == ledger  # pyright: ignore[reportArgumentType]
     assert ledger.spent("samples") == 3

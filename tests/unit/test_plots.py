@@ -15,6 +15,7 @@ import pytest
 from matplotlib.patches import Rectangle
 
 from reports import figures, plots
+from reports.plots import parts
 from results import load, scores
 from tests.synthetic import write_suite
 
@@ -125,14 +126,10 @@ def test_accuracy_stays_within_0_and_100():
 
 def test_cost_has_both_error_bars():
     columns = ["method", "x", "x_low", "x_high", "value", "low", "high"]
-    values = [
-        ("gift", 5.0, 4.0, 6.0, 0.5, 0.4, 0.6),
-        ("grpo", 9.0, 9.0, 9.0, 0.4, np.nan, np.nan),
-    ]
-    rows = pd.DataFrame(values, columns=columns)
-    lines = {
-        tuple(map(tuple, line.get_xydata())) for line in drawn(plots.cost(rows, "flops")).lines
-    }
+    gift, grpo = [5.0, 4.0, 6.0, 0.5, 0.4, 0.6], [9.0, 9.0, 9.0, 0.4, np.nan, np.nan]
+    rows = pd.DataFrame([["gift", *gift], ["grpo", *grpo]], columns=columns)
+    drawn_lines = drawn(plots.cost(rows, "flops")).lines
+    lines = {tuple(map(tuple, line.get_xydata())) for line in drawn_lines}
     assert ((4.0, 50.0), (6.0, 50.0)) in lines
     assert ((5.0, 40.0), (5.0, 60.0)) in lines
     assert not any(np.isnan(lines_).any() for lines_ in map(np.array, lines))
@@ -214,4 +211,4 @@ def test_against_draws_the_line_where_both_are_equal():
     [(0, "0"), (950, "950"), (1500, "1.5k"), (2.5e6, "2.5M"), (1e12, "1T"), (3.2e17, "3.2e17")],
 )
 def test_numbers_on_an_axis_are_short(value, text):
-    assert plots._short(value) == text
+    assert parts.short(value) == text

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import results
-from results.schema import EVAL_COLUMNS, LEDGER_COLUMNS
+from results.records import EVAL_COLUMNS, LEDGER_COLUMNS
 from tests.synthetic import write_suite
 
 SMALL: dict[str, Any] = {

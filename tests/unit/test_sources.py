@@ -9,7 +9,8 @@ import pytest
 
 import tasks
 from bench.config import ConfigError, installed_rewards
-from bench.train.sources import broken_rows, reward_function
+from bench.train.rewards import reward_function
+from bench.train.session import broken_rows
 from tasks import Grade
 from tests import tiny
 
@@ -71,7 +72,7 @@ def test_an_installed_reward_is_known_by_its_name(monkeypatch):
     monkeypatch.setattr("bench.config.plugins.entry_points", lambda group: [point])
     assert tiny.run(reward="half").reward == "half"
     assert installed_rewards() == {"half": point}
-    monkeypatch.setattr("bench.train.sources.installed_rewards", installed_rewards)
+    monkeypatch.setattr("bench.train.rewards.installed_rewards", installed_rewards)
     assert reward_function("half")(EXAMPLE, "", RIGHT, 0) == 0.5
     with pytest.raises(ConfigError, match="did you mean half"):
         tiny.run(reward="hlaf")

@@ -68,7 +68,7 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "id twice": ("holds an id twice", {"examples": changed(lambda e: replace(e, id="an id"))}),
     "positions": (
-        "looks like a position", {"examples": changed(lambda e: replace(e, id=e.prompt[-1]))},
+        "is like a position", {"examples": changed(lambda e: replace(e, id=e.prompt[-1]))},
     ),
     "blank gold": ("is no text or blank", {"examples": changed(lambda e: replace(e, gold=" "))}),
     "blank solution": (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import tasks
-from bench.train.sources import reward_function
+from bench.train.rewards import reward_function
 from tasks.contract import check_task
 
 PAGE = (Path(__file__).parents[2] / "docs/tasks.md").read_text()

@@ -20,10 +20,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.config import Backend, ConfigError
+from bench.core.files import write_atomic
 from bench.model import start
 from bench.record import store
 from bench.record.provenance import hardware, packages
-from results.schema import EVAL_COLUMNS, SCHEMA_VERSION
+from results.records import EVAL_COLUMNS, Base, DoneRecord, Grader, RunRecord
 from tasks import content_id
 
 from .benchmarks import find, load, questions
@@ -130,7 +131,7 @@ def evaluate(
     }
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        store.write_atomic(json_file, json.dumps(result, indent=1))
+        write_atomic(json_file, json.dumps(result, indent=1))
     return result
 
 
@@ -215,7 +216,7 @@ def _store(about: Subject, frame: pd.DataFrame, out: Path, backend: str) -> Path
             replaced = (old["step"] == about.step) & old["split"].isin(frame["split"].unique())
             texts = dict.fromkeys(("split", "decoding", "status"), "str")
             frame = pd.concat([old[~replaced].astype(texts), frame], ignore_index=True)
-        folder.replace_evals(frame.astype({"step": "int32", "sample": "int16", "tokens": "int32"}))
+        folder.replace_evals(frame)
     return path
 
 
@@ -227,18 +228,14 @@ def _model_folder(about: Subject, out: Path, backend: str) -> store.RunFolder:
     folder.path.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     config = {"model": about.where, "revision": about.revision, "backend": backend}
-    record = {
-        "schema_version": SCHEMA_VERSION, "id": folder.path.name, "suite": out.name,
-        "method": name, "objective": "none", "fields": {}, "task": "lm-eval", "seed": 0,
-        "source": None, "config": config, "budget": {},
-        "packages": {**packages(), "lm_eval": version("lm_eval")}, "hardware": {}, "git": None,
-        "data": {}, "grader": {"version": "lm-eval", "options": {}},
-        "base": {"id": about.where, "cost": {}}, "warnings": [], "started": now,
-    }  # fmt: skip
-    done = {"status": "finished", "reason": None, "step": 0, "seconds": 0.0, "ended": now}
-    folder.write_json("run.json", record)
+    record = RunRecord(
+        id=folder.path.name, suite=out.name, method=name, objective="none", task="lm-eval", seed=0,
+        config=config, packages={**packages(), "lm_eval": version("lm_eval")},
+        grader=Grader(version="lm-eval"), base=Base(id=about.where), started=now,
+    )  # fmt: skip
+    folder.write(record)
     (folder.path / "steps.jsonl").touch()
-    folder.write_json("DONE", done)
+    folder.write(DoneRecord(status="finished", step=0, seconds=0.0, ended=now))
     return folder
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from bench.config import ConfigError, Run
 from bench.record import store
+from results.records import StateRecord
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def subject(given: str, revision: str | None = None) -> Subject:
     folder = store.RunFolder(path)
     done, checkpoint = folder.done, folder.checkpoint
     try:
-        run = Run.model_validate(json.loads((path / "run.json").read_text())["config"])
+        run = Run.model_validate(folder.record.config)
     except ValidationError:
         raise ConfigError(f"{given}: holds evaluations only; give the model itself") from None
     instead = f"; to evaluate the model of its last evaluation, give its folder: {checkpoint}"
@@ -60,9 +60,9 @@ def subject(given: str, revision: str | None = None) -> Subject:
         raise ConfigError(
             f"{given}: not finished (evenbench resume){instead if checkpoint else ''}"
         )
-    if done["status"] != "finished":
-        raise ConfigError(f"{given}: {done['status']}: {done['reason']}{instead}")
+    if done.status != "finished":
+        raise ConfigError(f"{given}: {done.status}: {done.reason}{instead}")
     if checkpoint is None:
         raise ConfigError(f"{given}: the run kept no model (checkpoint = 'none' in its recipe)")
-    step = json.loads((checkpoint / "state.json").read_text())["ledger"]["updates"]
+    step = StateRecord.read(checkpoint / StateRecord.file).ledger.updates
     return Subject(given, str(checkpoint), None, run, folder, step)

@@ -17,7 +17,7 @@ from bench.config import Model
 from bench.core import memory
 from bench.model import start
 from bench.model.linear import linear
-from bench.train.sources import Group
+from bench.train.batch import Group
 
 from .trl import alternate, peer
 from .work import WARM_UP, Fixed, Ours, Work, answers, rate, timed
@@ -58,7 +58,7 @@ def compare(kind: str, work: Work, threads: int, steps: int) -> list[Pairing]:
             run = work.run("grpo", reward="random" if work.full else "correct")
             ours = {
                 "grpo": Ours(run, folder, work),
-                "grpo, all rows": Ours(run, folder, work, undropped=True),
+                "grpo, all rows": Ours(run, folder, work, drop=False),
             }
         else:  # 64 pairs of answers, or 64 answers
             one = replace(work, prompts=64, group=2 if kind == "dpo" else 1)

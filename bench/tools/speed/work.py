@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ from bench.config import Model, Run, build_suite
 from bench.model import start
 from bench.record.ledger import Ledger
 from bench.record.store import RunFolder
-from bench.train.loop import Trainer
-from bench.train.sources import Group, Response
+from bench.train.batch import Group, Response
+from bench.train.loop import Loop
+from bench.train.session import Session
+from bench.train.sources import Drawn
+from methods import Method, Rollout, Signal
 
 WARM_UP = 2  # steps that are not counted
 
@@ -64,56 +67,54 @@ class Work:
         return build_suite(recipe, "speed").runs[0]
 
 
+@dataclass(frozen=True)
 class Fixed:
     """A source that gives the same rows again and again, and charges nothing."""
 
-    def __init__(self, groups: Sequence[Group]):
-        self.groups = list(groups)
+    groups: list[Group]
 
-    def draw(
-        self, rollout: int, cursor: int, ledger: Ledger, refill: bool
-    ) -> tuple[list[Group], int]:
-        return self.groups, cursor
+    def draw(self, rollout: int, cursor: int, ledger: Ledger, refill: bool) -> Drawn:
+        return Drawn(self.groups, cursor)
 
 
-class Undropped:
-    """An objective that has all rows trained, also those without weight."""
+def undropped(method: Method) -> Method:
+    """The same objective with all rows trained, also those without weight."""
 
-    def __init__(self, method: Any):
-        self.method = method
+    cls: Any = type(method)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.method, name)
+    class Undropped(cls):
+        def signal(self, rollout: Rollout) -> Signal:
+            signal = super().signal(rollout)
+            return replace(signal, trained_N=torch.ones_like(signal.trained_N))
 
-    def signal(self, rollout: Any) -> Any:
-        signal = self.method.signal(rollout)
-        return replace(signal, trained_N=torch.ones_like(signal.trained_N))
+    return Undropped(**method.model_dump())
 
 
 class Ours:
     """This project's loop, a rollout batch and its updates at a call."""
 
     def __init__(
-        self, run: Run, folder: Path, work: Work, feed: Any = None, undropped: bool = False
+        self, run: Run, folder: Path, work: Work, source: Fixed | None = None, drop: bool = True
     ):
         (folder / run.name).mkdir(parents=True, exist_ok=True)
-        self.trainer = Trainer(run, RunFolder(folder / run.name), "speed", work.device)
-        if work.full and feed is None:  # what is given has its end already
-            self.trainer.policy.stop_ids = []
-        if undropped:
-            self.trainer.methods = [Undropped(m) for m in self.trainer.methods]  # pyright: ignore[reportAttributeAccessIssue]
-        if feed is not None:
-            self.trainer.feeds[self.trainer.sources[0]] = feed
+        self.session = Session(run, RunFolder(folder / run.name), "speed", work.device)
+        if work.full and source is None:  # what is given has its end already
+            self.session.policy.stop_ids = []
+        own = [m for m in self.session.objectives if isinstance(m, Method)]
+        self.loop = Loop(
+            self.session,
+            methods=own if drop else [undropped(m) for m in own],
+            sources={self.session.sources[0]: source} if source else None,
+        )
         # of the last step: response tokens, and FLOPs without and with recomputed passes
         self.tokens = self.useful = self.flops = 0.0
 
     def __call__(self) -> None:
-        ledger = self.trainer.ledger
+        ledger = self.session.ledger
         before = replace(ledger)
-        reason = self.trainer._rollout()
-        if reason:
-            raise RuntimeError(reason)
-        synchronize(self.trainer.policy.device.type)
+        if diverged := self.loop.step():
+            raise RuntimeError(diverged)
+        synchronize(self.session.policy.device.type)
         drawn = ledger.tokens_sampled - before.tokens_sampled
         self.tokens = drawn or ledger.tokens_trained - before.tokens_trained
         self.useful = ledger.flops - before.flops

@@ -1,0 +1,315 @@
+"""Claims held against runs: supported, contradicted, undetermined, law, or not tested, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import pandas as pd
+from scipy import stats as sp
+
+from results import Results, compare, scores, stats
+from results.papers import grao_headline
+from results.render import si
+from results.stats import ALPHA, Difference
+
+from .measure import margin, missing_metric, per_run, unit
+from .read import COSTS, Claim, load_claims
+
+PRINTED = 0.05  # two printed percentages agree within this
+Status = Literal[
+    "supported", "contradicted", "undetermined", "law: proved", "law: refuted", "not tested"
+]
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim against one baseline on one task. Effect, low, high and mde are in `unit`."""
+
+    claim: Claim
+    against: str
+    task: str
+    status: Status
+    effect: float = NAN
+    low: float = NAN
+    high: float = NAN
+    mde: float = NAN
+    p: float = NAN
+    p_holm: float = NAN
+    seeds: int = 0
+    unit: str = ""
+    why: str = ""
+
+    @property
+    def size(self) -> str:
+        """The effect with its interval and the minimum detectable effect, in words."""
+        if self.effect != self.effect:
+            return ""
+
+        def shown(x: float) -> str:
+            if self.unit == "points":
+                text = f"{100 * x:+.1f}"
+            elif self.claim.metric_name in COSTS:
+                text = ("+" if x >= 0 else "-") + si(abs(x))
+            else:
+                text = f"{x:+.3g}"
+            return text.replace("-", "−")
+
+        text = f"{shown(self.effect)} {self.unit}"
+        if self.low == self.low:
+            text += f" [{shown(self.low)}, {shown(self.high)}]"
+        if self.mde == self.mde:
+            text += f", MDE {shown(self.mde).lstrip('+')}"
+        return text
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A claim against one baseline on one task, before the verdict."""
+
+    claim: Claim
+    against: str = ""
+    task: str = ""
+    difference: Difference | None = None
+    unit: str = ""
+    status: Status | None = None  # where it needs no test
+    why: str = ""
+    margin: float | None = None  # in `unit`
+    censored: tuple[int, int] = (0, 0)  # seeds that never got there: of the method, the baseline
+
+    @property
+    def advantage(self) -> float:
+        """The effect, counted from what is claimed and in the claimed direction."""
+        assert self.difference is not None
+        sign = 1 if self.claim.direction in ("higher", "not lower", "equal") else -1
+        return sign * self.difference.estimate + (self.margin or 0.0) * self.claim.keeps
+
+    @property
+    def p(self) -> float:
+        """Two-sided, of no advantage; NaN without a test."""
+        d = self.difference
+        if d is None:
+            return NAN
+        if not d.se > 1e-12:  # no t test; what is kept may be shown all the same
+            return d.p_equivalent if self.claim.keeps else NAN
+        return float(2 * sp.t.sf(abs(self.advantage) / d.se, d.df))
+
+
+def evaluate(results: Results, claims: Iterable[Claim] | None = None) -> list[Finding]:
+    """Hold claims (default: all of the project) against runs: a finding a claim, task and baseline.
+
+    A claim about methods, metrics or splits that the runs do not have is `not tested`, with the
+    reason. Holm's correction is over all claims that can be tested.
+    """
+    rows = [row for claim in (load_claims() if claims is None else claims)
+            for row in _rows(results, claim)]  # fmt: skip
+    p = stats.holm([row.p for row in rows])
+    q = stats.holm([row.difference.p_equivalent if row.difference else NAN for row in rows])
+    return [_finding(row, float(a), float(b)) for row, a, b in zip(rows, p, q, strict=True)]
+
+
+def _rows(results: Results, claim: Claim) -> list[_Row]:
+    if claim.kind == "law":
+        status: Status = "law: proved" if claim.outcome == "proved" else "law: refuted"
+        return [_Row(claim, status=status, why=f"{claim.reason} ({claim.test})")]
+    if claim.kind == "audit":
+        return _audit(claim)
+    if claim.kind == "untested":
+        return [_Row(claim, status="not tested", why=claim.reason)]
+    counted = scores.counted(results)
+    method = _label(counted, claim.method)
+    if method is None:
+        return [_Row(claim, status="not tested", why=f"no finished run of {claim.method}")]
+    missing = missing_metric(results, claim)
+    if missing:
+        return [_Row(claim, status="not tested", why=missing)]
+    if not claim.against:
+        return _against_value(results, claim, method)
+    rows = []
+    for name in claim.against:
+        baseline = _label(counted, name)
+        if baseline is None:
+            why = f"no finished run of {name}"
+            rows.append(_Row(claim, name, status="not tested", why=why))
+        else:
+            rows += _against(results, claim, method, baseline)
+    return rows
+
+
+def _label(counted: pd.DataFrame, selector: str) -> str | None:
+    """The label of the runs that a selector means. `grao`: the label, or else the objective with
+    every field at its default, so that no ablation stands for it; `grao[beta=0.0,stats=samples]`:
+    the objective with these fields, the others at their defaults."""
+    name, _, inside = selector.rstrip("]").partition("[")
+    given = dict(part.split("=", 1) for part in inside.split(",") if part)
+    if not given and name in set(counted["method"].astype(str)):
+        return name
+    candidates = {
+        str(row.method): _shown(row.fields)
+        for row in counted.drop_duplicates("method").itertuples()
+        if row.objective == name and given.items() <= _shown(row.fields).items()
+    }
+    if not candidates:
+        return None
+    import methods  # loads torch
+
+    try:
+        defaults = _shown(methods.get(name).model_dump())
+    except KeyError:  # a plug-in that is not installed here
+        defaults = {}
+    for label, fields in candidates.items():
+        if all(fields.get(k, v) == v for k, v in defaults.items() if k not in given):
+            return label
+    return None
+
+
+def _shown(fields: Mapping[str, object]) -> dict[str, str]:
+    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in fields.items()}
+
+
+def _against(results: Results, claim: Claim, method: str, baseline: str) -> list[_Row]:
+    name = claim.metric_name
+    if name.startswith(("avg", "greedy", "pass@", "maj@")) and claim.factor == 1:
+        metric = claim.metric.replace("@K", f"@{results.tally.most_samples}")
+        delta = margin(results, claim, 1.0)
+        made = compare.family(results, [(method, baseline)], metric, claim.split, delta=delta)
+        return [
+            _Row(claim, baseline, c.task, c.difference, unit="points", why=c.note, margin=delta)
+            if c.difference.estimate == c.difference.estimate
+            else _Row(claim, baseline, c.task, status="not tested", why=c.note)
+            for c in made
+        ]
+    values = per_run(results, claim)
+    if values.empty:
+        why = (
+            "every question was solved before training"
+            if name == "unsolved"
+            else f"no {claim.metric}"
+        )
+        return [_Row(claim, baseline, status="not tested", why=why)]
+    rows = []
+    for task, here in values.groupby("task", observed=True):
+        wide = here.pivot_table("value", "seed", "method", observed=True)
+        by_seed = {str(name): column.dropna() for name, column in wide.items()}
+        by_seed = {name: column for name, column in by_seed.items() if len(column)}
+        if not {method, baseline} <= set(by_seed):
+            why = f"no {claim.metric} of {method} and {baseline} (no method improved on the start?)"
+            rows.append(_Row(claim, baseline, str(task), status="not tested", why=why))
+            continue
+        a, b = by_seed[method], claim.factor * by_seed[baseline]
+        delta = margin(results, claim, float(b.mean()))
+        difference, note = _difference(a, b, delta)
+        late = {m: int(each["censored"].sum()) for m, each in here.groupby("method", observed=True)}
+        censored = (late[method], late[baseline])
+        row = _Row(claim, baseline, str(task), difference, unit=unit(claim), why=note, margin=delta)
+        rows.append(replace(row, censored=censored))
+    return rows
+
+
+def _against_value(results: Results, claim: Claim, method: str) -> list[_Row]:
+    rows = []
+    values = per_run(results, claim)
+    delta = margin(results, claim, 1.0)
+    for task, here in values[values["method"] == method].groupby("task", observed=True):
+        x = here["value"].dropna()
+        if x.empty:
+            why = f"no {claim.metric} of {method}"
+            rows.append(_Row(claim, "", str(task), status="not tested", why=why))
+            continue
+        difference = stats.paired_difference(x, claim.value, delta=delta or 1.0)
+        difference = difference if delta else replace(difference, p_equivalent=NAN)
+        note = "" if difference.se > 1e-12 else "no t test: the value is the same in every seed"
+        note = "one seed: the variation across seeds is unknown" if len(x) == 1 else note
+        row = _Row(claim, f"{claim.value:g}", str(task), difference, why=note)
+        rows.append(replace(row, unit=unit(claim), margin=delta))
+    return rows
+
+
+def _difference(a: pd.Series, b: pd.Series, delta: float | None) -> tuple[Difference, str]:
+    """a minus b, values indexed by seed: paired on shared seeds, else Welch's."""
+    shared = a.index.intersection(b.index)
+    if len(shared) >= 3 or len(shared) == len(a) == len(b):
+        found = stats.paired_difference(a[shared] - b[shared], delta=delta or 1.0)
+        note = "" if found.se > 1e-12 else "no t test: the difference is the same in every seed"
+        note = note if len(shared) > 1 else "one seed: the variation across seeds is unknown"
+    else:
+        found = stats.welch_difference(a, b, delta or 1.0)
+        note = "seeds differ: not paired"
+    return (found if delta else replace(found, p_equivalent=NAN)), note
+
+
+def _finding(row: _Row, p: float, q: float) -> Finding:
+    """p: of no advantage; q: of a difference beyond the margin; both after Holm."""
+    d, claim = row.difference, row.claim
+    if d is None:
+        return Finding(claim, row.against, row.task, row.status or "not tested", why=row.why)
+    status, why = _judge(row, p, q)
+    if late := _late(row, status):
+        status = "undetermined"
+        why = f"{late} never reached the level, so the true cost is higher than counted"
+    elif status == "undetermined" and p != p:
+        method, baseline = row.censored
+        runs = f"{method} runs of {claim.method} and {baseline} of {row.against}"
+        why = f"{runs} never reached the level" if method or baseline else ""
+    return Finding(
+        claim, row.against, row.task, status, effect=d.estimate, low=d.low, high=d.high, mde=d.mde,
+        p=row.p, p_holm=p, seeds=min(d.seeds), unit=row.unit,
+        why="; ".join(w for w in (why, row.why) if w),
+    )  # fmt: skip
+
+
+def _late(row: _Row, status: Status) -> str:
+    """Whose runs never reached a threshold, where that could turn the verdict: they count with the
+    whole budget, which is less than their cost."""
+    method, baseline = row.censored
+    direction = row.claim.direction
+    below = (status == "supported") == (direction in ("lower", "not higher"))
+    if status not in ("supported", "contradicted") or not (method or baseline):
+        return ""
+    if method and (below or direction == "equal"):
+        return f"{method} runs of {row.claim.method}"
+    return f"{baseline} runs of {row.against}" if baseline and not below else ""
+
+
+def _judge(row: _Row, p: float, q: float) -> tuple[Status, str]:
+    """The verdict on a tested claim and, where it needs one, the reason."""
+    kept = row.claim.keeps
+    if row.claim.direction == "equal":
+        if q < ALPHA:
+            return "supported", "shown to be within the margin"
+        return (
+            ("contradicted", "the difference is significant") if p < ALPHA else ("undetermined", "")
+        )
+    if p < ALPHA and row.advantage > 0:
+        return "supported", "any loss is shown to be less than the margin" if kept else ""
+    if p < ALPHA:
+        loss = (
+            "the loss is significantly more than the margin"
+            if kept
+            else "significant in the other direction"
+        )
+        return "contradicted", loss
+    if q < ALPHA and not kept:
+        return "contradicted", "any difference is shown to be within the margin"
+    if row.p < ALPHA:
+        return "undetermined", "not significant after Holm's correction"
+    return (
+        "undetermined",
+        "no significant difference: it is too small to be detected with these seeds",
+    )
+
+
+def _audit(claim: Claim) -> list[_Row]:
+    """GRAO's headline from its printed tables, a row per baseline."""
+    rows = []
+    for r in grao_headline().itertuples():
+        same = abs(r.abstract - r.printed) <= PRINTED
+        status: Status = "supported" if same else "contradicted"
+        why = f"abstract {r.abstract:.2f} %, from the printed tables {r.printed:.2f} %"
+        if not same:
+            why += f", with the rows of PPO and GRPO swapped in one column {r.swapped:.2f} %"
+        rows.append(_Row(claim, str(r.baseline), status=status, why=why))
+    return rows

@@ -1,0 +1,81 @@
+"""How figures look: a method's colour, dashes and marker, the same in every figure of every report;
+sizes, fonts and the words of the axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.typing import LineStyleType, RcKeyType
+
+WIDE, COLUMN = 7.0, 3.5  # inches: a page's text and a column of a two-column paper (or a phone)
+
+MINUS = "−"
+INK, FAINT, RULE, SHADE = "#1b1b1f", "#62626b", "#d4d4da", "#e9e9ee"
+
+# Okabe & Ito (2008) without yellow, which has too little contrast on white. Seven colours and four
+# dash patterns have no common factor, so 28 methods get 28 distinct pairs. Black is not quite
+# black: SVG leaves out a fill that is its default, and then a dark page could not change it.
+COLOURS = ("#0a0a0a", "#e69f00", "#0072b2", "#009e73", "#d55e00", "#56b4e9", "#cc79a7")
+DASHES: tuple[LineStyleType, ...] = ("-", (0, (5, 1.6)), (0, (5, 1.6, 1.2, 1.6)), (0, (1.4, 1.2)))
+DASHED: LineStyleType = (0, (4, 3))  # a level to compare with
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+ORDER = (
+    "sft", "rift", "grpo", "grao", "gift", "dpo", "ppo", "rft", "dft", "gift-author-code",
+    "naive", "unlikelihood", "kto", "una", "ipo", "simpo", "orpo", "reinforce", "rloo",
+    "reinforce++", "dr-grpo", "dapo", "gspo", "cispo", "nft", "psr", "nsr", "topr",
+)  # fmt: skip
+
+AXES = {
+    "updates": "optimiser updates", "samples": "samples", "tokens": "tokens (generated + trained)",
+    "flops": "FLOPs", "seconds": "seconds",
+}  # fmt: skip
+DIVERGING = LinearSegmentedColormap.from_list("loses-wins", ["#a53e00", "#f4f1ee", "#005b8f"])
+
+RC: dict[RcKeyType, object] = {
+    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 8.5,
+    "text.color": INK, "text.parse_math": False,
+    "axes.titlesize": 8.5, "axes.titlelocation": "left", "axes.labelsize": 8.5,
+    "axes.edgecolor": FAINT, "axes.labelcolor": INK, "axes.linewidth": 0.6,
+    "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "axes.axisbelow": True, "grid.color": RULE, "grid.linewidth": 0.5,
+    "xtick.color": FAINT, "xtick.labelsize": 8, "xtick.major.width": 0.6,
+    "ytick.color": FAINT, "ytick.labelsize": 8, "ytick.major.width": 0.6,
+    "legend.frameon": False, "legend.fontsize": 8, "lines.linewidth": 1.5, "lines.markersize": 4.5,
+    "figure.dpi": 100, "savefig.dpi": 200, "path.simplify_threshold": 0.2,
+    "svg.fonttype": "none", "svg.hashsalt": "evenbench", "pdf.fonttype": 42,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn, everywhere."""
+
+    colour: str
+    dashes: LineStyleType
+    marker: str
+
+
+def looks(methods: Iterable[str]) -> dict[str, Look]:
+    """Name -> Look, in the fixed order: the known methods first, others by name on free places."""
+    given = set(methods)
+    known = [name for name in ORDER if name in given]
+    others = sorted(given - set(known))
+    taken = {ORDER.index(name) for name in known}
+    free = (i for i in range(len(ORDER) + len(others)) if i not in taken)
+    place = {name: ORDER.index(name) for name in known} | dict(zip(others, free, strict=False))
+    return {
+        name: Look(COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)], MARKERS[i % len(MARKERS)])
+        for name, i in place.items()
+    }
+
+
+def css_class(method: str) -> str:
+    """The class of a method's marks in an SVG of a page, whatever characters its name has."""
+    return f"m-{method.encode().hex()}"
+
+
+CSS = {INK: "--ink", FAINT: "--faint", RULE: "--rule", SHADE: "--shade"} | {
+    colour: f"--c-{colour[1:]}" for colour in COLOURS
+}

@@ -1,0 +1,101 @@
+"""Two numbers of each method against each other, with the interval of both."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .look import AXES, DASHED, FAINT, looks
+from .parts import legend, mark, panel, percent, short, short_ticks, within_percent
+from .plot import Plot
+
+
+class Estimate(NamedTuple):
+    """A number with its interval, in the unit of its axis; NaN bounds where it has none."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def known(self) -> bool:
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+def cost(
+    points: pd.DataFrame, axis: str, *, name: str | None = None, metric: str = "accuracy"
+) -> Plot:
+    """Accuracy against what it cost, with the interval of both.
+
+    points: a row per method: method, x, x_low, x_high, value, low, high.
+    """
+    look = looks(points["method"])
+    rows = points.set_index("method").loc[list(look)].reset_index()
+
+    def draw(width: float) -> Figure:
+        figure, ax = panel(width, 3.3, narrow=2.9)
+        for row in rows.itertuples():
+            x = Estimate(row.x, row.x_low, row.x_high)
+            y = Estimate(*map(percent, (row.value, row.low, row.high)))
+            _cross(ax, x, y, marker=look[row.method].marker, **mark(row.method, look[row.method]))
+        reach = rows["x"].max() / max(rows["x"].min(), 1e-12) if len(rows) else 1
+        if reach > 20 and rows["x"].min() > 0:
+            ax.set_xscale("log")
+        else:
+            short_ticks(ax, width)
+        within_percent(ax)
+        ax.set(xlabel=f"cost: {AXES.get(axis, axis)}", ylabel=f"final {metric} (%)")
+        legend(figure, look, lines=False)
+        return figure
+
+    alt = "; ".join(
+        f"{r.method} {percent(r.value):.1f} % for {short(r.x)}" for r in rows.itertuples()
+    )
+    title = f"Final {metric} against {AXES.get(axis, axis)}"
+    return Plot(name=name or f"cost-{axis}", title=title, alt=alt, data=rows, draw=draw)
+
+
+def against(points: pd.DataFrame, x: str, y: str, *, name: str) -> Plot:
+    """Accuracy on one split against another, with both intervals and the line where they are equal.
+
+    points: method, x, x_low, x_high, y, y_low, y_high (shares).
+    """
+    look = looks(points["method"])
+    rows = points.set_index("method").loc[list(look)].reset_index()
+
+    def draw(width: float) -> Figure:
+        figure, ax = panel(width, 3.6, narrow=3.2)
+        for row in rows.itertuples():
+            across = Estimate(*map(percent, (row.x, row.x_low, row.x_high)))
+            up = Estimate(*map(percent, (row.y, row.y_low, row.y_high)))
+            _cross(
+                ax, across, up, marker=look[row.method].marker, **mark(row.method, look[row.method])
+            )
+        values = 100 * rows[[c for c in rows if c != "method"]].to_numpy(float)
+        low, high = np.nanmin(values) - 2, np.nanmax(values) + 2
+        ax.axline((low, low), slope=1, color=FAINT, lw=0.8, ls=DASHED)
+        inside = (max(low, 0), min(high, 100))
+        ax.set(xlim=inside, ylim=inside)
+        ax.set(xlabel=f"accuracy on {x} (%)", ylabel=f"accuracy on {y} (%)")
+        legend(figure, look, lines=False)
+        return figure
+
+    alt = "; ".join(
+        f"{r.method} {percent(r.y):.1f} % on {y}, {percent(r.x):.1f} % on {x}"
+        for r in rows.itertuples()
+    )
+    return Plot(name=name, title=f"Accuracy on {y} against {x}", alt=alt, data=rows, draw=draw)
+
+
+def _cross(ax: Axes, x: Estimate, y: Estimate, *, marker: str, **paint: str) -> None:
+    """A marker with a bar along each axis whose interval is known."""
+    if x.known:
+        ax.plot([x.low, x.high], [y.value, y.value], lw=1.1, **paint)
+    if y.known:
+        ax.plot([x.value, x.value], [y.low, y.high], lw=1.1, **paint)
+    ax.plot([x.value], [y.value], marker, ms=6, **paint)

@@ -1,0 +1,129 @@
+"""The values of expression trees, in the form of `algebra`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.answers.algebra import (
+    CONSTANT,
+    FUNCTION,
+    NAME,
+    ONE,
+    PI_VALUE,
+    ZERO,
+    Effort,
+    F,
+    Structured,
+    Value,
+    add,
+    argument_key,
+    atom,
+    constant,
+    mul,
+    negate,
+    quotient,
+    rational,
+)  # fmt: skip
+from tasks.answers.functions import function, power
+from tasks.answers.lexer import AnswerError, LimitError
+from tasks.answers.node import Node
+
+
+def value_of(node: Node, effort: Effort, log10: bool = False) -> Value:
+    """The value of an expression tree. Raises Structured where the tree is no scalar."""
+    effort.spend(1)
+    op, args = node
+    if op == "num":
+        return constant(args[0])
+    if op == "sym":
+        return atom((NAME, args[0]))
+    if op == "const":
+        name = args[0]
+        if name in ("pi", "e", "i", "oo"):
+            return atom((CONSTANT, name))
+        return atom((NAME, f"\\{name}"))
+    if op == "neg":
+        return negate(value_of(args[0], effort, log10))
+    if op == "add":
+        total = value_of(args[0], effort, log10)
+        for part in args[1:]:
+            total = add(total, value_of(part, effort, log10), effort)
+        return total
+    if op == "mul":
+        total = value_of(args[0], effort, log10)
+        for part in args[1:]:
+            total = mul(total, value_of(part, effort, log10), effort)
+        return total
+    if op == "div":
+        return quotient(value_of(args[0], effort, log10), value_of(args[1], effort, log10), effort)
+    if op == "pow":
+        return power(value_of(args[0], effort, log10), value_of(args[1], effort, log10), effort)
+    if op == "root":
+        order = rational(value_of(args[0], effort, log10))
+        if order is None or not order:
+            raise AnswerError("a root of no fixed order")
+        return power(value_of(args[1], effort, log10), constant(1 / order), effort)
+    if op == "mixed":
+        whole, top, bottom = (part.args[0] for part in args)
+        return constant(whole + F(top, bottom))
+    if op == "percent":
+        return mul(value_of(args[0], effort, log10), constant(F(1, 100)), effort)
+    if op == "deg":
+        return mul(
+            value_of(args[0], effort, log10), mul(constant(F(1, 180)), PI_VALUE, effort), effort
+        )
+    if op == "fn":
+        name = args[0]
+        if name == "log":
+            name = "lg" if log10 else "ln"
+        if name in ("det",) or any(part.op == "matrix" for part in args[1:]):
+            raise Structured(op)
+        return function(name, [value_of(part, effort, log10) for part in args[1:]], effort)
+    if op == "big":
+        return _big(node, effort, log10)
+    if op == "set" and len(args) == 1:
+        return value_of(args[0], effort, log10)
+    if op == "seq" and len(args[2]) == 1:
+        return value_of(args[2][0], effort, log10)
+    if op == "unit":
+        return value_of(args[0], effort, log10)
+    raise Structured(op)
+
+
+def substitute(node: Node, name: str, by: Node) -> Node:
+    """The tree with a name replaced."""
+    if node.op == "sym":
+        return by if node.args[0] == name else node
+    if node.op == "const":
+        return by if node.args[0] == name else node
+    if node.op in ("num", "text", "base"):
+        return node
+    return Node(node.op, tuple(_substitute(part, name, by) for part in node.args))
+
+
+def _substitute(part: Any, name: str, by: Node) -> Any:
+    if isinstance(part, Node):
+        return substitute(part, name, by)
+    if isinstance(part, tuple):
+        return tuple(_substitute(inner, name, by) for inner in part)
+    return part
+
+
+def _big(node: Node, effort: Effort, log10: bool) -> Value:
+    """Sums and products: computed where the limits are numbers, else a function of their parts."""
+    kind, body, name, low, high = node.args
+    start, stop = value_of(low, effort, log10), value_of(high, effort, log10)
+    first, last = rational(start), rational(stop)
+    if kind in ("sum", "prod") and first is not None and last is not None:
+        if first.denominator != 1 or last.denominator != 1:
+            raise AnswerError("limits of a sum are whole numbers")
+        if last - first > 300:
+            raise LimitError("a sum of too many terms")
+        total = ZERO if kind == "sum" else ONE
+        for n in range(int(first), int(last) + 1):
+            term = value_of(substitute(body, name, Node("num", (F(n), 0))), effort, log10)
+            total = add(total, term, effort) if kind == "sum" else mul(total, term, effort)
+        return total
+    bound = value_of(substitute(body, name, Node("sym", ("\\bound",))), effort, log10)
+    parts = (bound, start, stop)
+    return atom((FUNCTION, f"big {kind}", *(argument_key(part) for part in parts)))
