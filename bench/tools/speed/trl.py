@@ -11,7 +11,7 @@ import torch
 import tasks
 from bench.config import Model
 from bench.model import start
-from bench.train.sources import Group
+from bench.train.batch import Group
 from tasks import Example
 
 from .work import WARM_UP, Work, synchronize, timed
