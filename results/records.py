@@ -121,6 +121,7 @@ class RunRecord(Record):
     budget: dict[str, float] = {}  # amount of the one axis that ends the run
     packages: dict[str, str] = {}  # versions
     hardware: dict[str, Value] = {}  # cpu, cores, threads, memory_gb, gpu
+    forward: dict[str, str] = {}  # forward passes: train, sample (packed | transformers); why
     git: dict[str, str | bool] | None = None  # commit, dirty
     data: dict[str, str] = {}  # hashes, by split or file
     grader: Grader | None = None

@@ -51,6 +51,9 @@ SHAPES: dict[str, tuple[str, str, dict[str, Any], list[str]]] = {
     ),
     "gemma3": ("Gemma3TextConfig", "GemmaTokenizer", GEMMA, []),
     "mistral": ("MistralConfig", "LlamaTokenizer", {**COMMON, "sliding_window": 6}, []),
+    # with a factor on the logits, far from 1 so that leaving it out shows
+    "granite": ("GraniteConfig", "GPT2Tokenizer", {**COMMON, "logits_scaling": 0.2}, []),
+    "cohere": ("CohereConfig", "CohereTokenizer", {**COMMON, "logit_scale": 5.0}, []),
     "gpt2": (
         "GPT2Config",
         "GPT2Tokenizer",

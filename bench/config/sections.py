@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -30,6 +30,7 @@ from .plugins import plugin_code
 Axis = Literal["updates", "samples", "tokens", "flops", "seconds"]
 Backend = Literal["hf", "vllm", "local-completions"]  # of `evenbench eval`
 Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
+Forward = Literal["auto", "packed", "transformers"]
 
 
 LATER = "later"  # marks a field that runs from before it lack: `Annotated[int, LATER] = 3`
@@ -83,8 +84,10 @@ class Model(Section):
     chat_options: dict[str, Any] = {}  # variables of the template, e.g. enable_thinking = false
     system: str | None = None
     stop: tuple[str, ...] = ()  # strings that end a response, besides the task's
-    # None: bench.model.packed where the architecture allows it, else transformers' choice
-    attention: Attention | None = None
+    attention: Attention | None = None  # of transformers; None: its choice
+    # which forward pass: ours (bench/model/packed.py), the model's own, or what suits the model and
+    # the device (bench/model/choice.py)
+    backbone: Annotated[Forward, LATER] = "auto"
     checkpointing: bool = False  # recompute activations in the backward pass; changes no result
     lora: Lora | None = None
     hidden: int = Field(default=96, ge=8)
@@ -116,10 +119,24 @@ class Model(Section):
             raise ValueError("system and chat_options need chat = 'template' or 'plain'")
         return self
 
+    @model_validator(mode="after")
+    def _one_forward(self) -> Model:
+        if self.attention and self.backbone == "packed":
+            raise ValueError(
+                f"attention = {self.attention!r} is an option of transformers' own forward, and "
+                "backbone = 'packed' is another one; allowed: 'auto' or 'transformers'"
+            )
+        return self
+
+    @property
+    def forward(self) -> Forward:
+        """`backbone`, but a named attention needs transformers' forward."""
+        return "transformers" if self.attention else self.backbone
+
     def starting_point(self) -> str:
         """JSON of the fields that a built model's weights depend on."""
-        use = {"chat", "chat_options", "system", "stop", "attention", "checkpointing", "lora"}
-        return self.model_dump_json(exclude=use)
+        use = {"chat", "chat_options", "system", "stop", "checkpointing", "lora"}
+        return self.model_dump_json(exclude={*use, "attention", "backbone"})
 
 
 class RolloutShape(Section):

@@ -34,6 +34,7 @@ from bench.config.entrants import (
 )
 from bench.core import rng
 from bench.model import start
+from bench.model.choice import Forward
 from bench.record.ledger import Ledger
 from bench.train.batch import Batch, Group, Response, batch_metrics, old_logp
 from bench.train.session import Session
@@ -86,6 +87,8 @@ class TRLTrainer:
         self.session, self.run = session, session.run
         (self.spec,) = session.objectives
         assert isinstance(self.spec, Entrant)
+        why = "TRL trains; answers of evaluations and replay sets are sampled here"
+        session.policy.forward = Forward("transformers", session.policy.forward.sample, why)
         huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
         datasets.disable_progress_bars()
         shape, budget = self.run.rollout, self.run.budget

@@ -3,11 +3,14 @@
 For float32 on a CPU torch multiplies with MKL, which on AMD's processors leaves half of the machine
 unused (AVX2 where there is AVX-512); oneDNN, which comes with torch and which torch uses for bf16,
 does not; `evenbench speed` measures both. oneDNN writes a kernel for each shape, which takes as
-long as many products: so callers bring row counts that `whole` gives, of which there are few.
+long as many products: so callers bring row counts that `whole` gives, of which there are few. torch
+has no public way to it: the operator is one that its compiler uses, and without it torch's own
+product is taken.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -43,8 +46,18 @@ def _worth(x_MD: Tensor, weight_ED: Tensor) -> bool:
         and (work >= LONG or whole(rows) == rows)
         and x_MD.device.type == "cpu"
         and x_MD.dtype == weight_ED.dtype == torch.float32
-        and torch.backends.mkldnn.is_available()
+        and _available()
     )
+
+
+@cache
+def _available() -> bool:
+    """Whether this torch has the operator, with the arguments that we give it."""
+    try:
+        one = torch.ones(1, 1, device="cpu")
+        return bool(torch.backends.mkldnn.is_available() and _onednn(one, one).item() == 1)
+    except (AttributeError, RuntimeError):
+        return False
 
 
 def _onednn(x_MD: Tensor, weight_ED: Tensor, bias_E: Tensor | None = None) -> Tensor:

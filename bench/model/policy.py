@@ -1,175 +1,38 @@
-"""The policy: a causal language model with its tokenizer, and log-probs of token rows.
-
-A backbone encodes each prompt once: for scoring (`hidden`) its keys and values stay in the autograd
-graph, for sampling (`prefill`, `expand`, then `step` after `step`) they are repeated for its rows.
-`Backbone` does so with any Hugging Face causal LM; `packed` has a leaner one for Llama shapes.
-With activation checkpointing a prompt is encoded once a row instead: what is recomputed cannot be
-shared.
-"""
+"""The policy: a causal language model with its tokenizer, and log-probs of token rows."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import DynamicCache
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from . import lora
+from .backbone import AdapterOff, Backbone, TransformersBackbone, recomputing
 from .chat import Chat
-from .linear import linear
+from .choice import Forward, choose
+from .head import Head
+from .packed import PackedBackbone, misfit
 from .rows import Rows, sent
 
 LOGIT_CHUNK = 1 << 24  # logits held at once (numbers, not bytes): 64 MiB in float32
 
 
-@dataclass
-class Cache:
-    """Keys and values of the tokens so far, for each row, and where the next token stands."""
-
-    layers: Any
-    mask_NL: Tensor  # bool
-    position_N: Tensor  # int64, of the next token
-
-
-class Backbone:
-    """Hidden states of any Hugging Face causal LM that takes a DynamicCache."""
-
-    def __init__(self, model: Any):
-        self.model = model
-
-    def prefill(self, ids_PL: Tensor, mask_PL: Tensor) -> tuple[Tensor, Cache]:
-        """Hidden state of each prompt's last token, shape (P, D), and the prompts' cache; the
-        arguments are on the host."""
-        ids_PL, mask_PL = self._sent(ids_PL, mask_PL)
-        position_PL = (mask_PL.cumsum(-1) - 1).clamp(min=0)
-        layers = DynamicCache(config=self.model.config)
-        states_PLD = self._states(ids_PL, mask_PL, position_PL, layers)
-        return states_PLD[:, -1], Cache(layers, mask_PL, mask_PL.sum(-1))
-
-    def expand(self, cache: Cache, prompt_N: Tensor) -> Cache:
-        """A row for each of the given prompts. The argument is used up."""
-        cache.layers.batch_select_indices(prompt_N)
-        return Cache(cache.layers, cache.mask_NL[prompt_N], cache.position_N[prompt_N])
-
-    keep = expand  # the given rows
-
-    def step(self, ids_N: Tensor, cache: Cache) -> Tensor:
-        """Hidden states (N, D) of one further token a row; the cache grows by it in place."""
-        every_N1 = torch.ones_like(ids_N, dtype=torch.bool)[:, None]
-        return self._extend(ids_N[:, None], every_N1, cache)[:, 0]
-
-    def hidden(self, rows: Rows) -> Tensor:
-        """Hidden states (tokens, D) from which the response tokens are predicted, row by row: the
-        prompt's last token for the first one, the token before for the others."""
-        at_M, prompt_N, ids_NS, mask_NS = self._sent(
-            rows.places_M, rows.prompt_N, rows.response_NT[:, :-1], rows.mask_NT[:, :-1]
-        )
-        if recomputing(self.model):
-            states_NTD = self._recomputed(rows, prompt_N, ids_NS, mask_NS)
-        else:
-            first_PD, cache = self.prefill(rows.prompt_PL, rows.prompt_mask_PL)
-            states_NTD = first_PD.index_select(0, prompt_N)[:, None]
-            if ids_NS.shape[1]:
-                rest_NTD = self._extend(ids_NS, mask_NS, self.expand(cache, prompt_N))
-                states_NTD = torch.cat([states_NTD, rest_NTD], 1)
-        return states_NTD.flatten(0, 1).index_select(0, at_M)
-
-    def _extend(self, ids_NS: Tensor, mask_NS: Tensor, cache: Cache) -> Tensor:
-        """Hidden states (N, S, D) of further tokens; the cache grows by them in place."""
-        cache.mask_NL = torch.cat([cache.mask_NL, mask_NS], -1)
-        position_NS = cache.position_N[:, None] + (mask_NS.cumsum(-1) - 1).clamp(min=0)
-        states_NSD = self._states(ids_NS, cache.mask_NL, position_NS, cache.layers)
-        cache.position_N = cache.position_N + mask_NS.sum(-1)
-        return states_NSD
-
-    def _recomputed(self, rows: Rows, prompt_N: Tensor, ids_NS: Tensor, mask_NS: Tensor) -> Tensor:
-        """Hidden states (N, T, D), each row with its prompt, layers recomputed in the backward
-        pass."""
-        ids_PL, mask_PL = self._sent(rows.prompt_PL, rows.prompt_mask_PL)
-        ids_NS = torch.cat([ids_PL.index_select(0, prompt_N), ids_NS], 1)
-        mask_NS = torch.cat([mask_PL.index_select(0, prompt_N), mask_NS], 1)
-        position_NS = (mask_NS.cumsum(-1) - 1).clamp(min=0)
-        with _checkpointing(self.model):
-            states_NSD = self._states(ids_NS, mask_NS, position_NS, None)
-        return states_NSD[:, ids_PL.shape[1] - 1 :]
-
-    def _sent(self, *parts: Tensor) -> list[Tensor]:
-        return [sent(part, self.model.device) for part in parts]
-
-    def _states(self, ids_NS: Tensor, mask_NL: Tensor, position_NS: Tensor, layers: Any) -> Tensor:
-        return self.model.base_model(
-            input_ids=ids_NS,
-            attention_mask=mask_NL.long(),
-            position_ids=position_NS,
-            past_key_values=layers,
-            use_cache=layers is not None,
-        ).last_hidden_state
-
-
-class AdapterOff(Backbone):
-    """The model without its adapters; the weights are shared."""
-
-    def _states(self, *args: Any) -> Tensor:
-        with lora.off(self.model):
-            return super()._states(*args)
-
-
-def recompute(model: Any) -> None:
-    """Turn activation checkpointing on."""
-    for layer in _layers(model):
-        layer.gradient_checkpointing = True
-        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # pyright: ignore
-
-
-def recomputing(model: Any) -> bool:
-    return any(layer.gradient_checkpointing for layer in _layers(model))
-
-
-def _layers(model: Any) -> list[GradientCheckpointingLayer]:
-    return [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
-
-
-@contextmanager
-def _checkpointing(model: Any) -> Iterator[None]:
-    """transformers checkpoints layers in training mode alone, and drops caches there. Only the
-    layers' own flag is set: what is inside them, dropout above all, stays in evaluation mode."""
-    layers = _layers(model)
-    for layer in layers:
-        layer.training = True
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.training = False
-
-
-def backbone(model: Any, general: bool = False) -> Any:
-    """The leaner way through a model where there is one; `general` refuses it."""
-    plain = not (lora.adapted(model) or recomputing(model))
-    return (_lean(model, general) if plain else None) or Backbone(model)
-
-
-def _lean(model: Any, general: bool, adapters: bool = True) -> Any:
-    from .packed import LlamaBackbone
-
-    fits = LlamaBackbone.supports(model) and not general
-    return LlamaBackbone(model, adapters) if fits else None
+def forward_of(model: Any, asked: str) -> Forward:
+    """What `model.backbone = asked` means for a model where it stands. Raises ValueError."""
+    apart = lora.adapted(model) or recomputing(model)
+    return choose(asked, model.device.type, misfit(model), apart)
 
 
 class Policy:
-    """A model, its tokenizer and its backbone. The model stays in eval mode: no dropout, so that
+    """A model, its tokenizer and its backbones. The model stays in eval mode: no dropout, so that
     both passes of the exact backward see the same function.
 
     `end_id` closes a reference answer; any of `stop_ids` (a tokenizer's, a generation config's, a
-    chat template's) ends a sample, and so does any of the strings `stop`.
+    chat template's) ends a sample, and so does any of the strings `stop`. `asked` is the section's
+    `backbone`; `forward` says what has come of it.
     """
 
     def __init__(
@@ -178,13 +41,17 @@ class Policy:
         tokenizer: Any,
         chat: Chat | None = None,
         stop: tuple[str, ...] = (),
-        general: bool = False,
+        asked: str = "auto",
     ):
         self.model = model.eval()
-        self.tokenizer, self.chat, self.stop, self.general = tokenizer, chat, stop, general
-        self.backbone = backbone(model, general)
+        self.tokenizer, self.chat, self.stop, self.asked = tokenizer, chat, stop, asked
+        self.forward = forward_of(model, asked)
+        packed = PackedBackbone(model) if self.forward.sample == "packed" else None
+        trains = self.forward.train == "packed"
+        self.backbone: Backbone[Any] = packed if packed and trains else TransformersBackbone(model)
         # For sampling adapters can be added to the weights and nothing is recomputed.
-        self.lean = _lean(model, general) if type(self.backbone) is Backbone else None
+        self.lean = None if trains else packed
+        self._head = Head(model)
         eos = tokenizer.eos_token_id
         if eos is None:
             raise ValueError(f"the tokenizer of {model.name_or_path!r} has no eos token")
@@ -199,13 +66,14 @@ class Policy:
         """The policy as it is now, for good: with its adapters off, or a frozen copy."""
         shared = lora.adapted(self.model)
         model = self.model if shared else copy.deepcopy(self.model).requires_grad_(False)
-        frozen = Policy(model, self.tokenizer, self.chat, self.stop, self.general)
+        frozen = Policy(model, self.tokenizer, self.chat, self.stop, self.asked)
         if shared:
-            frozen.backbone, frozen.lean = AdapterOff(model), _lean(model, self.general, False)
+            frozen.backbone = AdapterOff(model)
+            frozen.lean = frozen.lean and PackedBackbone(model, adapters=False)
         return frozen
 
     @property
-    def drawing(self) -> Any:
+    def drawing(self) -> Backbone[Any]:
         """The backbone to sample with."""
         return self.lean or self.backbone
 
@@ -257,16 +125,13 @@ class Policy:
 
     def logits(self, hidden_MD: Tensor) -> Tensor:
         """Next-token logits in float32 (float64 for a float64 model)."""
-        head = self.model.get_output_embeddings()
-        plain = type(head) is nn.Linear  # no adapter on it
-        logits_MV = linear(hidden_MD, head.weight, head.bias) if plain else head(hidden_MD)
-        logits_MV = logits_MV if logits_MV.dtype == torch.float64 else logits_MV.float()
-        cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
-        return logits_MV if cap is None else cap * torch.tanh(logits_MV / cap)
+        return self._head(hidden_MD)
 
     def score(self, rows: Rows, entropy: bool = False) -> tuple[Tensor, Tensor | None]:
         """Log-probs of the response tokens, and entropies (nats) if asked for; both (N, T), zero
         where masked, at each row's temperature."""
+        if self.lean and torch.is_grad_enabled():
+            self.lean.weights.release()  # training needs the room, and will change them
         hidden_MD = self.backbone.hidden(rows)
         target_M = sent(rows.response_NT.flatten()[rows.places_M], self.device)
         temperature_M = rows.temperature_N.repeat_interleave(rows.lengths_N)
@@ -302,14 +167,15 @@ class Critic(nn.Module):
     """A separate copy of the starting model with a scalar head that starts at zero. It trains what
     the policy trains: all weights, or adapters of its own."""
 
-    def __init__(self, model: Any, general: bool = False):
+    def __init__(self, model: Any, asked: str = "auto"):
         super().__init__()
         self.model = model.eval()
         self.head = nn.Linear(model.config.get_text_config().hidden_size, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.head.to(model.device, model.dtype)
-        self.backbone = backbone(model, general)
+        packed = forward_of(model, asked).train == "packed"
+        self.backbone: Backbone[Any] = (PackedBackbone if packed else TransformersBackbone)(model)
 
     def score(self, rows: Rows) -> Tensor:
         """Values (N, T) of the states before each response token, zero where masked."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.config import ConfigError, Lora, Model
+
+from .choice import misfit
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Shape:
     vocabulary: int
     tied: bool  # the output layer is the embedding
     gated: bool = True  # three matrices in the MLP, else two
+    misfit: str | None = None  # why the packed forward cannot take the model
 
     @property
     def width(self) -> int:
@@ -35,6 +38,11 @@ class Shape:
     @property
     def linear(self) -> int:
         return self.layers * sum(a * b for a, b in self.matrices)
+
+    @property
+    def fused(self) -> int:
+        """Of these, the numbers that the packed forward holds a second time."""
+        return self.linear - self.layers * self.hidden * (self.width + self.inner)
 
     @property
     def head(self) -> int:
@@ -90,7 +98,8 @@ def shape(model: Model, vocabulary: int) -> Shape:
     for variant in VARIANTS:
         name = name.removesuffix(variant)
     if name in KNOWN and not Path(model.path).exists():
-        return KNOWN[name]
+        packs = name.startswith("Qwen/Qwen2.5-")
+        return replace(KNOWN[name], misfit=None if packs else f"the architecture of {name}")
     from transformers import AutoConfig
 
     try:
@@ -111,4 +120,5 @@ def shape(model: Model, vocabulary: int) -> Shape:
         c.vocab_size,
         bool(c.tie_word_embeddings),
         gated=c.model_type != "gpt2",
+        misfit=misfit(c),
     )

@@ -33,8 +33,10 @@ from bench.core.cache import cache_root, locked
 from tasks import Task, content_id
 
 from . import lora
+from .backbone import recompute
 from .chat import PLAIN, PLAIN_STOP, Chat
-from .policy import Policy, recompute
+from .policy import Policy
+from .probe import probe
 from .rows import pad
 
 Progress = Callable[[int, int, str], None]  # done, total, what
@@ -81,7 +83,7 @@ def cost(model: Model, task: Task) -> dict[str, Any]:
 def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
     """A fresh copy of the starting model. Raises ConfigError where it cannot be read."""
     with _explained(where, model):
-        tokenizer, chat = _words(where, model)
+        tokenizer, chat = _tokenizer_and_chat(where, model)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             where,
             revision=model.revision or "main",
@@ -104,7 +106,9 @@ def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
         if model.checkpointing:
             recompute(network)
         stop = stop_strings(model)
-        return Policy(network.to(device), tokenizer, chat, stop, general=bool(model.attention))
+        policy = Policy(network.to(device), tokenizer, chat, stop, model.forward)
+        probe(policy)
+        return policy
 
 
 def check(model: Model) -> None:
@@ -114,14 +118,15 @@ def check(model: Model) -> None:
         return
     with _explained(model.path, model):
         config = AutoConfig.from_pretrained(model.path, revision=model.revision or "main")
-        tokenizer, chat = _words(model.path, model)
+        tokenizer, chat = _tokenizer_and_chat(model.path, model)
         with torch.device("meta"):
             network = AutoModelForCausalLM.from_config(
                 config, dtype=getattr(torch, model.dtype), attn_implementation=model.attention
             )
             if model.lora:
                 lora.add(network, model.lora)
-        Policy(network, tokenizer, chat)  # which asks for an end token
+        # which asks for an end token, and whether the forward asked for takes the model
+        Policy(network, tokenizer, chat, asked=model.forward)
 
 
 @contextmanager
@@ -147,7 +152,7 @@ def stop_strings(model: Model) -> tuple[str, ...]:
     return (*model.stop, PLAIN_STOP) if model.chat == "plain" else model.stop
 
 
-def _words(where: Path | str, model: Model) -> tuple[Any, Chat | None]:
+def _tokenizer_and_chat(where: Path | str, model: Model) -> tuple[Any, Chat | None]:
     """Tokenizer and chat template."""
     tokenizer, chat = load_tokenizer(where, model.revision), None
     if model.chat != "none":

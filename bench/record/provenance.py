@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 
 from bench.config import Run
 from bench.model import start
+from bench.model.policy import Policy
 from results.records import Base, Grader, RunRecord, Value
 from tasks import Task
 
@@ -35,15 +37,11 @@ PACKAGES = (
 
 
 def describe(
-    run: Run,
-    suite: str,
-    task: Task,
-    specs: Sequence[BaseModel],
-    where: Path | str,
-    device: torch.device,
-    warnings: Sequence[str],
-) -> RunRecord:
-    """What determines the run's result, and where it is computed."""
+    run: Run, *, suite: str, task: Task, specs: Sequence[BaseModel], policy: Policy,
+    origin: Path | str, warnings: Sequence[str],
+) -> RunRecord:  # fmt: skip
+    """What determines the run's result, and where it is computed. `origin`: folder or hub id of
+    the starting model."""
     names, sources = [p.method for p in run.phases], [run.source(i) for i in range(len(run.phases))]
     fields: Any = {name: m.model_dump() for name, m in zip(names, specs, strict=True)}
     return RunRecord(
@@ -58,11 +56,12 @@ def describe(
         config=run.model_dump(mode="json"),
         budget={run.budget.axis: run.budget.amount},
         packages=packages(),
-        hardware=hardware(device),
+        hardware=hardware(policy.device),
+        forward=asdict(policy.forward),
         git=_git(),
         data=task.fingerprint(),
         grader=Grader(version=task.grader_version, options=task.model_dump(mode="json")),
-        base=Base(id=start.base_digest(where), cost=start.cost(run.model, task)),
+        base=Base(id=start.base_digest(origin), cost=start.cost(run.model, task)),
         warnings=[*warnings],
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -84,7 +83,7 @@ def sample(
     if keys_N is not None:
         uniform_TA = torch.from_numpy(rng.uniforms(keys_N, max_tokens)).to(device).t().contiguous()
 
-    backbone: Any = policy.drawing
+    backbone = policy.drawing
     hidden_PD, cache = backbone.prefill(head.prompt_PL, head.prompt_mask_PL)
     prompt_N = sent(prompt_N, device)
     hidden_AD, cache = hidden_PD[prompt_N], backbone.expand(cache, prompt_N)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.config import Hardware, Model, Run, Suite
+from bench.config import ConfigError, Hardware, Run, Suite
+from bench.model.choice import Forward, choose
 from bench.model.shapes import Shape, shape
 from bench.sampling.hf import CACHE_BYTES
-from methods import Needs
 from tasks import Task, TaskError
 
 FILL = 0.35  # assumed mean response length, as a share of the limit; 0.3 to 0.4 on quick
@@ -19,7 +18,7 @@ BYTES = {"float32": 4, "bfloat16": 2, "float64": 8}
 # Seconds per layer in a sampling step, besides reading its weights. The first is assumed for a GPU.
 # Transformers' own layers take 2.7 times as long: measured on one CPU thread with models so small
 # that arithmetic does not matter.
-LAYER_SECONDS = {"own": 2e-4, "transformers": 5.4e-4}
+LAYER_SECONDS = {"packed": 2e-4, "transformers": 5.4e-4}
 ACTIVATIONS = 40  # numbers kept per token and layer for the backward pass, in units of the width
 # Assumed where the data cannot be read: characters of a prompt, questions of a split.
 PROMPT, SPLIT = 400, 1000
@@ -65,14 +64,15 @@ def plan(
         rate, device = hardware.teraflops * 1e12 * hardware.gpus_per_run, "cuda"
     else:
         rate = teraflops * 1e12 if teraflops else matrix_rate(device)
-    one = [_run(run, hardware) for run in suite.runs]
+    one = [_run(run, device, hardware) for run in suite.runs]
     total = {key: sum(r[key] for r in one) for key in one[0]}
     busy = (total["flops"] + total["evaluate"]) / (rate * EFFICIENCY[device])
-    said = [f"responses of {FILL:.0%} of the limit"]
+    forward = _forward(suite.runs[0], _shape(suite.runs[0]), device)
+    said = [f"responses of {FILL:.0%} of the limit", f"forward pass: {forward}"]
     said += [f"{rate / 1e12:.3g} TFLOP/s per worker at {EFFICIENCY[device]:.0%}"]
     if hardware:
         said += [f"a sampling step reads weights and cache at {hardware.bandwidth:g} TB/s"]
-        said += [f"and takes {1e3 * _layer_seconds(suite.runs[0].model):g} ms more per layer"]
+        said += [f"and takes {1e3 * LAYER_SECONDS[forward.sample]:g} ms more per layer"]
     if total["guessed"]:
         said += [f"the data are not here: prompts of {PROMPT} characters"]
     return Cost(
@@ -103,10 +103,22 @@ def _questions(task: Task) -> tuple[float, dict[str, int], bool]:
         return PROMPT, {s: known.get(s, SPLIT) for s in task.splits}, True
 
 
-def _run(run: Run, hardware: Hardware | None) -> dict[str, float]:
-    task, r = run.build_task(), run.rollout
-    vocabulary = len(task.vocabulary()) + 4 if task.word_pattern else run.model.vocabulary
-    model = shape(run.model, vocabulary)
+def _shape(run: Run) -> Shape:
+    task = run.build_task()
+    words = len(task.vocabulary()) + 4 if task.word_pattern else run.model.vocabulary
+    return shape(run.model, words)
+
+
+def _forward(run: Run, model: Shape, device: str) -> Forward:
+    try:
+        apart = bool(run.model.lora or run.model.checkpointing)
+        return choose(run.model.forward, device, model.misfit, apart)
+    except ValueError as error:
+        raise ConfigError(f"model.{error}") from error
+
+
+def _run(run: Run, device: str, hardware: Hardware | None) -> dict[str, float]:
+    task, r, model = run.build_task(), run.rollout, _shape(run)
     characters, sizes, guessed = _questions(task)
     prompt = characters / (2 if task.word_pattern or not run.model.path else 4)
     length = FILL * run.max_tokens
@@ -159,7 +171,7 @@ def _run(run: Run, hardware: Hardware | None) -> dict[str, float]:
         **out,
         "updates": updates,
         "evaluate": forward(1, 1) * answers,
-        "memory": _memory(run, model, prompt, needs) / (hardware.gpus_per_run if hardware else 1),
+        "memory": _memory(run, model, prompt, device) / (hardware.gpus_per_run if hardware else 1),
         "disk": _kept(run, model) + answers * 60 + updates * 1200,
         "state": _trained(run, model) * (12 if BYTES[run.model.dtype] == 2 else 8),
         "base": built,
@@ -179,17 +191,14 @@ def _waiting(run: Run, model: Shape, prompt: float, rows: float, *, hardware: Ha
     at_once = min(rows / copies, max(1.0, CACHE_BYTES * together / row))
     read = (weights + at_once * row * FILL) / (hardware.bandwidth * 1e12 * together)
     steps = run.max_tokens * max(1.0, rows / copies / at_once)
-    return steps * (read + model.layers * _layer_seconds(run.model))
+    layer = LAYER_SECONDS[_forward(run, model, "cuda").sample]
+    return steps * (read + model.layers * layer)
 
 
-def _layer_seconds(model: Model) -> float:
-    """Depends on which forward pass is used (policy.drawing), as far as the section says."""
-    return LAYER_SECONDS["transformers" if model.attention else "own"]
-
-
-def _memory(run: Run, model: Shape, prompt: float, needs: Sequence[Needs]) -> float:
+def _memory(run: Run, model: Shape, prompt: float, device: str) -> float:
     """Bytes of weights and optimiser, and of the cache or the activations, whichever is larger."""
     size, rows = BYTES[run.model.dtype], run.rollout.prompts * run.rollout.group
+    needs = [m.needs() for m in run.build_methods()]
     critic = any(n.critic for n in needs)
     reference = any(n.reference for n in needs) and not run.model.lora
     trained = _trained(run, model)
@@ -198,9 +207,13 @@ def _memory(run: Run, model: Shape, prompt: float, needs: Sequence[Needs]) -> fl
     tokens = min(run.micro_tokens, rows * (prompt + FILL * run.max_tokens))
     deep = model.layers + ACTIVATIONS if run.model.checkpointing else model.layers * ACTIVATIONS
     cache = min(CACHE_BYTES, rows * model.cached() * size * (prompt + run.max_tokens))
-    held = model.parameters * size * (1 + reference + critic) + (1 + critic) * trained * state
-    copied = 0 if run.model.attention else model.parameters * size  # while packed.py runs
-    return held + copied + max(tokens * deep * model.width * size, cache) + 4e8
+    forward, models = _forward(run, model, device), 1 + reference + critic
+    held = model.parameters * size * models + (1 + critic) * trained * state
+    if forward.train == "packed":
+        held += model.fused * size * models
+    elif forward.sample == "packed":  # all matrices, with adapters added, while it samples
+        cache += model.linear * size
+    return held + max(tokens * deep * model.width * size, cache) + 4e8
 
 
 def _trained(run: Run, model: Shape) -> int:

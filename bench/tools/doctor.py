@@ -23,6 +23,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from bench.model.choice import choose
+
 Condition = Literal["ok", "differs", "missing", "broken", "info"]
 
 # Without these nothing runs.
@@ -131,6 +133,7 @@ def canonical(name: str) -> str:
 def machine_rows() -> list[Item]:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     free = shutil.disk_usage(Path.cwd()).free / 2**30
+    gpus, cuda = nvidia_gpus(), torch_cuda()
     system, browser = f"{platform.system()} {platform.machine()}", find_browser()
     untested = "" if browser else "the browser tests of the report; apt install chromium"
     return [
@@ -138,7 +141,8 @@ def machine_rows() -> list[Item]:
         Item("CPU cores", str(cores()), "", "info", note="usable by this process"),
         Item("memory", f"{memory:.0f} GiB", "", "info"),
         Item("free disk", f"{free:.0f} GiB", "", "info", note=f"at {Path.cwd()}"),
-        gpu_row(nvidia_gpus(), torch_cuda()),
+        gpu_row(gpus, cuda),
+        forward_row("cuda" if gpus and cuda else "cpu"),
         Item("browser", browser, "", "ok" if browser else "missing", note=untested),
     ]
 
@@ -161,6 +165,13 @@ def gpu_row(gpus: list[str], cuda: str | None) -> Item:
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         return Item("GPU", "Apple", "", "info", note="used through torch's MPS backend")
     return Item("GPU", None, wanted, "info", note="runs use the CPU; large recipes need a GPU")
+
+
+def forward_row(device: str) -> Item:
+    """Which forward pass `model.backbone = "auto"` takes on this machine."""
+    chosen = choose("auto", device, misfit=None)
+    note = f"of Llama and Qwen2 by model.backbone = 'auto' ({chosen.why}); others: transformers"
+    return Item("forward pass", chosen.sample, "", "info", note=note)
 
 
 def nvidia_gpus() -> list[str]:

@@ -36,7 +36,7 @@ class Learner:
     def of(cls, run: Run, policy: Policy, with_critic: bool) -> Learner:
         """The critic begins as a copy of the policy."""
         o = run.optimizer
-        critic = Critic(copy.deepcopy(policy.model), policy.general) if with_critic else None
+        critic = Critic(copy.deepcopy(policy.model), policy.asked) if with_critic else None
 
         def adamw(model: Policy | Critic, lr: float) -> AdamW:
             fused = policy.device.type == "cuda"

@@ -44,6 +44,7 @@ def test_an_entrant_runs_as_our_own_methods_do(name, tmp_path, lucky):
     folder, own = (tmp_path / run.name for run in suite.runs)
     facts = json.loads((folder / "run.json").read_text())
     assert set(facts) == {*RunRecord.model_fields}
+    assert facts["forward"]["train"] == "transformers"  # TRL's own
     assert facts["objective"] == name and facts["packages"]["trl"] == trl.__version__
     rows, theirs = tiny.steps(folder), tiny.steps(own)
     for row in rows:

@@ -52,6 +52,7 @@ def test_a_run_writes_what_the_schema_says(tmp_path):
     assert done is not None and done.status == "finished" and done.step == 4
     facts = json.loads((folder / "run.json").read_text())
     assert set(facts) == {*RunRecord.model_fields}
+    assert (facts["forward"]["train"], facts["forward"]["sample"]) == ("packed", "packed")
     assert facts["fields"]["clip"] == 0.2 and facts["data"]["test"]
     rows = steps(folder)
     assert [r["step"] for r in rows] == [1, 2, 3, 4]

@@ -17,8 +17,9 @@ import tasks
 from bench.config import ConfigError, Lora, Model
 from bench.core import rng
 from bench.model import lora, start
-from bench.model.packed import LlamaBackbone
-from bench.model.policy import AdapterOff, Backbone, Policy, recompute
+from bench.model.backbone import AdapterOff, TransformersBackbone, recompute
+from bench.model.packed import PackedBackbone
+from bench.model.policy import Policy
 from bench.model.rows import Rows, pad
 from bench.record.ledger import Flops
 from bench.sampling.hf import sample
@@ -86,7 +87,7 @@ def test_text_to_ids_to_text_is_the_identity_after_save_and_load(folder, name):
 @pytest.mark.parametrize("way", ["shared", "recomputed"])
 def test_scores_and_gradients_equal_the_plain_forward(folder, name, way):
     policy = load(folder(name), checkpointing=way == "recomputed")
-    assert isinstance(policy.backbone, LlamaBackbone) == (
+    assert isinstance(policy.backbone, PackedBackbone) == (
         name in ("llama", "qwen2") and way == "shared"
     )
     batch = rows(policy, [[1, 14, 3], [9], [2, 17, 7]])
@@ -123,10 +124,10 @@ def test_slower_ways_are_not_sampled_through(folder, name, adapters):
     with torch.no_grad():
         for i, weight in enumerate(policy.parameters()):
             weight.normal_(std=0.1, generator=torch.Generator().manual_seed(i))
-    assert not isinstance(policy.backbone, LlamaBackbone)
+    assert not isinstance(policy.backbone, PackedBackbone)
     reference, prompts = policy.reference(), [list(range(9, 14)), list(range(20, 39))]
     for drawer in (policy, reference):
-        assert isinstance(drawer.drawing, LlamaBackbone) == (name in ("llama", "qwen2"))
+        assert isinstance(drawer.drawing, PackedBackbone) == (name in ("llama", "qwen2"))
         drawn = sample(drawer, prompts, 3, [rng.key(0, i) for i in range(6)], 20)
         with torch.no_grad():
             scored = drawer.score(drawn.rows)[0]
@@ -144,9 +145,11 @@ def test_slower_ways_are_not_sampled_through(folder, name, adapters):
         ("gemma2", {"layer_types": ["full_attention"] * 2}),
         ("gemma2", {"attn_logit_softcapping": None}),
         ("gemma2", {"final_logit_softcapping": None}),
+        ("granite", {"logits_scaling": 1.0}),
+        ("cohere", {"logit_scale": 1.0}),
     ],
 )
-def test_windows_and_caps_matter_here(folder, tmp_path, name, change):
+def test_windows_caps_and_factors_matter_here(folder, tmp_path, name, change):
     """The equalities above would hold for models without any, too."""
     policy = load(folder(name))
     other = load(architectures.save(name, tmp_path / name, **change))
@@ -222,11 +225,11 @@ def test_layers_are_recomputed(folder):
 
 
 def test_a_named_attention_takes_the_general_path(folder):
-    assert isinstance(load(folder("llama")).backbone, LlamaBackbone)
+    assert isinstance(load(folder("llama")).backbone, PackedBackbone)
     eager = load(folder("llama"), attention="eager", dtype="float32")
-    assert type(eager.backbone) is Backbone
+    assert type(eager.backbone) is TransformersBackbone
     assert eager.model.config._attn_implementation == "eager"
-    assert type(eager.reference().backbone) is Backbone
+    assert type(eager.reference().backbone) is TransformersBackbone
 
 
 def test_another_ones_tokenizer_is_not_replaced(tmp_path, folder):
@@ -326,7 +329,7 @@ def test_the_merged_adapter_is_the_adapted_model(folder, tmp_path):
     merged = lora.merged(plain.model, tmp_path)
     batch = rows(policy, [[14, 3], [9]])
     fast = Policy(merged, plain.tokenizer)
-    assert isinstance(fast.backbone, LlamaBackbone)
+    assert isinstance(fast.backbone, PackedBackbone)
     torch.testing.assert_close(fast.score(batch)[0], policy.score(batch)[0], rtol=0, atol=1e-5)
 
 

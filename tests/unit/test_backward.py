@@ -104,29 +104,28 @@ def test_nothing_to_train_on_leaves_no_gradient():
     assert all(p.grad is None or not p.grad.any() for p in policy.parameters())
 
 
-def on_device(policy):
+def on_device(policy, asked):
     """The policy where no number can be read: whatever waits for the device, or mixes it with the
     host, raises."""
     policy.model.to("meta")
-    return Policy(policy.model, policy.tokenizer, general=policy.general)
+    return Policy(policy.model, policy.tokenizer, asked=asked)
 
 
-@pytest.mark.parametrize("general", [False, True])
+@pytest.mark.parametrize("asked", ["packed", "transformers"])
 @pytest.mark.parametrize("name", ["grpo", "ppo", "gift"])  # with KL, a critic, a reference
-def test_a_step_does_not_wait_for_the_device(name, general, monkeypatch):
+def test_a_step_does_not_wait_for_the_device(name, asked, monkeypatch):
     method = methods.get(name)
     policy = tiny.policy(num_key_value_heads=1)
     rows, rollout = batch(method, policy)
     signal = method.signal(rollout)
     known = signal.trained_N.nonzero()[:, 0]
     monkeypatch.setattr("bench.train.backward.host_indices", lambda which_N: known)
-    policy.general = general
-    policy = on_device(policy)
+    policy = on_device(policy, asked)
     # transformers itself asks once a forward pass whether there is any padding
     monkeypatch.setattr("transformers.masking_utils.fast_all", lambda mask: False)
     critic = None
     if method.needs().critic:
-        critic = Critic(tiny.policy(seed=2).model).to("meta")
+        critic = Critic(tiny.policy(seed=2).model, asked).to("meta")
     rollout, signal = (precision.moved(x, "meta", torch.float32) for x in (rollout, signal))
     for micro_tokens in (10**6, 24):
         given = ScoredBatch(rows, rollout, signal, "scored")

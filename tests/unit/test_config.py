@@ -1,5 +1,7 @@
 """Wrong set-ups are refused when the config is read, with the key's path and what is allowed."""
 
+import json
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -123,6 +125,24 @@ def test_the_id_is_of_what_determines_the_result():
     assert tiny.run(seeds=[1]).digest() != one.digest()
     assert tiny.run(method={"grpo": {"clip": 0.3}}).digest() != one.digest()
     assert one.name == f"grpo-arithmetic-s0-{one.digest()}"
+
+
+EARLIER = sorted((Path(__file__).parents[1] / "fixtures/schema-1/earlier").glob("*/run.json"))
+
+
+@pytest.mark.parametrize("file", EARLIER, ids=lambda file: file.parent.name)
+def test_runs_from_before_keep_their_ids(file):
+    record = json.loads(file.read_text())
+    assert Run.model_validate(record["config"]).name == record["id"] == file.parent.name
+
+
+def test_the_forward_pass_is_in_the_id_but_not_in_the_base():
+    auto, own = (Model(backbone=name) for name in ("auto", "transformers"))
+    assert "backbone" not in auto.model_dump()
+    assert auto.starting_point() == own.starting_point()
+    ids = {tiny.run(model={**tiny.MODEL, **m}).digest() for m in ({}, {"backbone": "auto"})}
+    assert ids == {tiny.run().digest()}
+    assert tiny.run(model={**tiny.MODEL, "backbone": "packed"}).digest() not in ids
 
 
 class ModelWithMore(Model):

@@ -63,6 +63,16 @@ def test_a_gpu_that_torch_cannot_use_is_said():
     assert doctor.gpu_row([], "13.0").found in (None, "Apple")
 
 
+def test_the_forward_pass_of_this_machine_is_said():
+    (here,) = [row for row in doctor.report() if row.name == "forward pass"]
+    assert here == doctor.forward_row(
+        "cuda" if doctor.nvidia_gpus() and doctor.torch_cuda() else "cpu"
+    )
+    assert doctor.forward_row("cpu").found == "packed"
+    on_gpu = doctor.forward_row("cuda")
+    assert on_gpu.found == "transformers" and "has not been measured on a GPU" in on_gpu.note
+
+
 def test_the_build_of_torch_is_read_as_torch_says_it():
     import torch
 

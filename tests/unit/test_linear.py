@@ -19,6 +19,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Shapes of the products that oneDNN did."""
     shapes: list[tuple[int, ...]] = []
     real = module._onednn
+    module._available()  # asked once, and not counted
 
     def counted(x: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
         shapes.append(tuple(x.shape))
@@ -84,6 +85,24 @@ def test_what_goes_by_torch(x: torch.Tensor, calls: list) -> None:
     weight = numbers(OUT, IN, seed=1).to(x.dtype).to(x.device)
     assert linear(x, weight).shape == (len(x), OUT)
     assert not calls
+
+
+@pytest.mark.parametrize("error", [AttributeError, RuntimeError], ids=["absent", "other arguments"])
+def test_without_the_operator_torch_multiplies(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> torch.Tensor:
+        raise error
+
+    monkeypatch.setattr(module, "_onednn", refused)
+    x, weight = numbers(ROWS, IN).requires_grad_(), numbers(OUT, IN, seed=1)
+    module._available.cache_clear()
+    try:
+        y = linear(x, weight)
+        y.sum().backward()
+    finally:
+        module._available.cache_clear()
+    assert torch.equal(y, F.linear(x, weight)) and x.grad is not None
 
 
 def test_whole_counts_are_few_and_little_more() -> None:

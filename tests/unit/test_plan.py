@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.config import ConfigError, Hardware, Lora, Model, build_suite, read_recipe
-from bench.model.shapes import KNOWN, shape
+from bench.model.shapes import KNOWN, Shape, shape
 from bench.suite.plan import plan
 from tests import architectures, tiny
 
@@ -60,6 +60,14 @@ def test_a_folders_shape_is_its_configs(tmp_path, name):
     found = shape(Model(path=str(folder)), 0)
     assert found.linear == sum(p.numel() for p in matrices)
     assert found.head == model.get_output_embeddings().weight.numel()
+
+
+def test_what_the_packed_forward_holds_is_counted():
+    from bench.model.fused import FusedWeights
+
+    made = FusedWeights(tiny.policy(num_key_value_heads=1).model, adapters=True).layers()
+    held = sum(w.qkv.numel() + w.gate_up.numel() for w in made)
+    assert held == Shape(16, 2, 2, 1, 8, 24, 0, True).fused
 
 
 def test_adapters_are_counted_as_peft_makes_them(tmp_path):
@@ -113,7 +121,26 @@ def test_ways_through_the_model_differ_in_time(alone):
         suite = build_suite({**recipe, "model": recipe["model"] | section}, data=False)
         return plan(suite, 1, hardware=suite.hardware).seconds
 
-    assert seconds(lora={}) < seconds() < seconds(attention="sdpa")
+    assert seconds() == seconds(attention="sdpa")  # on a GPU auto is transformers' own
+    packed = {"backbone": "packed"}
+    assert seconds(**packed, lora={}) < seconds(**packed) < seconds()
+
+
+def test_the_forward_pass_is_said_and_counted(alone):
+    def cost(device="cpu", **section):
+        model = {"path": "Qwen/Qwen2.5-0.5B", **section}
+        return plan(build_suite(tiny.recipe(model=model)), 1, device, 1)
+
+    assert "forward pass: packed (faster on a CPU)" in cost().assumptions
+    assert "forward pass: transformers" in cost("cuda").assumptions
+    assert "forward pass: transformers (asked for)" in cost(attention="sdpa").assumptions
+    known = KNOWN["Qwen/Qwen2.5-0.5B"]
+    assert cost().memory == cost(backbone="transformers").memory + 4 * known.fused
+    other = "forward pass: transformers (the packed forward does not take the architecture of"
+    assert other in cost(path="Qwen/Qwen3-0.6B").assumptions
+    refused = "model.backbone = 'packed': this forward does not take the architecture of Qwen/Qwen3"
+    with pytest.raises(ConfigError, match=refused):
+        cost(path="Qwen/Qwen3-0.6B", backbone="packed")
 
 
 def test_a_base_built_on_the_spot_is_counted():

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from bench.core import rng
-from bench.model.packed import LlamaBackbone
-from bench.model.policy import Backbone
+from bench.model.backbone import TransformersBackbone
+from bench.model.packed import PackedBackbone, misfit
 from bench.model.rows import pad
 from bench.sampling.hf import sample
 from tests import tiny
@@ -26,10 +26,10 @@ def reference_logp(policy, rows):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("backbone", [Backbone, LlamaBackbone])
+@pytest.mark.parametrize("backbone", [TransformersBackbone, PackedBackbone])
 def test_score_and_its_gradient_equal_the_plain_forward(shape, backbone):
     policy = tiny.policy(dtype=torch.float64, **shape)
-    assert LlamaBackbone.supports(policy.model)
+    assert misfit(policy.model) is None
     policy.backbone = backbone(policy.model)
     rows = tiny.rows(policy, [[1, 5, 3], [4], [2, 7]])
     weight = torch.randn(rows.mask_NT.shape, dtype=torch.float64)
@@ -58,7 +58,7 @@ def test_entropy_and_large_vocabularies_in_chunks(monkeypatch):
     )
 
 
-@pytest.mark.parametrize("backbone", [Backbone, LlamaBackbone])
+@pytest.mark.parametrize("backbone", [TransformersBackbone, PackedBackbone])
 def test_sampler_logp_is_the_policys(backbone):
     policy = tiny.policy()
     policy.backbone = backbone(policy.model)
@@ -81,7 +81,7 @@ def test_a_rows_tokens_do_not_depend_on_compaction_or_company():
     assert sample(policy, prompts, 4, keys, 50, compact=1.0).response_ids() == whole
     assert sample(policy, prompts, 4, keys, 50, look=7).response_ids() == whole
     assert sample(policy, prompts[1:2], 4, keys[4:8], 50).response_ids() == whole[4:8]
-    policy.backbone = Backbone(policy.model)
+    policy.backbone = TransformersBackbone(policy.model)
     assert sample(policy, prompts, 4, keys, 50).response_ids() == whole
 
 
