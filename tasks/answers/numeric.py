@@ -58,6 +58,10 @@ class Measured(NamedTuple):
     value: complex
     error: float
 
+    @property
+    def is_real(self) -> bool:
+        return abs(self.value.imag) <= self.error
+
 
 def evaluate(value: Value, at: Mapping[str, float] | None = None) -> Measured | None:
     """The value with its names at given places, None where it cannot be had."""

@@ -167,7 +167,7 @@ def _monomial_root(base: Value, fixed: Fraction, effort: Effort) -> Value:
 
 
 def _sum_root(base: Value, fixed: Fraction, effort: Effort) -> Value:
-    """The root of a sum: its rational content is drawn out, nested square roots are undone."""
+    """The root of a sum: its rational content moves outside, nested square roots are resolved."""
     poly = base.num
     if fixed.denominator == 2 and len(poly) == 2 and (simple := _denest(poly, effort)) is not None:
         return integer_power(simple, fixed.numerator, effort)

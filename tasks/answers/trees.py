@@ -125,7 +125,7 @@ def letters_of(node: Node) -> str | None:
 
 
 def without_common_name(node: Node) -> Node:
-    """`n = 1, 2, 3` is the list 1, 2, 3: the name stands for every item."""
+    """`n = 1, 2, 3` is the list 1, 2, 3: the name applies to every item."""
     if node.op != "list":
         return node
     joint, items = node.args

@@ -32,10 +32,6 @@ def value_of(node: Node, effort: Effort, log10: bool = False) -> Value:
     """The value of an expression tree. Raises Structured where the tree is no scalar."""
     effort.spend(1)
     op, args = node
-
-    def value(part: Node) -> Value:
-        return value_of(part, effort, log10)
-
     if op == "num":
         return constant(args[0])
     if op == "sym":
@@ -43,6 +39,10 @@ def value_of(node: Node, effort: Effort, log10: bool = False) -> Value:
     if op == "const":
         known = args[0] in ("pi", "e", "i", "oo")
         return atom((CONSTANT, args[0]) if known else (NAME, f"\\{args[0]}"))
+
+    def value(part: Node) -> Value:
+        return value_of(part, effort, log10)
+
     if op == "neg":
         return negate(value(args[0]))
     if op in ("add", "mul"):
