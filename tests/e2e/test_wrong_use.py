@@ -14,7 +14,7 @@ import methods
 from bench.cli import app
 from bench.config import ConfigError, build_suite
 from bench.suite import progress
-from bench.suite.grid import State
+from bench.suite.grid import RunState
 from bench.train.loop import train
 from reports.report import write_report
 from tests import tiny
@@ -141,10 +141,10 @@ DEGENERATE = "implicit reward is identically zero"
 
 
 def test_a_degenerate_setting_is_explained_in_the_run_and_in_the_report(tmp_path, monkeypatch):
-    def here(suite, folder, *options):  # without processes of its own
+    def here(suite, folder, *options, **more):  # without processes of its own
         for run in suite.runs:
             train(run, folder, "tiny")
-        return [State(run, "finished") for run in suite.runs]
+        return [RunState(run, "finished") for run in suite.runs]
 
     monkeypatch.setattr(progress, "run_suite", here)
     suite = build_suite(tiny.recipe(methods=["gift-author-code", "grpo"]))

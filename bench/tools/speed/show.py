@@ -1,55 +1,77 @@
-"""What the terminal shows of `evenbench speed`."""
+"""What `evenbench speed` measures in one call, and shows on the terminal."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
+import torch
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from bench.record.provenance import hardware, packages
 from bench.suite.progress import human
 
-from . import speed
+from .compare import Pairing, compare, objectives, sampler
+from .growth import exponents, growth
+from .work import Work, shaped
+
+GIVEN = ("prompts", "group", "tokens", "device")  # fields of the work that the user chooses
 
 
-def watch_speed(
-    console: Console,
-    kinds: list[str],
-    threads: list[int],
-    steps: int,
-    work: dict[str, Any],
-    shape: str | None,
-    methods: bool,
-    growth: bool,
-) -> tuple[dict[str, Any], Any]:
-    """Measure (speed.py), show what was found; all figures, and the frame of the growth."""
-    rows: list[speed.Row] = []
-    figures: dict[str, Any] = {"conditions": speed.conditions(work, steps, shape)}
+@dataclass(frozen=True)
+class Job:
+    """What one call measures."""
+
+    kinds: list[str]  # of trl.PEERS
+    threads: list[int]
+    steps: int  # counted steps on each side
+    work: Work
+    shape: str | None = None  # a name in work.SHAPES; None: the embedded task's base
+    methods: bool = False  # every objective too
+    growth: bool = False  # time and memory against size too
+
+    def conditions(self) -> dict[str, Any]:
+        """What the figures depend on."""
+        work = {k: v for k, v in asdict(self.work).items() if k in GIVEN}
+        return {
+            "work": work,
+            "shape": self.shape,
+            "steps": self.steps,
+            "hardware": hardware(torch.device(self.work.device)),
+            "packages": packages(),
+        }
+
+
+def watch_speed(console: Console, job: Job) -> tuple[dict[str, Any], pd.DataFrame | None]:
+    """Measure, and print what was found. Returns all figures, and the frame of the growth."""
+    rows: list[Pairing] = []
+    figures: dict[str, Any] = {"conditions": job.conditions()}
+    work, kinds, threads = job.work, job.kinds, job.threads
     with TemporaryDirectory() as scratch, _bars(console) as bars:
-        job = speed.Work(**work)
-        if shape:
-            job = speed.shaped(job, shape, Path(scratch))
-        total = len(kinds) * len(threads) + 2 * methods
+        if job.shape:
+            work = shaped(work, job.shape, Path(scratch))
+        total = len(kinds) * len(threads) + 2 * job.methods
         bar = bars.add_task("side by side", total=total)
         for count in threads:
             for kind in kinds:
                 bars.update(bar, description=f"{kind}, {count} thread(s)")
-                rows += speed.compare(kind, job, count, steps)
+                rows += compare(kind, work, count, job.steps)
                 bars.advance(bar)
         each = None
-        if methods:
+        if job.methods:
             bars.update(bar, description="every objective")
-            each = speed.objectives(job, steps)
+            each = objectives(work, job.steps)
             bars.advance(bar)
-            figures["sampler_tokens_per_second"] = speed.sampler(job)
+            figures["sampler_tokens_per_second"] = sampler(work)
             bars.advance(bar)
         frame = None
-        if growth:
+        if job.growth:
             grown = bars.add_task("growth", total=None)
 
             def done(k: int, of: int, what: str) -> None:
@@ -57,7 +79,7 @@ def watch_speed(
                 if not console.is_terminal:
                     console.print(f"growth {k + 1}/{of}: {what}")
 
-            frame = speed.growth(True, done)
+            frame = growth(True, done)
             bars.update(grown, completed=len(frame), total=len(frame))
     console.print(_speed_table(rows))
     console.print(_use_table(rows))
@@ -66,13 +88,13 @@ def watch_speed(
     }
     figures["rows"] = [asdict(r) for r in rows]
     if each is not None:
-        console.print(_frame_table("Updates on equal rows, beside GRPO's", each))
+        console.print(_frame_table("Updates on equal rows, relative to GRPO's", each))
         rate = figures["sampler_tokens_per_second"]
         console.print(f"sampler alone, 512 rows, one thread: {human(rate, 'token/s')}")
         figures["objectives"] = each.to_dict("records")
     if frame is not None:
-        powers = speed.exponents(frame)
-        console.print(_frame_table("Growth: by which power of the axis, end to end", powers))
+        powers = exponents(frame)
+        console.print(_frame_table("Growth: time and memory as powers of the axis", powers))
         figures["growth"] = frame.to_dict("records")
         figures["growth_powers"] = powers.to_dict("records")
     return figures, frame
@@ -89,11 +111,10 @@ def _bars(console: Console) -> Progress:
     )
 
 
-def _speed_table(rows: list[Any]) -> Table:
-    """One line a pairing."""
+def _speed_table(rows: list[Pairing]) -> Table:
     title = (
-        "A step of ours beside TRL's (ratio: times as fast; floor: its FLOPs at the rate of\n"
-        "torch.mm; lowest: at that of the fastest products that torch has)"
+        "Our step and TRL's (ratio: how many times faster ours is; floor: time for its FLOPs at\n"
+        "the rate of torch.mm; lowest: at the rate of torch's fastest matrix product)"
     )
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("work", no_wrap=True)
@@ -108,9 +129,8 @@ def _speed_table(rows: list[Any]) -> Table:
     return table
 
 
-def _use_table(rows: list[Any]) -> Table:
-    """What the steps did with the machine."""
-    title = "Response tokens a second, share of the matrix rate, memory of a step (GPU)"
+def _use_table(rows: list[Pairing]) -> Table:
+    title = "Response tokens per second, share of the matrix rate, memory of a step (GPU)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("work", no_wrap=True)
     for name in ("ours", "TRL", "use, ours", "TRL", "memory, ours", "TRL"):
@@ -125,7 +145,7 @@ def _use_table(rows: list[Any]) -> Table:
     return table
 
 
-def _frame_table(title: str, frame: Any) -> Table:
+def _frame_table(title: str, frame: pd.DataFrame) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for column in frame.columns:
         text = frame[column].dtype.kind not in "fi"
