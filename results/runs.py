@@ -24,15 +24,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from .folders import Problem, Run, read_run, read_steps, read_suite, run_folders
 from .records import EVAL_COLUMNS, LEDGER_COLUMNS, RunRecord, SuiteRecord
 from .tally import WITHOUT_TEXTS, Tally, Unreadable, count, read_table, take
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    import pyarrow as pa
-
     from .compare import Comparison
     from .render import Table
 
@@ -107,8 +108,6 @@ class Results:
         (updates done, of a finished or diverged run), wall_seconds, objective, source,
         budget_axis, budget, grader, data (hash over all its data hashes), settings (hash; equal
         in all seeds of a method), fields and config (dicts), warnings, path."""
-        import pandas as pd
-
         rows = [run.row() for run in self._runs]
         return self._categorise(pd.DataFrame(rows, columns=[*_EXAMPLE.row()]))
 
@@ -196,8 +195,6 @@ class Results:
 
     @cached_property
     def _step_lines(self) -> pd.DataFrame:
-        import pandas as pd
-
         found: list[Problem] = []
         frames = []
         for run in self._runs:
@@ -236,9 +233,6 @@ class Results:
 
     def _together(self, tables: list[tuple[int, pa.Table]], columns: list[str]) -> pd.DataFrame:
         """Tables of runs, by their rows in `.runs`, as one frame with KEYS."""
-        import pandas as pd
-        import pyarrow as pa
-
         if not tables:
             return self._categorise(pd.DataFrame(columns=[*KEYS, *columns]))
         keyed = []
@@ -250,8 +244,6 @@ class Results:
         return self._categorise(together.to_pandas())
 
     def _categorise(self, frame: pd.DataFrame) -> pd.DataFrame:
-        import pandas as pd
-
         methods = frame["method"].astype("str")
         frame["method"] = pd.Categorical(methods, categories=self.methods)
         for column in ("suite", "task", "run"):
@@ -317,17 +309,12 @@ _EXAMPLE = Run(Path(), RunRecord(id="", method="", task="", seed=0), None, "", "
 
 def _last_rows(table: pa.Table, split: str) -> np.ndarray:
     """Places of the rows of the last step that has the split."""
-    import numpy as np
-    import pyarrow.compute as pc
-
     there = np.flatnonzero(pc.equal(table["split"].cast("string"), split).to_numpy())
     steps = table["step"].to_numpy()[there]
     return there[steps == steps.max(initial=-1)]
 
 
 def _constant(value: int | str, rows: int) -> pa.Array:
-    import pyarrow as pa
-
     if isinstance(value, int):
         return pa.repeat(pa.scalar(value, pa.int32()), rows)
     return pa.DictionaryArray.from_arrays(

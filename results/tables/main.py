@@ -61,15 +61,9 @@ def main_table(
                 "diverged": int((runs["status"] == "diverged").sum()),
                 "unfinished": int((runs["status"] == "unfinished").sum()),
             }  # fmt: skip
-            c = versus.get((task, method))
-            row |= {
-                "difference": c.difference.estimate if c else None,
-                "difference_half": (c.difference.high - c.difference.low) / 2 if c else None,
-                "p": c.difference.p if c else None, "p_holm": c.p_holm if c else None,
-                "p_equivalent_holm": c.p_equivalent_holm if c else None,
-                "mde": c.difference.mde if c else None,
-                "verdict": c.verdict if c else "control" if method == control else None,
-            }  # fmt: skip
+            found = versus[task, method].row() if (task, method) in versus else {}
+            row |= {name: found.get(key) for name, key in _VERSUS.items()}
+            row["verdict"] = found.get("verdict", "control" if method == control else None)
             rows.append(row)
     frame = pd.DataFrame(rows, columns=None if rows else ["task", "method", *_MAIN])
     frame = frame.sort_values(["task", "accuracy"], ascending=[True, False], ignore_index=True)
@@ -85,7 +79,8 @@ def main_table(
         *accuracies,
         Column("auc", "AUC %", "percent", "auc_half", about="mean accuracy over the common budget",
                wide=True),
-        *_cost_columns(),
+        *(Column(c, axis_word(c), kind, about=about, wide=True)
+          for c, (kind, about) in COSTS.items()),
         Column("difference", f"vs {control}", "points", "difference_half", "", "points"),
         Column("mde", "MDE", "percent", "", "", "smallest difference found with power 0.8, points"),
         Column("verdict", "verdict"),
@@ -100,16 +95,14 @@ def main_table(
     return Table("main", f"Accuracy on {split}", frame, columns, tuple(notes))
 
 
-def _cost_columns() -> list[Column]:
-    return [
-        Column(c, axis_word(c), kind, about=about, wide=True) for c, (kind, about) in COSTS.items()
-    ]
-
-
+_VERSUS = {  # the control: column -> key of Comparison.row
+    "difference": "difference", "difference_half": "half", "p": "p", "p_holm": "p_holm",
+    "p_equivalent_holm": "p_equivalent_holm", "mde": "mde",
+}  # fmt: skip
 _MAIN = (
     "accuracy", "half", "low", "high", "wide_low", "wide_high", "best", "greedy", "greedy_half",
     "auc", "auc_half", *COSTS, "seeds", "questions", "questions_least", "diverged", "unfinished",
-    "difference", "difference_half", "p", "p_holm", "p_equivalent_holm", "mde", "verdict",
+    *_VERSUS, "verdict",
 )  # fmt: skip
 
 
