@@ -5,8 +5,8 @@ print(r.compare("gift", "grpo"))
 print(r.table().text())
 """
 
-from .load import Results, load
 from .papers import published
-from .runs import SchemaError
+from .records import SchemaError
+from .runs import Results, load
 
 __all__ = ["Results", "SchemaError", "load", "published"]

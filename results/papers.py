@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .runs import Runs
+    from .runs import Results
 
 FOLDER = Path(__file__).parent / "published"
 COLUMNS = (
@@ -18,6 +18,7 @@ REQUIRED = ("paper", "row", "column", "value")
 GRAO = "arXiv:2508.07750"
 REGIMES = ("expert", "offline", "online")  # words of a row that say where the data came from
 BASELINES = ("SFT", "DPO", "PPO", "GRPO")
+PRINTED = 0.05  # two printed percentages agree within this
 
 
 class PublishedError(ValueError):
@@ -63,7 +64,7 @@ def _read(path: Path) -> pd.DataFrame:
     return frame.assign(file=path.name)
 
 
-def beside(results: Runs, *files: str | Path) -> pd.DataFrame:
+def beside(results: Results, *files: str | Path) -> pd.DataFrame:
     """Each published number whose row names a method of the runs, and what the
     runs measured: `method`, `task`, `split`, `measured`, `low`, `high`, `seeds` (shares of 1 over
     seeds). Other models, data and protocols: for orientation, not a comparison."""
@@ -93,7 +94,7 @@ def _key(name: str) -> str:
     return " ".join(words)
 
 
-def grao_headline(numbers: pd.DataFrame | None = None) -> pd.DataFrame:
+def grao_headline() -> pd.DataFrame:
     """Recompute the "relative improvement over SFT, DPO, PPO, GRPO" of GRAO's abstract.
 
     It is the mean over the four cells (two models, two data sets) of GRAO's relative gain in RAS.
@@ -101,11 +102,10 @@ def grao_headline(numbers: pd.DataFrame | None = None) -> pd.DataFrame:
     in one column (harmless, Moonlight) all four do, within 0.03. So either these rows are swapped
     in the table, or they were in the computation of the abstract.
 
-    Returns: a row per baseline: baseline, abstract, printed, swapped; all in per cent.
+    Returns: a row per baseline: baseline; abstract, printed, swapped in per cent; agrees (whether
+    the abstract and the tables as printed do).
     """
-    import pandas as pd
-
-    numbers = published() if numbers is None else numbers
+    numbers = published()
     ours = numbers[numbers["paper"] == GRAO]
     ras = ours[ours["table"].isin(["helpful-base", "harmless-base"])]
     ras = ras[ras["column"].str.endswith(" RAS")]
@@ -114,13 +114,9 @@ def grao_headline(numbers: pd.DataFrame | None = None) -> pd.DataFrame:
     swapped = cells.copy()
     swapped.loc[["PPO", "GRPO"], [column]] = cells.loc[["GRPO", "PPO"], [column]].to_numpy()
     abstract = ours[ours["table"] == "abstract"].set_index("row")["value"]
-    return pd.DataFrame({
-        "baseline": BASELINES,
-        "abstract": [abstract[f"GRAO over {b}"] for b in BASELINES],
-        "printed": [_mean_gain(cells, b) for b in BASELINES],
-        "swapped": [_mean_gain(swapped, b) for b in BASELINES],
-    })  # fmt: skip
-
-
-def _mean_gain(cells: pd.DataFrame, baseline: str) -> float:
-    return float(100 * (cells.loc["GRAO"] / cells.loc[baseline] - 1).mean())
+    abstract.index = abstract.index.str.removeprefix("GRAO over ")
+    found = abstract.loc[[*BASELINES]].rename_axis("baseline").rename("abstract").to_frame()
+    for name, table in (("printed", cells), ("swapped", swapped)):
+        found[name] = [100 * (table.loc["GRAO"] / table.loc[b] - 1).mean() for b in BASELINES]
+    found["agrees"] = (found["abstract"] - found["printed"]).abs() <= PRINTED
+    return found.reset_index()

@@ -1,20 +1,31 @@
 """Runs on disk -> DataFrames, read when first asked for.
 
-`results.load` gives these tables; scores, curves and comparisons are computed from them. A torn
-last line, an unfinished run or a broken file is no error: it is left out and stands in `.problems`.
+The notebook's way in: load suites, look at tables, ask for comparisons.
+
+    r = results.load("runs/quick")
+    r.runs       # a row per run
+    r.steps      # a row per run and update: STEP_COLUMNS and the method's own metrics
+    r.ledger     # a row per run and update: LEDGER_COLUMNS, cumulative
+    r.evals      # a row per run, evaluation, question and sample: EVAL_COLUMNS without the texts
+    r.responses  # the same with response, prompt and gold
+    r.compare("gift", "grpo")
+    r.table("main")
+
+All tables but `runs` carry suite, task, method, seed and run, so that they join on any of these.
+A torn last line, an unfinished run or a broken file is no error: it is left out and stands in
+`.problems`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from .records import EVAL_COLUMNS, LEDGER_COLUMNS, SCHEMA_VERSION
+from .folders import Problem, Run, read_run, read_steps, read_suite, run_folders
+from .records import EVAL_COLUMNS, LEDGER_COLUMNS, RunRecord, SuiteRecord
 from .tally import WITHOUT_TEXTS, Tally, Unreadable, count, read_table, take
 
 if TYPE_CHECKING:
@@ -22,103 +33,30 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from .compare import Comparison
+    from .render import Table
+
 KEYS = ("suite", "task", "method", "seed", "run")
-# what may differ between runs of one treatment
-INCIDENTAL = ("seed", "method", "micro_tokens", "checkpoint", "keep_rollouts", "track")
 MARGIN = 0.02  # of equivalence, where suite.json names none
 
 
-class SchemaError(ValueError):
-    """The files were written by another version of the schema."""
-
-
-class Problem(NamedTuple):
-    run: str  # folder name
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.run}: {self.what}"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run's folder and the label under which it is counted."""
-
-    folder: Path
-    record: dict[str, Any]  # run.json
-    done: dict[str, Any] | None  # DONE
-    suite: str
-    method: str
-
-    @property
-    def status(self) -> str:
-        return self.done["status"] if self.done else "unfinished"
-
-    @property
-    def keys(self) -> dict[str, Any]:
-        return {"suite": self.suite, "task": self.record["task"], "method": self.method,
-                "seed": int(self.record["seed"]), "run": self.record["id"]}  # fmt: skip
-
-    @property
-    def settings(self) -> str:
-        """Eight hex digits of what makes two runs of one label the same treatment, the seed
-        apart."""
-        known = ("objective", "fields", "source", "budget", "grader", "data")
-        parts = {k: self.record.get(k) for k in known}
-        config = self.record.get("config") or {}
-        parts["config"] = {k: v for k, v in config.items() if k not in INCIDENTAL}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[
-            :8
-        ]
-
-
-class Plan(NamedTuple):
-    """What suite.json says about how its methods are to be compared."""
-
-    methods: tuple[str, ...] = ()  # in order
-    control: str | None = None
-    margin: float | None = None  # of equivalence
-
-
-class Runs:
+class Results:
     """The runs of one or many suites. Immutable: `rename`, `merge` and `query` return new ones."""
 
     def __init__(
-        self, runs: Iterable[Run], problems: Iterable[Problem] = (), plans: Iterable[Plan] = ()
+        self,
+        runs: Iterable[Run],
+        problems: Iterable[Problem] = (),
+        suites: Iterable[SuiteRecord] = (),
     ):
         unique: dict[str, Run] = {}
         for run in runs:
             unique.setdefault(run.keys["run"], run)  # one id, one result
         self._runs, clashes = _separate([*unique.values()])
         self._problems = [*dict.fromkeys([*problems, *clashes])]
-        self._plans = tuple(plans)
+        self._suites = tuple(suites)
         self._read_problems: dict[str, list[Problem]] = {}
-        self.remembered: dict[tuple[Any, ...], Any] = {}  # see results.memory
-
-    @classmethod
-    def read(cls, path: str | Path | Iterable[str | Path]) -> Self:
-        """The runs in one or many suites, runs, or folders of suites.
-
-        Raises:
-            FileNotFoundError: a path does not exist, or holds no run.
-            SchemaError: a run was written by another version of the schema.
-        """
-        paths = [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]
-        runs: list[Run] = []
-        problems: list[Problem] = []
-        plans: list[Plan] = []
-        for place in paths:
-            if not place.is_dir():
-                raise FileNotFoundError(f"no folder {place}")
-            folders = _run_folders(place)
-            if not folders and not (place / "suite.json").is_file():
-                raise FileNotFoundError(f"no run in {place} or in folders of it: expected run.json")
-            plans += [_read_plan(suite) for suite in sorted({f.parent for f in folders} | {place})]
-            for folder in folders:
-                run, found = _read_run(folder)
-                problems += found
-                runs += [run] if run else []
-        return cls(runs, problems, plans)
+        self.remembered: dict[tuple[Any, ...], Any] = {}  # see results.memoise
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -135,14 +73,14 @@ class Runs:
     def methods(self) -> list[str]:
         """Labels, in the order in which the suites declare them, others after by name."""
         there = {run.method for run in self._runs}
-        declared = [m for plan in self._plans for m in plan.methods if m in there]
+        declared = [r.method for suite in self._suites for r in suite.runs if r.method in there]
         return [*dict.fromkeys([*declared, *sorted(there)])]
 
     @property
     def control(self) -> str | None:
         """What the others are compared with: as the suites say, else grpo, else the first."""
         methods = self.methods
-        for name in [*(plan.control for plan in self._plans), "grpo", *methods]:
+        for name in [*(suite.control for suite in self._suites), "grpo", *methods]:
             if name in methods:
                 return name
         return None
@@ -150,13 +88,18 @@ class Runs:
     @property
     def margin(self) -> float:
         """Margin of equivalence in shares of 1: the smallest that a suite declares, else 0.02."""
-        return min((p.margin for p in self._plans if p.margin), default=MARGIN)
+        return min((s.margin for s in self._suites if s.margin), default=MARGIN)
 
     @property
     def problems(self) -> list[Problem]:
         """What could not be read or is not finished. Complete once every table has been read."""
         late = [p for found in self._read_problems.values() for p in found]
         return [*dict.fromkeys([*self._problems, *late])]
+
+    @property
+    def provenance(self) -> list[RunRecord]:
+        """What stands in the run.json of each run, in the order of `.runs`."""
+        return [run.record for run in self._runs]
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -166,9 +109,8 @@ class Runs:
         in all seeds of a method), fields and config (dicts), warnings, path."""
         import pandas as pd
 
-        rows = [_run_row(run) for run in self._runs]
-        columns = [*_run_row(_EXAMPLE)]
-        return self._categorise(pd.DataFrame(rows, columns=columns))
+        rows = [run.row() for run in self._runs]
+        return self._categorise(pd.DataFrame(rows, columns=[*_EXAMPLE.row()]))
 
     @cached_property
     def steps(self) -> pd.DataFrame:
@@ -217,30 +159,40 @@ class Runs:
             raise KeyError(
                 f"no method {', '.join(sorted(unknown))}; there are {', '.join(self.methods)}"
             )
-        runs = [_relabel(run, labels.get(run.method, run.method)) for run in self._runs]
-        plans = [
-            Plan(
-                tuple(labels.get(m, m) for m in plan.methods),
-                labels.get(plan.control or "", plan.control),
-                plan.margin,
-            )
-            for plan in self._plans
-        ]
-        return type(self)(runs, self._problems, plans)
+        runs = [replace(run, method=labels.get(run.method, run.method)) for run in self._runs]
+        suites = [suite.renamed(labels) for suite in self._suites]
+        return type(self)(runs, self._problems, suites)
 
-    def merge(self, other: Runs) -> Self:
+    def merge(self, other: Results) -> Self:
         """Both together. A run that stands in both counts once; a label that means different
         settings in the two gets its suite's name added, and `.problems` says so."""
-        problems = [*self._problems, *other._problems]
-        return type(self)([*self._runs, *other._runs], problems, [*self._plans, *other._plans])
+        problems, suites = self._problems + other._problems, self._suites + other._suites
+        return type(self)([*self._runs, *other._runs], problems, suites)
 
     def query(self, expression: str) -> Self:
         """The runs for which a pandas expression over `.runs` holds, e.g. `"method != 'sft' and
         seed < 3"`."""
         kept = set(self.runs.query(expression).run)
-        runs = [run for run in self._runs if run.record["id"] in kept]
+        runs = [run for run in self._runs if run.record.id in kept]
         gone = {run.folder.name for run in self._runs} - {run.folder.name for run in runs}
-        return type(self)(runs, [p for p in self._problems if p.run not in gone], self._plans)
+        return type(self)(runs, [p for p in self._problems if p.run not in gone], self._suites)
+
+    def compare(
+        self, a: str, b: str, metric: str | None = None, split: str | None = None, **options: Any
+    ) -> Comparison:
+        """Is a better than b? Metric: avg (avg@K), greedy, pass@k, maj@k. For several comparisons
+        at once, with Holm's correction, see `results.compare.family`."""
+        from .compare import compare
+
+        return compare(self, a, b, metric, split, **options)
+
+    def table(self, name: str = "main", **options: Any) -> Table:
+        """One of `results.tables.TABLES`, by name; KeyError names them all."""
+        from .tables import TABLES
+
+        if name not in TABLES:
+            raise KeyError(f"no table {name!r}; there are {', '.join(TABLES)}")
+        return TABLES[name](self, **options)
 
     @cached_property
     def _step_lines(self) -> pd.DataFrame:
@@ -249,7 +201,7 @@ class Runs:
         found: list[Problem] = []
         frames = []
         for run in self._runs:
-            rows, problems = _read_steps(run.folder)
+            rows, problems = read_steps(run.folder)
             found += problems
             if rows:
                 frame = pd.DataFrame(rows).drop_duplicates(
@@ -307,69 +259,29 @@ class Runs:
         return frame
 
 
-def _run_folders(place: Path) -> list[Path]:
-    """Folders of runs in a run, a suite or a folder of suites; a run is known by its files."""
-    marks = ("run.json", "steps.jsonl", "evals.parquet", "error.txt")
-    found = {f.parent for depth in ("", "*/", "*/*/") for m in marks for f in place.glob(depth + m)}
-    return sorted(found)
+def load(path: str | Path | Iterable[str | Path]) -> Results:
+    """Read one or many suites, runs, or folders of suites. Tables are read on first access.
 
-
-def _read_plan(suite: Path) -> Plan:
-    """Of suite.json; an empty one where there is none."""
-    try:
-        content = json.loads((suite / "suite.json").read_text())
-        methods = dict.fromkeys(str(run["method"]) for run in content.get("runs", []))
-        return Plan(tuple(methods), content.get("control"), content.get("margin"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Plan()
-
-
-def _read_run(folder: Path) -> tuple[Run | None, list[Problem]]:
-    name = folder.name
-    try:
-        record = json.loads((folder / "run.json").read_text())
-        missing = [k for k in ("id", "method", "task", "seed") if k not in record]
-    except FileNotFoundError:
-        return None, [Problem(name, _failure(folder) or "no run.json: left out")]
-    except ValueError as error:
-        return None, [Problem(name, f"run.json is broken ({error}): left out")]
-    version = record.get("schema_version")
-    if version != SCHEMA_VERSION:
-        advice = (
-            "update evenbench"
-            if isinstance(version, int) and version > SCHEMA_VERSION
-            else "run it again"
-        )
-        raise SchemaError(
-            f"{folder}/run.json has schema_version {version!r};"
-            f" this version reads {SCHEMA_VERSION}: {advice}"
-        )
-    if missing:
-        return None, [Problem(name, f"run.json lacks {', '.join(missing)}: left out")]
-    run = Run(
-        folder, record, None, str(record.get("suite", folder.parent.name)), str(record["method"])
-    )
-    try:
-        done = json.loads((folder / "DONE").read_text())
-        if done["status"] not in ("finished", "diverged"):
-            raise ValueError(f"status {done['status']!r}")
-    except FileNotFoundError:
-        return run, [Problem(name, _failure(folder) or "unfinished: not counted")]
-    except (ValueError, KeyError, TypeError) as error:
-        return run, [Problem(name, f"DONE is broken ({error}): taken as unfinished")]
-    found = (
-        [Problem(name, f"diverged: {done.get('reason')}")] if done["status"] == "diverged" else []
-    )
-    return Run(folder, record, done, run.suite, run.method), found
-
-
-def _failure(folder: Path) -> str | None:
-    """The last line of the traceback that ended a run without a result."""
-    try:
-        lines = (folder / "error.txt").read_text().strip().splitlines()
-    except OSError:
-        return None
-    return f"failed, not counted: {lines[-1]}" if lines else None
+    Raises:
+        FileNotFoundError: a path does not exist, or holds no run.
+        SchemaError: a run was written by a newer version of evenbench.
+    """
+    paths = [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]
+    runs: list[Run] = []
+    problems: list[Problem] = []
+    suites: list[SuiteRecord] = []
+    for place in paths:
+        if not place.is_dir():
+            raise FileNotFoundError(f"no folder {place}")
+        folders = run_folders(place)
+        if not folders and not (place / "suite.json").is_file():
+            raise FileNotFoundError(f"no run in {place} or in folders of it: expected run.json")
+        suites += [read_suite(f) for f in sorted({f.parent for f in folders} | {place})]
+        for folder in folders:
+            run, found = read_run(folder)
+            problems += found
+            runs += [run] if run else []
+    return Results(runs, problems, suites)
 
 
 def _separate(runs: list[Run]) -> tuple[list[Run], list[Problem]]:
@@ -377,7 +289,7 @@ def _separate(runs: list[Run]) -> tuple[list[Run], list[Problem]]:
     suite's name."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.method, run.record["task"]), []).append(run)
+        groups.setdefault((run.method, run.record.task), []).append(run)
     mixed = {
         m
         for (m, _), group in groups.items()
@@ -386,77 +298,21 @@ def _separate(runs: list[Run]) -> tuple[list[Run], list[Problem]]:
     problems, apart = [], set()
     for method in sorted(mixed):
         names = [f"{method} ({s})" for s in sorted({r.suite for r in runs if r.method == method})]
+        what = "its runs differ in more than the seed, or repeat one: query or rename them"
         if len(names) > 1:
             apart.add(method)
-            problems.append(
-                Problem(
-                    method, f"means different runs in different suites: shown as {', '.join(names)}"
-                )
-            )
-        else:
-            problems.append(
-                Problem(
-                    method,
-                    "its runs differ in more than the seed, or repeat one: query or rename them",
-                )
-            )
-    return [
-        _relabel(r, f"{r.method} ({r.suite})") if r.method in apart else r for r in runs
-    ], problems
+            what = f"means different runs in different suites: shown as {', '.join(names)}"
+        problems.append(Problem(method, what))
+    labels = {id(run): f"{run.method} ({run.suite})" for run in runs if run.method in apart}
+    return [replace(run, method=labels.get(id(run), run.method)) for run in runs], problems
 
 
 def _repeats_seed(group: list[Run]) -> bool:
-    seeds = [run.record["seed"] for run in group]
+    seeds = [run.record.seed for run in group]
     return len(seeds) != len(set(seeds))
 
 
-def _relabel(run: Run, method: str) -> Run:
-    return Run(run.folder, run.record, run.done, run.suite, method)
-
-
-def _run_row(run: Run) -> dict[str, Any]:
-    record, done = run.record, run.done or {}
-    axis, budget = next(iter((record.get("budget") or {}).items()), (None, None))
-    return {
-        **run.keys,
-        "status": run.status,
-        "reason": done.get("reason"),
-        "last_step": done.get("step"),
-        "wall_seconds": done.get("seconds"),
-        "objective": record.get("objective", run.method),
-        "source": record.get("source"),
-        "budget_axis": axis,
-        "budget": budget,
-        "grader": (record.get("grader") or {}).get("version"),
-        "data": hashlib.sha256(json.dumps(record.get("data"), sort_keys=True).encode()).hexdigest()[
-            :12
-        ],
-        "settings": run.settings,
-        "fields": record.get("fields") or {},
-        "config": record.get("config") or {},
-        "warnings": record.get("warnings") or [],
-        "path": str(run.folder),
-    }
-
-
-_EXAMPLE = Run(Path(), {"id": "", "method": "", "task": "", "seed": 0}, None, "", "")
-
-
-def _read_steps(folder: Path) -> tuple[list[dict[str, Any]], list[Problem]]:
-    path = folder / "steps.jsonl"
-    if not path.is_file():
-        return [], [Problem(folder.name, "no steps.jsonl")]
-    rows, problems = [], []
-    lines = path.read_text(errors="replace").splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            row["step"] = int(row["step"])
-            rows.append(row)
-        except (ValueError, KeyError, TypeError):
-            where = "the last line is torn" if number == len(lines) else f"line {number} is broken"
-            problems.append(Problem(folder.name, f"steps.jsonl: {where}, left out"))
-    return rows, problems
+_EXAMPLE = Run(Path(), RunRecord(id="", method="", task="", seed=0), None, "", "")
 
 
 def _last_rows(table: pa.Table, split: str) -> np.ndarray:

@@ -70,13 +70,13 @@ def claims(
 ) -> None:
     """Test the papers' claims on runs: supported, contradicted, undetermined or not tested."""
     from reports.claims import ClaimError, claims_table, evaluate, load_claims
-    from results.tables import grao_audit_table
+    from results.tables import grao_table
 
     with refusing(ClaimError):
         wanted = load_claims(*(file or ()))
     console().print(claims_table(evaluate(load(runs, query), wanted)))
     if not file:
-        console().print(grao_audit_table())
+        console().print(grao_table())
 
 
 @app.command("compare-published")

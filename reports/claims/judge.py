@@ -1,4 +1,4 @@
-"""Claims held against runs: supported, contradicted, undetermined, law, or not tested, and why."""
+"""Claims tested on runs: supported, contradicted, undetermined, law, or not tested, and why."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from results.stats import ALPHA, Difference
 from .measure import margin, missing_metric, per_run, unit
 from .read import COSTS, Claim, load_claims
 
-PRINTED = 0.05  # two printed percentages agree within this
 Status = Literal[
     "supported", "contradicted", "undetermined", "law: proved", "law: refuted", "not tested"
 ]
@@ -42,6 +41,11 @@ class Finding:
     seeds: int = 0
     unit: str = ""
     why: str = ""
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the baseline is multiplied by the claim's factor."""
+        return bool(self.against) and self.claim.factor != 1
 
     @property
     def size(self) -> str:
@@ -78,28 +82,28 @@ class _Row:
     status: Status | None = None  # where it needs no test
     why: str = ""
     margin: float | None = None  # in `unit`
-    censored: tuple[int, int] = (0, 0)  # seeds that never got there: of the method, the baseline
+    censored: tuple[int, int] = (0, 0)  # seeds that never reached the level: method, baseline
 
     @property
     def advantage(self) -> float:
-        """The effect, counted from what is claimed and in the claimed direction."""
+        """The effect in the claimed direction, plus the margin if nothing is claimed to be lost."""
         assert self.difference is not None
         sign = 1 if self.claim.direction in ("higher", "not lower", "equal") else -1
         return sign * self.difference.estimate + (self.margin or 0.0) * self.claim.keeps
 
     @property
     def p(self) -> float:
-        """Two-sided, of no advantage; NaN without a test."""
+        """Two-sided p-value of no advantage; NaN without a test."""
         d = self.difference
         if d is None:
             return NAN
-        if not d.se > 1e-12:  # no t test; what is kept may be shown all the same
+        if not d.se > 1e-12:  # no t test; that nothing is lost may still be shown
             return d.p_equivalent if self.claim.keeps else NAN
         return float(2 * sp.t.sf(abs(self.advantage) / d.se, d.df))
 
 
 def evaluate(results: Results, claims: Iterable[Claim] | None = None) -> list[Finding]:
-    """Hold claims (default: all of the project) against runs: a finding a claim, task and baseline.
+    """Test claims (default: the project's) on runs: a finding for each claim, task and baseline.
 
     A claim about methods, metrics or splits that the runs do not have is `not tested`, with the
     reason. Holm's correction is over all claims that can be tested.
@@ -114,7 +118,7 @@ def evaluate(results: Results, claims: Iterable[Claim] | None = None) -> list[Fi
 def _rows(results: Results, claim: Claim) -> list[_Row]:
     if claim.kind == "law":
         status: Status = "law: proved" if claim.outcome == "proved" else "law: refuted"
-        return [_Row(claim, status=status, why=f"{claim.reason} ({claim.test})")]
+        return [_Row(claim, status=status, why=f"{claim.reason} Test: {claim.test}.")]
     if claim.kind == "audit":
         return _audit(claim)
     if claim.kind == "untested":
@@ -242,7 +246,7 @@ def _difference(a: pd.Series, b: pd.Series, delta: float | None) -> tuple[Differ
 
 
 def _finding(row: _Row, p: float, q: float) -> Finding:
-    """p: of no advantage; q: of a difference beyond the margin; both after Holm."""
+    """p: of no advantage; q: of a difference beyond the margin; both Holm-corrected."""
     d, claim = row.difference, row.claim
     if d is None:
         return Finding(claim, row.against, row.task, row.status or "not tested", why=row.why)
@@ -262,8 +266,8 @@ def _finding(row: _Row, p: float, q: float) -> Finding:
 
 
 def _late(row: _Row, status: Status) -> str:
-    """Whose runs never reached a threshold, where that could turn the verdict: they count with the
-    whole budget, which is less than their cost."""
+    """Whose runs never reached a threshold, if that could change the verdict: they count with the
+    whole budget, which is less than their true cost."""
     method, baseline = row.censored
     direction = row.claim.direction
     below = (status == "supported") == (direction in ("lower", "not higher"))
@@ -306,10 +310,9 @@ def _audit(claim: Claim) -> list[_Row]:
     """GRAO's headline from its printed tables, a row per baseline."""
     rows = []
     for r in grao_headline().itertuples():
-        same = abs(r.abstract - r.printed) <= PRINTED
-        status: Status = "supported" if same else "contradicted"
+        status: Status = "supported" if r.agrees else "contradicted"
         why = f"abstract {r.abstract:.2f} %, from the printed tables {r.printed:.2f} %"
-        if not same:
+        if not r.agrees:
             why += f", with the rows of PPO and GRPO swapped in one column {r.swapped:.2f} %"
         rows.append(_Row(claim, str(r.baseline), status=status, why=why))
     return rows

@@ -28,6 +28,7 @@ from tasks.answers.algebra import (
     Value,
     absolute_poly,
     add,
+    applied,
     argument_key,
     atom,
     check_bits,
@@ -90,14 +91,14 @@ def _power_by(base: Value, monomial: Monomial, coefficient: Fraction, effort: Ef
         if inner == frozenset(((E_ATOM, F(1)),)) and scale == 1:
             turn = frozenset(((I_ATOM, F(1)), (PI_ATOM, F(1))))
             if monomial == turn:  # e^(i pi r) = cos(pi r) + i sin(pi r)
-                angle = Value({frozenset(((PI_ATOM, F(1)),)): coefficient}, ONE_POLY)
+                angle = Value({frozenset(((PI_ATOM, F(1)),)): coefficient})
                 sine = mul(I_VALUE, trigonometric("sin", angle, effort), effort)
                 return add(trigonometric("cos", angle, effort), sine, effort)
             log = frozenset(monomial)
             if len(log) == 1:
                 ((name, one),) = log
                 if name[0] == FUNCTION and name[1] == "ln" and one == 1:
-                    return power(Value(dict(name[2][0]), ONE_POLY), constant(coefficient), effort)
+                    return power(Value(dict(name[2][0])), constant(coefficient), effort)
         result = ONE
         for name, e in inner:
             core: Atom = (POWER, name, monomial)
@@ -135,12 +136,12 @@ def logarithm(value: Value, effort: Effort) -> Value:
         result = ZERO
         for part, sign in ((number.numerator, 1), (number.denominator, -1)):
             for p, count in factorize(part):
-                piece = atom((FUNCTION, "ln", (key({UNIT: F(p)}),)))
+                piece = applied("ln", constant(p))
                 result = add(result, mul(constant(sign * count), piece, effort), effort)
         return result
     if value.den != ONE_POLY:
-        top = logarithm(Value(value.num, ONE_POLY), effort)
-        return subtract(top, logarithm(Value(value.den, ONE_POLY), effort), effort)
+        top = logarithm(Value(value.num), effort)
+        return subtract(top, logarithm(Value(value.den), effort), effort)
     if len(value.num) == 1:
         ((monomial, coefficient),) = value.num.items()
         result = logarithm(constant(coefficient), effort) if coefficient > 0 else None
@@ -151,18 +152,18 @@ def logarithm(value: Value, effort: Effort) -> Value:
                 elif name[0] == PRIME:
                     piece = logarithm(constant(name[1]), effort)
                 elif name[0] == POWER and name[1] == E_ATOM:
-                    piece = Value({name[2]: F(1)}, ONE_POLY)
+                    piece = Value({name[2]: F(1)})
                 elif name[0] == ROOT:
-                    piece = logarithm(Value(dict(name[1]), ONE_POLY), effort)
+                    piece = logarithm(Value(dict(name[1])), effort)
                 else:
-                    piece = atom((FUNCTION, "ln", (key({frozenset(((name, F(1)),)): F(1)}),)))
+                    piece = applied("ln", atom(name))
                 result = add(result, mul(constant(exponent), piece, effort), effort)
             return result
     content = content_of(value.num)
     if content != 1:
-        rest = Value({m: c / content for m, c in value.num.items()}, ONE_POLY)
+        rest = Value({m: c / content for m, c in value.num.items()})
         return add(logarithm(constant(content), effort), logarithm(rest, effort), effort)
-    return atom((FUNCTION, "ln", (key(value.num),)))
+    return applied("ln", value)
 
 
 def factorial(value: Value, effort: Effort) -> Value:
@@ -176,14 +177,14 @@ def factorial(value: Value, effort: Effort) -> Value:
     if value.den == ONE_POLY:  # (n + k)! = (n + k)...(n + 1) n!
         shift = value.num.get(UNIT, F(0))
         if shift.denominator == 1 and 0 < abs(shift) <= 12:
-            base = Value({m: c for m, c in value.num.items() if m}, ONE_POLY)
-            result = atom((FUNCTION, "fact", argument_key(base)))
+            base = Value({m: c for m, c in value.num.items() if m})
+            result = applied("fact", base)
             for k in range(1, int(shift) + 1):
                 result = mul(result, add(base, constant(k), effort), effort)
             for k in range(0, -int(shift)):
                 result = quotient(result, add(base, constant(-k), effort), effort)
             return result
-    return atom((FUNCTION, "fact", argument_key(value)))
+    return applied("fact", value)
 
 
 def absolute(value: Value, effort: Effort) -> Value:
@@ -192,7 +193,7 @@ def absolute(value: Value, effort: Effort) -> Value:
         return constant(abs(number))
     i_terms = {m for m in value.num if (I_ATOM, F(1)) in m}
     if i_terms and value.den == ONE_POLY:  # |a + bi| = sqrt(a^2 + b^2)
-        real = Value({m: c for m, c in value.num.items() if m not in i_terms}, ONE_POLY)
+        real = Value({m: c for m, c in value.num.items() if m not in i_terms})
         imaginary = Value(
             {m - {(I_ATOM, F(1))}: c for m, c in value.num.items() if m in i_terms}, ONE_POLY
         )
@@ -218,7 +219,7 @@ def _step(name: str, value: Value, effort: Effort) -> Value:
         low, high = math.floor(real - error), math.floor(real + error)
         if low == high and abs(real) < 2**50 and low != real:
             return constant(low if name == "floor" else low + 1)
-    return atom((FUNCTION, name, argument_key(value)))
+    return applied(name, value)
 
 
 def _extreme(name: str, values: list[Value], effort: Effort) -> Value:
@@ -356,7 +357,7 @@ def function(name: str, arguments: list[Value], effort: Effort) -> Value:
     if name == "cis":
         sine = mul(I_VALUE, trigonometric("sin", first, effort), effort)
         return add(trigonometric("cos", first, effort), sine, effort)
-    return atom((FUNCTION, name, *(argument_key(argument) for argument in arguments)))
+    return applied(name, *arguments)
 
 
 def _arc_of_root(name: str, value: Value, effort: Effort) -> Value | None:

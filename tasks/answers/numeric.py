@@ -58,10 +58,6 @@ class Measured(NamedTuple):
     value: complex
     error: float
 
-    @property
-    def is_real(self) -> bool:
-        return abs(self.value.imag) <= self.error + 1e-14 * abs(self.value)
-
 
 def evaluate(value: Value, at: Mapping[str, float] | None = None) -> Measured | None:
     """The value with its names at given places, None where it cannot be had."""

@@ -161,21 +161,6 @@ def test_mcnemar_is_the_binomial_test_of_the_discordant_questions() -> None:
     assert got.p == pytest.approx(expected)
 
 
-def test_sign_flip_is_scipys_permutation_test() -> None:
-    expected = sp.permutation_test(
-        (A, B), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=np.inf
-    )
-    assert stats.sign_flip_p(A - B) == pytest.approx(expected.pvalue)
-
-
-def test_permutation_tests_of_few_seeds_cannot_be_significant() -> None:
-    assert stats.smallest_permutation_p(3, paired=False) == pytest.approx(0.10)
-    assert stats.smallest_permutation_p(3, paired=True) == pytest.approx(0.25)
-    assert stats.smallest_permutation_p(5, paired=True) == pytest.approx(0.0625)
-    assert stats.smallest_permutation_p(6, paired=True) < 0.05
-    assert stats.sign_flip_p([0.1, 0.11, 0.12]) == pytest.approx(0.25)  # as extreme as can be
-
-
 def test_aggregates_by_hand() -> None:
     x = [[0.0, 0.1, 0.2, 0.3], [0.4, 0.5, 0.6, 1.5]]
     got = stats.aggregate(x, draws=10)
@@ -299,7 +284,6 @@ def test_one_seed_and_no_spread_leave_the_error_unknown() -> None:
         assert np.isnan([got.low, got.high, got.p_equivalent, got.mde]).all()
         assert got.p == 1 if d == [0.0] * 3 else np.isnan(got.p)
         assert np.isnan(stats.seed_interval(d).half)
-    assert stats.sign_flip_p([0.0, 0.0, 0.0]) == 1
     assert np.isnan(stats.welch_difference([0.5, 0.5], [0.5, 0.5, 0.5]).p)
     for x_SQ in (np.zeros((3, 9)), np.full((3, 9), 0.5)):
         assert np.isnan(stats.two_way_interval(x_SQ).half)
@@ -311,13 +295,6 @@ def test_equal_scores_bound_how_far_apart_two_methods_may_be() -> None:
         expected = sp.binomtest(0, cells, delta, alternative="less").pvalue
         assert stats.never_apart(cells, delta) == pytest.approx(expected)
     assert stats.never_apart(148, 0.02) > 0.05 > stats.never_apart(149, 0.02)
-
-
-def test_checker_audit_by_hand() -> None:
-    audit = stats.checker_audit([1, 1, 0, 0, 1], [1, 0, 1, 0, 1])
-    assert audit.accuracy.mean == pytest.approx(3 / 5)
-    assert audit.false_negatives.mean == pytest.approx(1 / 3)
-    assert audit.false_positives.mean == pytest.approx(1 / 2)
 
 
 def test_published_accuracies_of_four_models_on_gsm8k(data_dir: Path) -> None:

@@ -64,7 +64,7 @@ def compare(kind: str, work: Work, threads: int, steps: int) -> list[Pairing]:
             one = replace(work, prompts=64, group=2 if kind == "dpo" else 1)
             groups = answers(one, 2)
             feed = Fixed([Group(g.example, []) for g in groups] if kind == "sft" else groups)
-            ours = {kind: Ours(one.run(kind, replay_rollouts=1), folder, one, feed)}
+            ours = {kind: Ours(one.run(kind, replay_rollouts=1), folder, one, source=feed)}
         trainer = peer(kind, work, steps, scratch, groups=groups)
         found = alternate(trainer, dict(ours), work.device)
     plain = rate(threads, work.device)
@@ -110,7 +110,7 @@ def objectives(work: Work, steps: int) -> pd.DataFrame:
             run = work.run(name, replay_rollouts=1)
             gold = run.source(0) == "demonstrations"
             rows = [Group(g.example, []) for g in groups for _ in g.responses] if gold else groups
-            ours[name] = Ours(run, Path(scratch), work, Fixed(rows))
+            ours[name] = Ours(run, Path(scratch), work, source=Fixed(rows))
         seconds: dict[str, list[float]] = {name: [] for name in ours}
         for _ in range(WARM_UP + steps):
             for name, step in ours.items():

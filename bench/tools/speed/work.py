@@ -79,7 +79,6 @@ class Fixed:
 
 def undropped(method: Method) -> Method:
     """The same objective with all rows trained, also those without weight."""
-
     cls: Any = type(method)
 
     class Undropped(cls):
@@ -94,7 +93,7 @@ class Ours:
     """This project's loop, a rollout batch and its updates at a call."""
 
     def __init__(
-        self, run: Run, folder: Path, work: Work, source: Fixed | None = None, drop: bool = True
+        self, run: Run, folder: Path, work: Work, *, source: Fixed | None = None, drop: bool = True
     ):
         (folder / run.name).mkdir(parents=True, exist_ok=True)
         self.session = Session(run, RunFolder(folder / run.name), "speed", work.device)

@@ -1,0 +1,169 @@
+"""What lies behind an accuracy: other metrics, other evaluations, other splits, the answers."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .. import scores, stats
+from ..render import Column, Table
+from .parts import seed_table, task_column, tasks
+
+if TYPE_CHECKING:
+    from ..runs import Results
+
+
+def pass_table(results: Results, split: str | None = None) -> Table:
+    """pass@k for k = 1, 2, 4, ... up to K, maj@K, all from the sampled answers of the last
+    evaluation."""
+    split = split or scores.headline_split(results)
+    frame = scores.question_scores(results, split)
+    k_max = int(frame["samples"].max()) if len(frame) else 0
+    ks = [k for k in (2**i for i in range(12)) if k < k_max] + ([k_max] if k_max else [])
+    by_metric = {f"pass@{k}": scores.seed_scores(scores.pass_scores(frame, k)) for k in ks}
+    if k_max > 1:
+        by_metric[f"maj@{k_max}"] = scores.seed_scores(scores.majority_scores(results, split))
+    return seed_table(
+        results, "passk", f"pass@k on {split}", by_metric,
+        (f"pass@k is unbiased from K = {k_max} samples a question, temperature and decoding as"
+         " evaluated; ± over seeds.",),
+    )  # fmt: skip
+
+
+def selection_table(results: Results, split: str | None = None) -> Table:
+    """Last, selected (best on validation) and oracle-best evaluation, apart."""
+    split = split or scores.headline_split(results)
+    validated = "validation" in results.tally.splits
+    kinds: tuple[scores.At, ...] = (
+        ("last", "selected", "oracle") if validated else ("last", "oracle")
+    )
+    decoding = scores.decoding_of(scores.headline_metric(results))
+    chosen = {
+        kind: scores.question_scores(results, split, decoding, at=kind, common=True)
+        for kind in kinds
+    }
+    by_kind = {kind: scores.seed_scores(frame) for kind, frame in chosen.items()}
+    count = chosen["last"]["question_id"].nunique()
+    notes = [
+        f"On the {count} questions of every evaluation.",
+        "oracle: the evaluation that is best on this very split; an upper bound, never a result.",
+    ]
+    if not validated:
+        notes.append("No validation split was evaluated, so none could be selected on it.")
+    return seed_table(
+        results, "selection", f"Which evaluation counts, {split}", by_kind, tuple(notes)
+    )
+
+
+def generalisation_table(results: Results, split: str | None = None) -> Table:
+    """Gap of each other split to the headline split, same checker, paired by seed."""
+    split = split or scores.headline_split(results)
+    others = sorted(results.tally.splits - {split})
+    base = scores.seed_scores(scores.metric_scores(results, None, split))
+    gaps = {split: base}
+    notes = [
+        "Differences of accuracy in points, paired by seed; ± over seeds. train − test above 0 is"
+        " overfitting."
+    ]
+    for other in others:
+        there = scores.seed_scores(scores.metric_scores(results, None, other))
+        both = there.merge(base, on=scores.GROUP, suffixes=("", "_base"))
+        gaps[f"{other} − {split}"] = both.assign(score=both["score"] - both["score_base"])
+        missing = {
+            f"{r.method} s{r.seed}" for r in base.itertuples() if r.run not in set(there["run"])
+        }
+        if missing:  # it ended before the evaluation that has this split
+            notes.append(f"Not evaluated on {other}: {', '.join(sorted(missing))}.")
+    signed = tuple(k for k in gaps if k != split)
+    return seed_table(results, "generalisation", "Generalisation", gaps, tuple(notes), signed)
+
+
+def variance_table(results: Results, split: str | None = None) -> Table:
+    """Where the variance of one sampled answer comes from."""
+    split = split or scores.headline_split(results)
+    parts = ("seed", "question", "decoding", "residual")
+    rows = []
+    for task in tasks(results):
+        for method in results.methods:
+            cube = scores.sample_cube(results, method, split, task)
+            row: dict[str, object] = {"task": task, "method": method, "seeds": cube.shape[0]}
+            if cube.shape[0] > 1 and cube.shape[1] > 1:
+                found = np.array(stats.variance_components(cube))
+                row["total"] = total = np.nansum(found)
+                row |= dict(zip(parts, found / (total or np.nan), strict=True))
+            rows.append(row)
+    frame = pd.DataFrame(rows, columns=["task", "method", "seeds", *parts, "total"])
+    columns = (
+        *task_column(results),
+        Column("method", "Method"),
+        *(Column(p, f"{p} %", "percent") for p in parts),
+    )
+    note = "Shares of the variance of one sampled answer's score; residual: seed × question."
+    return Table("variance", f"Where the variance comes from, {split}", frame, columns, (note,))
+
+
+def drift_table(results: Results, split: str | None = None) -> Table:
+    """What else changed between the first and the last evaluation: length, truncation, format; and
+    KL, entropy and an engine's drift at the end of training where the runs log them."""
+    split = split or scores.headline_split(results)
+    kept = [c for c in ("tokens", "finished", "format_ok") if c in results.tally.columns]
+    decoding = scores.decoding_of(scores.headline_metric(results))
+    answers = scores.end_rows(results, split, decoding)
+    by_step = answers.groupby([*scores.GROUP, "step"], observed=True)[kept].mean().reset_index()
+    ends = by_step.sort_values("step").groupby(scores.GROUP, observed=True)
+    first = ends.first().groupby(["task", "method"], observed=True)[kept].mean()
+    last = ends.last().groupby(["task", "method"], observed=True)[kept].mean()
+    frame = first.add_suffix("_start").join(last.add_suffix("_end"))
+    monitors = [
+        c for c in results.steps if c == "entropy" or c.endswith("kl") or c.startswith("sampler_")
+    ]
+    logged = results.steps.sort_values("step").groupby(scores.GROUP, observed=True)[monitors]
+    for suffix, rows in (("_start", logged.first()), ("_end", logged.last())) if monitors else ():
+        by_method = rows.groupby(["task", "method"], observed=True).mean()
+        frame = frame.join(by_method.add_suffix(suffix))
+    columns = [*task_column(results), Column("method", "Method")]
+    for column in kept:
+        kind = "number" if column == "tokens" else "percent"
+        label = {"tokens": "length", "finished": "ended %", "format_ok": "format %"}[column]
+        columns.append(Column(f"{column}_start", f"{label}, start", kind))
+        columns.append(Column(f"{column}_end", "end", kind))
+    for m in monitors:
+        columns.append(
+            Column(f"{m}_start", f"{m.replace('_', ' ').replace('kl', 'KL')}, start", "number")
+        )
+        columns.append(Column(f"{m}_end", "end", "number"))
+    note = (
+        f"The {decoding} answers of the first and the last evaluation, to the questions of all;"
+        + " KL, entropy and drift as logged at the first and the last update." * bool(monitors)
+    )
+    return Table(
+        "drift", f"What else changed, {split}", frame.reset_index(), tuple(columns), (note,)
+    )
+
+
+def checker_table(results: Results, split: str | None = None) -> Table:
+    """The same answers under the headline reading and under the task's official protocol."""
+    split = split or scores.headline_split(results)
+    readings: dict[str, scores.Reading] = {"headline": "correct", "official": "strict"}
+    by_reading = {
+        name: scores.seed_scores(scores.metric_scores(results, None, split, reading))
+        for name, reading in readings.items() if reading in results.tally.columns
+    }  # fmt: skip
+    notes = ["The same sampled answers under two readings of the checker; ± over seeds."]
+    means: list[Any] = [
+        one.groupby(["task", "method"], observed=True)["score"].mean().mul(100).to_dict()
+        for one in by_reading.values()
+    ]
+    if len(means) == 2 and len(results.methods) > 1:
+        m, n = means
+        turned = [
+            f"{a[1]} and {b[1]} ({m[a] - m[b]:+.2f} and {n[a] - n[b]:+.2f} points)"
+            for a, b in itertools.combinations(sorted(m, key=m.get, reverse=True), 2)
+            if a[0] == b[0] and (m[a] - m[b]) * (n[a] - n[b]) < 0
+        ]
+        alike = "Both rank the methods alike."
+        notes.append(f"They rank differently: {', '.join(turned)}." if turned else alike)
+    return seed_table(results, "checker", f"Two readings, {split}", by_reading, tuple(notes))

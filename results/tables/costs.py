@@ -1,0 +1,159 @@
+"""What a result costs: at equal cost, to a threshold, in total, and in tuning trials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from .. import curves, scores, stats
+from ..records import BUDGET_AXES
+from ..render import Column, Table, si
+from .parts import axis_word, last_costs, task_column
+
+if TYPE_CHECKING:
+    from ..runs import Results
+
+
+def efficiency_table(results: Results, axis: str | None = None, split: str | None = None) -> Table:
+    """Area under the curve and cost to the thresholds, right-censored at the common budget."""
+    axis = axis or curves.budget_axis(results)
+    runs = curves.efficiency(results, axis, split)
+    rows = []
+    for (task, method), group in runs.groupby(["task", "method"], observed=True):
+        auc = stats.seed_interval(group["auc"])
+        row = {"task": task, "method": method, "auc": auc.mean, "auc_half": auc.half}
+        for name in ("50", "90"):
+            level, until = group[f"threshold_{name}"].iloc[0], group["until"].iloc[0]
+            cost, reached = group[f"cost_{name}"], group[f"reached_{name}"].astype(bool)
+            known = level == level
+            row[f"threshold_{name}"] = level
+            row[f"cost_{name}"] = stats.restricted_mean(cost, reached, until) if known else None
+            row[f"reached_{name}"] = reached.mean() if known else None
+        rows.append(row)
+    keys = ["task", "method", "auc", "auc_half"]
+    keys += [f"{n}_{s}" for s in ("50", "90") for n in ("threshold", "cost", "reached")]
+    frame = pd.DataFrame(rows, columns=keys)
+    kind = "number" if axis in ("updates", "seconds") else "si"
+    columns = (
+        *task_column(results),
+        Column("method", "Method"),
+        Column("auc", "AUC %", "percent", "auc_half"),
+        Column("cost_50", f"{axis_word(axis)} to 50 %", kind),
+        Column("reached_50", "reached %", "percent"),
+        Column("cost_90", f"{axis_word(axis)} to 90 %", kind),
+        Column("reached_90", "reached %", "percent"),
+    )
+    notes = [
+        "On the questions of every evaluation. AUC: mean accuracy up to the largest cost that all"
+        " finished runs reached. Thresholds: start + 50 % and + 90 % of the best method's gain."
+        " Cost: restricted mean over seeds, a run that never gets there counts with the whole"
+        " budget (right-censored)."
+    ]
+    for task, group in runs.groupby("task", observed=True):
+        levels = [f"{100 * group[f'threshold_{n}'].iloc[0]:.1f} %" for n in ("50", "90")]
+        if "nan %" in levels:
+            notes.append(f"{task}: no method improved on the start, so there are no thresholds.")
+        else:
+            until = group["until"].iloc[0]
+            common = f"{axis_word(axis)} up to {si(until)}"
+            notes.append(f"{task}: thresholds {levels[0]} and {levels[1]}, {common}.")
+    title = f"Efficiency in {axis_word(axis)}"
+    return Table(f"efficiency-{axis}", title, frame, columns, tuple(notes))
+
+
+def axes_table(results: Results, split: str | None = None) -> Table:
+    """Accuracy and rank at equal cost on every axis of the ledger."""
+    long = curves.at_common_cost(results, split)
+    frame = pd.DataFrame({"task": [], "method": []})
+    axes = [a for a in BUDGET_AXES if a in set(long["axis"])]
+    if axes:
+        wide = long.assign(half=(long["high"] - long["low"]) / 2).pivot_table(
+            index=["task", "method"], columns="axis", values=["mean", "half", "rank"],
+            observed=True, dropna=False,
+        )  # fmt: skip
+        wide = wide.dropna(how="all")
+        wide.columns = [f"{axis}_{what}" for what, axis in wide.columns]
+        frame = wide.reset_index()
+        for axis in axes:
+            for what in ("mean", "half", "rank"):  # pivot_table leaves out what is NaN throughout
+                frame[f"{axis}_{what}"] = frame.get(f"{axis}_{what}", np.nan)
+    columns = [*task_column(results), Column("method", "Method")]
+    for axis in axes:
+        columns.append(Column(f"{axis}_mean", f"{axis_word(axis)} %", "percent", f"{axis}_half"))
+        columns.append(Column(f"{axis}_rank", "rank", "count"))
+    notes = [
+        "Accuracy at the largest cost that all finished runs reached on that axis, on the questions"
+        " of every evaluation; ± over seeds."
+    ]
+    flips = _flips(long)
+    notes.append(f"The ranking differs between axes: {flips}." if flips else "All axes rank alike.")
+    return Table(
+        "axes", "Accuracy at equal cost", frame, tuple(columns), tuple(notes if axes else ())
+    )
+
+
+def _flips(long: pd.DataFrame) -> str:
+    """Which axes rank the methods how, where they do not all agree."""
+    parts = []
+    for task, group in long.groupby("task", observed=True):
+        by_order: dict[str, list[str]] = {}
+        for axis, at in group.groupby("axis", sort=False):
+            order = " > ".join(map(str, at.sort_values("rank")["method"]))
+            by_order.setdefault(order, []).append(axis_word(str(axis)))
+        if len(by_order) > 1:
+            orders = "; ".join(f"{', '.join(axes)}: {order}" for order, axes in by_order.items())
+            parts.append(f"{task}: {orders}" if long["task"].nunique() > 1 else orders)
+    return "; ".join(parts)
+
+
+def cost_table(results: Results) -> Table:
+    """What a run cost in the end, every entry of the ledger, mean over seeds."""
+    costs = last_costs(results)
+    entries = [c for c in costs if c not in (*scores.GROUP, "suite", "step")]
+    frame = costs.groupby(["task", "method"], observed=True)[entries].mean().reset_index()
+    shown = [c for c in entries if (frame[c] > 0).any()]
+    columns = [*task_column(results), Column("method", "Method")]
+    columns += [
+        Column(c, c.replace("_", " "), "number" if "seconds" in c else "si", wide=True)
+        for c in shown
+    ]
+    note = "Means over the runs that count; evaluation, storing, recomputing are in no total."
+    return Table("costs", "What a run costs", frame, tuple(columns), (note,))
+
+
+def tuning_table(trials: pd.DataFrame) -> Table:
+    """Expected best validation score against the number of tuning trials.
+
+    Args:
+        trials: a row per trial: method, score (validation, a share of 1), and what was searched.
+    """
+    curves_by_method = {
+        str(m): stats.expected_best(t["score"]) for m, t in trials.groupby("method", observed=True)
+    }
+    most = max((len(c) for c in curves_by_method.values()), default=0)
+    rows = [
+        {"method": m, "trials": len(c)} | {f"best_{n + 1}": c[n] for n in range(len(c))}
+        for m, c in curves_by_method.items()
+    ]
+    keys = [f"best_{n}" for n in range(1, most + 1)]
+    frame = pd.DataFrame(rows, columns=["method", "trials", *keys])
+    columns = (
+        Column("method", "Method"),
+        Column("trials", "trials", "count"),
+        *(Column(k, k.removeprefix("best_"), "percent") for k in keys),
+    )
+    notes = ["Mean over all subsets of the trials (unbiased), validation score in %."]
+    if "lr" in trials:
+        grids = {
+            str(m): ", ".join(f"{lr:g}" for lr in sorted(t["lr"].unique()))
+            for m, t in trials.groupby("method", observed=True)
+        }
+        same = len({*grids.values()}) == 1
+        space = [*grids.values()][:1] if same else [f"{m} {grid}" for m, grid in grids.items()]
+        notes.append(f"Search space: learning rate {'; '.join(space)}{', of all' * same}.")
+    if frame["trials"].nunique() > 1:
+        notes.append("The methods had unequal numbers of trials: compare at equal numbers alone.")
+    title = "Expected best score against tuning trials"
+    return Table("tuning", title, frame, columns, tuple(notes))

@@ -1,0 +1,266 @@
+"""Which method is better: the main table, the comparisons, and the notes that both need."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from .. import compare, curves, scores, stats
+from ..render import Column, Table
+from ..stats import ALPHA
+from .parts import COSTS, axis_word, last_costs, of, task_column, tasks
+
+if TYPE_CHECKING:
+    from ..runs import Results
+
+
+def main_table(
+    results: Results,
+    split: str | None = None,
+    control: str | None = None,
+    delta: float | None = None,
+    alpha: float = ALPHA,
+) -> Table:
+    """A row per task and method, best first: avg@K, greedy, area under the curve, cost, and the
+    difference to the control with its minimum detectable effect and verdict."""
+    split = split or scores.headline_split(results)
+    control = control or results.control
+    delta = results.margin if delta is None else delta
+    metric = scores.headline_metric(results)
+    main = scores.metric_scores(results, metric, split)
+    greedy = scores.seed_scores(scores.metric_scores(results, "greedy", split))
+    area = curves.efficiency(results, split=split)
+    costs = last_costs(results)
+    pairs = compare.against(results.methods, control) if control else []
+    made = compare.family(results, pairs, metric, split, delta=delta, alpha=alpha)
+    versus = {(c.task, c.a): c for c in made}
+    rows, best = [], {}
+    for task in tasks(results):
+        best[task] = compare.best_group(results, metric, split, task, alpha=alpha)
+        for method in results.methods:
+            x = scores.matrix(main, method, task)
+            runs = results.runs[(results.runs["task"] == task) & (results.runs["method"] == method)]
+            if runs.empty:
+                continue
+            accuracy = stats.seed_interval(x.mean(axis=1), alpha)
+            wide = stats.two_way_interval(x.dropna(axis=1).to_numpy(), alpha)
+            seen = x.notna().sum(axis=1)
+            plain = stats.seed_interval(of(greedy, task, method)["score"], alpha)
+            auc = stats.seed_interval(of(area, task, method)["auc"], alpha)
+            spent = of(costs, task, method)[[*COSTS]].mean()
+            row = {
+                "task": task, "method": method, "accuracy": accuracy.mean, "half": accuracy.half,
+                "low": accuracy.low, "high": accuracy.high, "wide_low": wide.low,
+                "wide_high": wide.high, "best": method in best[task][1],
+                "greedy": plain.mean, "greedy_half": plain.half, "auc": auc.mean,
+                "auc_half": auc.half, **spent, "seeds": len(x),
+                "questions": int(seen.max()) if len(x) else 0,
+                "questions_least": int(seen.min()) if len(x) else 0,
+                "diverged": int((runs["status"] == "diverged").sum()),
+                "unfinished": int((runs["status"] == "unfinished").sum()),
+            }  # fmt: skip
+            c = versus.get((task, method))
+            row |= {
+                "difference": c.difference.estimate if c else None,
+                "difference_half": (c.difference.high - c.difference.low) / 2 if c else None,
+                "p": c.difference.p if c else None, "p_holm": c.p_holm if c else None,
+                "p_equivalent_holm": c.p_equivalent_holm if c else None,
+                "mde": c.difference.mde if c else None,
+                "verdict": c.verdict if c else "control" if method == control else None,
+            }  # fmt: skip
+            rows.append(row)
+    frame = pd.DataFrame(rows, columns=None if rows else ["task", "method", *_MAIN])
+    frame = frame.sort_values(["task", "accuracy"], ascending=[True, False], ignore_index=True)
+    k = _samples(main)
+    sampled = Column(
+        "accuracy", f"avg@{k} %", "percent", "half", "best", "mean over sampled answers"
+    )
+    one = Column("greedy", "greedy %", "percent", "greedy_half", "", "one greedy answer a question")
+    accuracies = (sampled, one) if metric == "avg" else (replace(one, bold="best"),)
+    columns = (
+        *task_column(results),
+        Column("method", "Method"),
+        *accuracies,
+        Column("auc", "AUC %", "percent", "auc_half", about="mean accuracy over the common budget",
+               wide=True),
+        *_cost_columns(),
+        Column("difference", f"vs {control}", "points", "difference_half", "", "points"),
+        Column("mde", "MDE", "percent", "", "", "smallest difference found with power 0.8, points"),
+        Column("verdict", "verdict"),
+    )  # fmt: skip
+    notes = [
+        *_footnote(results, frame, split, metric, k, alpha),
+        *_bold_note(best),
+        *_verdict_note(control, made, delta),
+        *_start_note(results, split),
+        *run_notes(results),
+    ]
+    return Table("main", f"Accuracy on {split}", frame, columns, tuple(notes))
+
+
+def _cost_columns() -> list[Column]:
+    return [
+        Column(c, axis_word(c), kind, about=about, wide=True) for c, (kind, about) in COSTS.items()
+    ]
+
+
+_MAIN = (
+    "accuracy", "half", "low", "high", "wide_low", "wide_high", "best", "greedy", "greedy_half",
+    "auc", "auc_half", *COSTS, "seeds", "questions", "questions_least", "diverged", "unfinished",
+    "difference", "difference_half", "p", "p_holm", "p_equivalent_holm", "mde", "verdict",
+)  # fmt: skip
+
+
+def comparison_table(
+    results: Results, split: str | None = None, metric: str | None = None,
+    control: str | None = None, pairs: list[tuple[str, str]] | None = None,
+    delta: float | None = None,
+) -> Table:  # fmt: skip
+    """Each comparison with both intervals, raw and adjusted p, MDE and verdict; by default of every
+    method with the control."""
+    control = control or results.control
+    if pairs is None:
+        pairs = compare.against(results.methods, control) if control else []
+    delta = results.margin if delta is None else delta
+    metric = metric or scores.headline_metric(results)
+    made = compare.family(results, pairs, metric, split, delta=delta)
+    columns = (
+        *task_column(results),
+        Column("a", "a"),
+        Column("b", "b"),
+        Column("difference", "a − b", "points", "half", "", "over seeds, these questions"),
+        Column("wide_half", "±, new questions", "percent", "", "", "over seeds and questions"),
+        Column("p", "p", "p", wide=True),
+        Column("p_holm", "p (Holm)", "p"),
+        Column("p_equivalent_holm", "p equivalent", "p", about="TOST, Holm", wide=True),
+        Column("mde", "MDE", "percent"),
+        Column("verdict", "verdict"),
+        Column("design", "t test", wide=True),
+        Column("seeds_a", "S", "count", wide=True),
+    )
+    notes = _verdict_note(None, made, delta)
+    for note in dict.fromkeys(c.note for c in made if c.note):
+        which = [f"{c.a} vs {c.b}" for c in made if c.note == note]
+        notes.append(f"{', '.join(which)}: {note}.")
+    title = f"Differences in {metric}, points"
+    return Table("comparisons", title, compare.table(made), columns, tuple(notes))
+
+
+def _samples(frame: pd.DataFrame) -> int | str:
+    return int(frame["samples"].max()) if len(frame) else "K"
+
+
+def _footnote(
+    results: Results, frame: pd.DataFrame, split: str, metric: str, k: int | str, alpha: float
+) -> list[str]:
+    """S, n, K, kind of interval, decoding, checker version, data hash."""
+    runs = scores.counted(results)
+    if runs.empty:
+        return ["No finished run yet: nothing can be said about accuracy."]
+    level = f"{100 * (1 - alpha):g} %"
+    seeds = _range(frame.loc[frame["seeds"] > 0, "seeds"])
+    there = frame[frame["seeds"] > 0]
+    questions = _range(pd.concat([there["questions_least"], there["questions"]]))
+    answers = f"K = {k} samples each" if metric == "avg" else "one greedy answer each"
+    size = f"S = {seeds} seeds, n = {questions} questions of {split}, {answers}"
+    notes = [f"{size}."]
+    if (frame["seeds"] > 1).any():
+        notes = [
+            f"± half a {level} Student-t interval over seeds, questions fixed ({size}); the CSV"
+            " holds the interval for new questions too."
+        ]
+    alone = frame.loc[frame["seeds"] == 1, ["task", "method"]]
+    if len(alone):
+        halves = [_checkpoint_half(results, split, *pair) for pair in alone.itertuples(index=False)]
+        notes.append(
+            f"One seed of {', '.join(dict.fromkeys(alone['method']))}: how much another seed would"
+            " differ is unknown, so there is no interval, test or verdict. For these checkpoints"
+            f" the questions alone leave up to ±{100 * max(halves):.1f} points."
+        )
+    checker = ", ".join(sorted({str(g) for g in runs["grader"].dropna()})) or "unknown"
+    data = ", ".join(sorted({str(d) for d in runs["data"].dropna()}))
+    notes.append(f"Decoding: {_decoding(runs)}. Checker version {checker}; data {data}.")
+    return notes
+
+
+def _checkpoint_half(results: Results, split: str, task: str, method: str) -> float:
+    cube = scores.sample_cube(results, method, split, task)
+    return stats.question_interval(cube[0]).half if cube.size else float("nan")
+
+
+def _range(values: pd.Series) -> str:
+    if values.empty:
+        return "0"
+    low, high = int(values.min()), int(values.max())
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _decoding(runs: pd.DataFrame) -> str:
+    """Sampling temperature and top-p of the evaluation, where the runs' configs give them."""
+    found = set()
+    for config in runs["config"]:
+        settings = config.get("eval") or {}
+        parts = [f"{k} {settings[k]}" for k in ("temperature", "top_p", "top_k") if k in settings]
+        found.add(", ".join(parts))
+    settings = "; ".join(sorted(f for f in found if f))
+    return f"sampled ({settings}) and greedy, apart" if settings else "sampled and greedy, apart"
+
+
+def _bold_note(best: dict[str, tuple[str | None, set[str]]]) -> list[str]:
+    if any(group for _, group in best.values()):
+        return ["Bold: not significantly below the best (t test against the best, Holm)."]
+    return ["Nothing is bold: no method can be tested against the best."] if best else []
+
+
+def _verdict_note(control: str | None, made: list[compare.Comparison], delta: float) -> list[str]:
+    tested = [c for c in made if c.difference.p == c.difference.p]
+    if not tested:
+        return ["No comparison could be tested."] if made else []
+    with_t = [c for c in tested if c.difference.low == c.difference.low]
+    kinds = sorted({"paired t" if c.difference.design == "paired" else "Welch's t" for c in with_t})
+    kinds = kinds or ["no t test, since nothing differs,"]
+    against = f" with {control}" if control else ""
+    family = f"Holm over {len(tested)} comparisons" if len(tested) > 1 else "one comparison"
+    return [
+        f"Verdicts: {' or '.join(kinds)} over seeds, {family}{against};"
+        f" equivalent means within ±{100 * delta:g} points (TOST); MDE: the difference found with"
+        " power 0.8, unadjusted."
+    ]
+
+
+def _start_note(results: Results, split: str) -> list[str]:
+    by_run = scores.run_scores(results, split, scores.decoding_of(scores.headline_metric(results)))
+    start = by_run[by_run["step"] == 0]
+    if start.empty:
+        return []
+    means = start.groupby("task", observed=True)["score"].mean()
+    values = ", ".join(
+        f"{100 * v:.1f} %" + (f" ({t})" if len(means) > 1 else "") for t, v in means.items()
+    )
+    return [f"Before any update: {values}."]
+
+
+def run_notes(results: Results) -> list[str]:
+    """Diverged, unfinished and unequal runs in words."""
+    runs, notes = results.runs, []
+    several = len(tasks(results)) > 1
+
+    def prefix(task: object) -> str:
+        return f"{task} " if several else ""
+
+    def label(run: Any) -> str:
+        return f"{prefix(run.task)}{run.method} s{run.seed}"
+
+    for status, what in (
+        ("diverged", "Diverged, counted with the last evaluation"),
+        ("unfinished", "Unfinished, not counted"),
+    ):
+        listed = [label(r) for r in runs[runs["status"] == status].itertuples()]
+        notes += [f"{what}: {', '.join(listed)}."] if listed else []
+    counts = scores.counted(results).groupby(["task", "method"], observed=True).size()
+    if counts.nunique() > 1:
+        each = ", ".join(f"{prefix(task)}{method} {n}" for (task, method), n in counts.items())
+        notes.append(f"Unequal numbers of seeds: {each}.")
+    return notes

@@ -1,0 +1,73 @@
+"""What the tables share: rows of a task and method, columns, a table of means over seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from .. import scores, stats
+from ..render import Column, Kind, Table
+
+if TYPE_CHECKING:
+    from ..runs import Results
+
+COSTS: dict[str, tuple[Kind, str]] = {
+    "samples": ("si", "responses generated or reference answers consumed"),
+    "tokens": ("si", "tokens generated and trained"),
+    "flops": ("si", "algorithmic, without evaluation"),
+    "seconds": ("number", "without evaluation and storing"),
+}
+
+
+def axis_word(axis: str) -> str:
+    """As a reader knows it."""
+    return "FLOPs" if axis == "flops" else axis
+
+
+def tasks(results: Results) -> list[str]:
+    return sorted({str(t) for t in results.runs["task"]})
+
+
+def of(frame: pd.DataFrame, task: str, method: str) -> pd.DataFrame:
+    return frame[(frame["task"] == task) & (frame["method"] == method)]
+
+
+def task_column(results: Results) -> tuple[Column, ...]:
+    return (Column("task", "Task"),) if len(tasks(results)) > 1 else ()
+
+
+def seed_table(
+    results: Results, name: str, title: str, by_metric: dict[str, pd.DataFrame],
+    notes: tuple[str, ...], signed: tuple[str, ...] = (),
+) -> Table:  # fmt: skip
+    """A column per metric, each the mean over seeds with its t interval."""
+    rows = []
+    for task in tasks(results):
+        for method in results.methods:
+            row: dict[str, object] = {"task": task, "method": method}
+            for metric, frame in by_metric.items():
+                found = stats.seed_interval(of(frame, task, method)["score"])
+                row |= {metric: found.mean, f"{metric} half": found.half}
+                row |= {f"{metric} low": found.low, f"{metric} high": found.high}
+                row["seeds"] = len(of(frame, task, method))
+            rows.append(row)
+    columns = (
+        *task_column(results),
+        Column("method", "Method"),
+        *(
+            Column(m, f"{m} %" if m not in signed else m, "points" if m in signed else "percent",
+                   f"{m} half")
+            for m in by_metric
+        ),
+    )  # fmt: skip
+    keys = ["task", "method", *(f"{m}{s}" for m in by_metric for s in ("", " half"))]
+    return Table(name, title, pd.DataFrame(rows, columns=None if rows else keys), columns, notes)
+
+
+def last_costs(results: Results) -> pd.DataFrame:
+    """The last row of the ledger of each run that counts, with zeros where the ledger lacks a
+    cost."""
+    ledger = results.ledger[results.ledger["run"].isin(scores.counted(results)["run"])]
+    last = ledger.sort_values("step").drop_duplicates("run", keep="last")
+    return last.reindex(columns=[*last.columns, *(c for c in COSTS if c not in last)])
