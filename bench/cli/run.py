@@ -79,7 +79,7 @@ def _execute(suite: Suite, folder: Path, workers: int | None, device: str | None
             for model in {run.model.model_dump_json(): run.model for run in suite.runs}.values():
                 start.check(model)
             show_plan(console(), suite, workers, device=device)
-            states = watch_suite(console(), suite, folder, workers, device)
+            states = watch_suite(console(), suite, folder, workers, device=device)
     except KeyboardInterrupt:
         say(f"\nInterrupted. Finished work is kept. To continue, run: evenbench resume {folder}")
         raise typer.Exit(130) from None
@@ -178,7 +178,7 @@ def tune(
     )
     log = run_trials(
         suite, grid, trial_seeds, folder,
-        run=lambda trials, at: watch_suite(console(), trials, at, workers, device),
+        run=lambda trials, at: watch_suite(console(), trials, at, workers, device=device),
     )  # fmt: skip
     table = log.pivot_table(index="method", columns="lr", values="score", sort=False)
     say((100 * table).round(1).to_string())

@@ -87,19 +87,10 @@ def evaluate(
 
     with refusing(ConfigError):
         result = lm_eval.evaluate(
-            given,
-            options.listed(names),
-            backend=backend,
-            limit=limit,
-            json_file=json_file,
-            revision=revision,
-            url=url,
-            device=device,
-            batch_size=batch_size,
-            chat=chat,
-            model_args=override({}, model_args or []),
-            out=out,
-        )
+            given, options.listed(names), backend=backend, limit=limit, json_file=json_file,
+            revision=revision, url=url, device=device, batch_size=batch_size, chat=chat,
+            model_args=override({}, model_args or []), out=out,
+        )  # fmt: skip
     if not result:
         return
     console().print(lm_eval.show(result))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -16,7 +16,9 @@ from methods import Method
 from .entrants import ENTRANTS, Entrant
 from .errors import ConfigError, nearest
 from .plugins import installed_rewards
-from .sections import Run, Suite
+from .sections import Run, Section, Suite
+
+S = TypeVar("S", bound=Section)
 
 
 def check(run: Run, origin: str, data: bool) -> None:
@@ -98,7 +100,8 @@ def _of_settings(run: Run) -> Iterator[str]:
             yield f"eval: unknown split {split!r}{nearest(split, splits)}"
 
 
-def validated(cls: type[Any], values: Mapping[str, Any], origin: str) -> Any:
+def validated(cls: type[S], values: Mapping[str, Any], origin: str) -> S:
+    """The section of these values. Raises ConfigError."""
     try:
         return cls(**values)
     except ValidationError as error:
@@ -118,9 +121,8 @@ def explain(error: ValidationError, origin: str) -> str:
                 text += nearest(str(finding["loc"][-1]), list(model))
             lines.append(f"{origin}: {path}: {text}")
         else:
-            found = (
-                f" (found {finding['input']!r})" if not isinstance(finding["input"], dict) else ""
-            )
+            given = finding["input"]
+            found = "" if isinstance(given, dict) else f" (found {given!r})"
             lines.append(f"{origin}: {path}: {text}{found}" if path else f"{origin}: {text}")
     return "\n".join(lines)
 

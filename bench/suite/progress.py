@@ -46,6 +46,13 @@ def clock(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+def bars_of(console: Console, refresh: float = 10) -> Progress:
+    """Progress bars that vanish at the end, redrawn so many times a second; tasks have a `note`."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns += (TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+    return Progress(*columns, console=console, transient=True, refresh_per_second=refresh)
+
+
 def show_plan(
     console: Console,
     suite: Suite,
@@ -111,18 +118,11 @@ def show_plan(
 
 
 def watch_suite(
-    console: Console, suite: Suite, folder: Path, workers: int, device: str
+    console: Console, suite: Suite, folder: Path, workers: int, *, device: str = "cpu"
 ) -> list[RunState]:
     """Build the starting model if it is not cached, then run the grid; show both as they go on."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
     first = suite.runs[0]
-    with Progress(*columns, console=console, transient=True) as bar:
+    with bars_of(console) as bar:
         shown: dict[str, TaskID] = {}
 
         def building(done: int, total: int, what: str) -> None:
@@ -149,7 +149,7 @@ def watch_suite(
     for warning in _warnings(suite):
         console.print(f"[yellow]note[/] {escape(warning)}", soft_wrap=True)
     started = time.time()
-    with Progress(*columns, console=console, transient=True, refresh_per_second=2) as bar:
+    with bars_of(console, refresh=2) as bar:
         total = bar.add_task("[bold]suite", total=len(suite.runs), note="")
         bars: dict[str, TaskID] = {}
         said: set[str] = set()
@@ -170,11 +170,8 @@ def watch_suite(
                         bar.console.print(f"{name}: {state.status}{_spent(folder, state)}")
             ended = sum(s.status not in ("waiting", "running") for s in states)
             left = expected_end(states, folder, started, workers)
-            bar.update(
-                total,
-                completed=ended,
-                note=f"about {clock(left)} left" if left is not None and ended else "",
-            )
+            note = f"about {clock(left)} left" if left is not None and ended else ""
+            bar.update(total, completed=ended, note=note)
 
         threads = 1 if device == "cpu" else 4
         states = run_suite(suite, folder, workers, threads=threads, device=device, watch=watch)

@@ -16,11 +16,11 @@ WANTS = ("reference", "critic", "entropy", "gold", "mismatched", "pairs", "refil
 WIDE = 110  # columns of a terminal that also has room for what each method is
 
 
-def _table(title: str, *columns: str) -> Table:
+def table_of(title: str | None, *columns: str, whole: int = -1) -> Table:
+    """Without rows; the texts of columns up to `whole` are not broken into lines."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(columns[0], no_wrap=True)
-    for column in columns[1:]:
-        table.add_column(column, overflow="fold")
+    for column in columns:
+        table.add_column(column, no_wrap=column in columns[:whole], overflow="fold")
     return table
 
 
@@ -55,7 +55,7 @@ def method_table(width: int = 80) -> Table:
 
 def entrant_table() -> Table:
     """A line per trainer of another package."""
-    table = _table("Entrants", "name", "data", "paper", "fields", "about")
+    table = table_of("Entrants", "name", "data", "paper", "fields", "about", whole=1)
     for name, cls in ENTRANTS.items():
         paper = cls.paper.removeprefix("https://arxiv.org/abs/")
         fields = str(len(cls.model_fields))
@@ -64,7 +64,7 @@ def entrant_table() -> Table:
 
 
 def task_table() -> Table:
-    table = _table("Tasks", "name", "splits", "about")
+    table = table_of("Tasks", "name", "splits", "about", whole=1)
     for name in tasks.names():
         entry = tasks.entry(name)
         table.add_row(name, " ".join(entry.cls.splits), Text(entry.about))
@@ -72,7 +72,7 @@ def task_table() -> Table:
 
 
 def recipe_table() -> Table:
-    table = _table("Recipes", "name", "methods", "about", "expected cost")
+    table = table_of("Recipes", "name", "methods", "about", "expected cost", whole=1)
     for name in recipes():
         recipe = read_recipe(name)
         cost = recipe.get("expected", "")

@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 from string import Template
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
+
+from .listing import table_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -36,14 +37,6 @@ def new(name: str, folder: Path) -> list[Path]:
     return list(files)
 
 
-def _table(title: str | None, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns[:-1]:
-        table.add_column(column, no_wrap=True)
-    table.add_column(columns[-1], overflow="fold")
-    return table
-
-
 def check_method(name: str) -> tuple[bool, list[Table]]:
     """Whether no law fails, and a table of the laws with their outcomes and the reasons.
 
@@ -54,7 +47,7 @@ def check_method(name: str) -> tuple[bool, list[Table]]:
 
     findings = contract.check_method(methods.get(name))
     colours = {"holds": "green", "does not apply": "yellow", "fails": "bold red"}
-    table = _table(None, "outcome", "law")
+    table = table_of(None, "outcome", "law")
     for found in findings:
         said = Text(found.law)
         if found.why:
@@ -75,16 +68,16 @@ def check_task(name: str, listed: int = 20) -> tuple[bool, list[Table]]:
 
     task = tasks.get(name)
     findings = contract.check_task(task)
-    rules = _table(f"{name}: contract", "rule", "broken by")
+    rules = table_of(f"{name}: contract", "rule", "broken by")
     for found in findings or [("every rule", "nothing")]:
         rules.add_row(*map(Text, found))
     try:
-        data = _table("Data", "split", "questions", "rows left out")
+        data = table_of("Data", "split", "questions", "rows left out")
         left_out = [line for split in task.splits for line in task.broken(split)]
         for split in task.splits:
             count = len(task.broken(split))
             data.add_row(split, f"{len(task.examples(split)):,}", str(count) if count else "")
-        left = _table("Left out", "row: reason")
+        left = table_of("Left out", "row: reason")
         for line in list(dict.fromkeys(left_out))[:listed]:
             left.add_row(Text(line))
         shared = {normal: split_overlaps(task, normal) for normal in NORMALISATIONS}
@@ -92,7 +85,7 @@ def check_task(name: str, listed: int = 20) -> tuple[bool, list[Table]]:
         return False, [rules]  # it is among the findings
     loosest = list(shared)[-1]
     counts = ", ".join(f"{normal} {len(pairs)}" for normal, pairs in shared.items())
-    twice = _table(f"Questions in two splits, by normalisation: {counts}", "splits", loosest)
+    twice = table_of(f"Questions in two splits, by normalisation: {counts}", "splits", loosest)
     for pair in shared[loosest][:listed]:
         flat = " ".join(pair.second.prompt.split())
         twice.add_row(" and ".join(pair.splits), Text(flat[:160] + " ..." * (len(flat) > 160)))

@@ -114,7 +114,8 @@ def regrade(
         graders[run] = (str(row["grader"]), task.grader_version)
         parts.append(graded)
     responses = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    return Regraded(responses, graders, dict(options or {}), written, problems)
+    asked = dict(options or {})
+    return Regraded(responses, graders, asked, written=written, problems=problems)
 
 
 def _task(spec: Mapping[str, Any], options: Mapping[str, Any], run: str) -> Task:

@@ -58,7 +58,7 @@ def test_rows_without_advantage_are_trained_only_where_asked(work, tmp_path):
 
 
 def test_a_point_of_growth(work):
-    point = Point("rows", work.rows, "evenbench", replace(work, model=None), TINY)
+    point = Point("rows", work.rows, replace(work, model=None), shape=TINY)
     found = measure(point, 1)
     assert found["seconds"] > 0
     assert found["memory"] >= 0

@@ -149,7 +149,7 @@ def test_a_degenerate_setting_is_explained_in_the_run_and_in_the_report(tmp_path
     monkeypatch.setattr(progress, "run_suite", here)
     suite = build_suite(tiny.recipe(methods=["gift-author-code", "grpo"]))
     console = Console(record=True, width=400)
-    states = progress.watch_suite(console, suite, tmp_path, 1, "cpu")
+    states = progress.watch_suite(console, suite, tmp_path, 1)
     assert [s.status for s in states] == ["finished"] * 2
     assert "gift-author-code: GIFT with anchor='old'" in console.export_text()
     told = json.loads((tmp_path / suite.runs[0].name / "run.json").read_text())["warnings"]

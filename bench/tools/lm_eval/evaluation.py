@@ -76,20 +76,14 @@ def evaluate(
     about = subject(given, revision)
     files, manager = find(names)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    extra = dict(model_args or {})
     with ExitStack() as stack:
         specs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         benchmarks = load(names, files, manager, about=about, folder=specs)  # errors come soonest
+        size = batch_size or BATCH[backend]
         model, how = _model(
-            api,
-            about,
-            backend=backend,
-            url=url,
-            device=place,
-            batch_size=batch_size or BATCH[backend],
-            chat=chat,
-            extra=extra,
-        )
+            api, about, backend=backend, url=url, device=place, batch_size=size, chat=chat,
+            extra=dict(model_args or {}),
+        )  # fmt: skip
         seen = about.in_loop() if about.own in names else pd.Series(dtype=bool)
         asked = {} if limit or not len(seen) else questions(about, seen)
         try:

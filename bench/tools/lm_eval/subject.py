@@ -65,4 +65,4 @@ def subject(given: str, revision: str | None = None) -> Subject:
     if checkpoint is None:
         raise ConfigError(f"{given}: the run kept no model (checkpoint = 'none' in its recipe)")
     step = StateRecord.read(checkpoint / StateRecord.file).ledger.updates
-    return Subject(given, str(checkpoint), None, run, folder, step)
+    return Subject(given, str(checkpoint), run=run, folder=folder, step=step)

@@ -77,25 +77,15 @@ def compare(kind: str, work: Work, threads: int, steps: int) -> list[Pairing]:
         floor = step.flops / plain
         rows.append(
             Pairing(
-                work=name,
-                threads=threads,
-                ours=seconds,
-                trl=theirs,
-                ratio=middle,
-                ratio_low=low,
-                ratio_high=high,
-                floor=floor,
-                over_floor=seconds / floor,
-                over_lowest=seconds * top / step.flops,
-                steps=len(ratios),
-                tokens_per_second=step.tokens / seconds,
-                trl_tokens_per_second=step.tokens / theirs,
+                work=name, threads=threads, ours=seconds, trl=theirs, steps=len(ratios),
+                ratio=middle, ratio_low=low, ratio_high=high,
+                floor=floor, over_floor=seconds / floor, over_lowest=seconds * top / step.flops,
+                tokens_per_second=step.tokens / seconds, trl_tokens_per_second=step.tokens / theirs,
                 utilisation=step.useful / top / seconds,
                 trl_utilisation=step.useful / top / theirs,
-                bytes=found.bytes[name] or None,
-                trl_bytes=found.bytes["trl"] or None,
+                bytes=found.bytes[name] or None, trl_bytes=found.bytes["trl"] or None,
             )
-        )
+        )  # fmt: skip
     return rows
 
 
@@ -150,6 +140,6 @@ def sampler(work: Work, rows: int = 512, tries: int = 5) -> float:
     for k in range(tries):
         keys = [k * rows + i for i in range(len(prompts) * work.group)]
         began = time.perf_counter()
-        drawn = sample(policy, prompts, work.group, keys, work.tokens)
+        drawn = sample(policy, prompts, work.group, keys, max_tokens=work.tokens)
         best = max(best, drawn.sampled_tokens / (time.perf_counter() - began))
     return best

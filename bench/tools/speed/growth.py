@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,36 +30,36 @@ class Point:
 
     axis: str
     value: float
-    who: str  # evenbench | trl
     work: Work
-    shape: dict[str, Any]  # of a random Llama
+    who: str = "evenbench"  # or trl
+    shape: dict[str, Any] = field(default_factory=lambda: SMALL)  # of a random Llama
 
 
 SIZES = ((96, 3), (160, 4), (256, 6), (384, 8), (512, 10))  # width, layers: 0.4 to 32 M
 
 
 def points(peers: bool) -> Iterator[Point]:
-    """All measurements; every series contains the same smallest work."""
+    """All measurements; in each series one number grows and the rest of the work stays the same."""
+    sides = ("evenbench", "trl") if peers else ("evenbench",)
     small = Work(prompts=4, group=8, tokens=36, full=True, micro_tokens=8192)
     for group in (4, 8, 16, 32, 64):
-        for who in ("evenbench", "trl") if peers else ("evenbench",):
-            yield Point("samples a prompt", group, who, replace(small, group=group), SMALL)
+        for who in sides:
+            yield Point("samples a prompt", group, replace(small, group=group), who)
     for prompts in (4, 8, 16, 32, 64):
-        for who in ("evenbench", "trl") if peers else ("evenbench",):
+        for who in sides:
             work = replace(small, prompts=prompts)
-            yield Point("rows", work.rows, who, work, SMALL)
+            yield Point("rows", work.rows, work, who)
     for tokens in (32, 64, 128, 256, 512, 1024):
-        work = replace(small, group=4, tokens=tokens)
-        yield Point("response tokens", tokens, "evenbench", work, SMALL)
+        yield Point("response tokens", tokens, replace(small, group=4, tokens=tokens))
     for words in (512, 2048, 8192, 32768, 151_936):
-        yield Point("vocabulary", words, "evenbench", small, {**SMALL, "vocab_size": words})
+        yield Point("vocabulary", words, small, shape={**SMALL, "vocab_size": words})
     for width, layers in SIZES:
         shape = {
             "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": width // 32,
             "intermediate_size": width * 8 // 3 // 32 * 32, "vocab_size": 512,
         }  # fmt: skip
         weights = layers * (4 * width**2 + 3 * width * shape["intermediate_size"]) + 512 * width
-        yield Point("parameters", weights, "evenbench", small, shape)
+        yield Point("parameters", weights, small, shape=shape)
 
 
 def measure(point: Point, steps: int = 2) -> dict[str, Any]:

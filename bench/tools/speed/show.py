@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,11 +12,10 @@ import pandas as pd
 import torch
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bench.record.provenance import hardware, packages
-from bench.suite.progress import human
+from bench.suite.progress import bars_of, human
 
 from .compare import Pairing, compare, objectives, sampler
 from .growth import exponents, growth
@@ -39,13 +39,8 @@ class Job:
     def conditions(self) -> dict[str, Any]:
         """What the figures depend on."""
         work = {k: v for k, v in asdict(self.work).items() if k in GIVEN}
-        return {
-            "work": work,
-            "shape": self.shape,
-            "steps": self.steps,
-            "hardware": hardware(torch.device(self.work.device)),
-            "packages": packages(),
-        }
+        machine = {"hardware": hardware(torch.device(self.work.device)), "packages": packages()}
+        return {"work": work, "shape": self.shape, "steps": self.steps, **machine}
 
 
 def watch_speed(console: Console, job: Job) -> tuple[dict[str, Any], pd.DataFrame | None]:
@@ -53,11 +48,11 @@ def watch_speed(console: Console, job: Job) -> tuple[dict[str, Any], pd.DataFram
     rows: list[Pairing] = []
     figures: dict[str, Any] = {"conditions": job.conditions()}
     work, kinds, threads = job.work, job.kinds, job.threads
-    with TemporaryDirectory() as scratch, _bars(console) as bars:
+    with TemporaryDirectory() as scratch, bars_of(console) as bars:
         if job.shape:
             work = shaped(work, job.shape, Path(scratch))
         total = len(kinds) * len(threads) + 2 * job.methods
-        bar = bars.add_task("side by side", total=total)
+        bar = bars.add_task("side by side", total=total, note="")
         for count in threads:
             for kind in kinds:
                 bars.update(bar, description=f"{kind}, {count} thread(s)")
@@ -72,7 +67,7 @@ def watch_speed(console: Console, job: Job) -> tuple[dict[str, Any], pd.DataFram
             bars.advance(bar)
         frame = None
         if job.growth:
-            grown = bars.add_task("growth", total=None)
+            grown = bars.add_task("growth", total=None, note="")
 
             def done(k: int, of: int, what: str) -> None:
                 bars.update(grown, completed=k, total=of, description=what)
@@ -83,9 +78,8 @@ def watch_speed(console: Console, job: Job) -> tuple[dict[str, Any], pd.DataFram
             bars.update(grown, completed=len(frame), total=len(frame))
     console.print(_speed_table(rows))
     console.print(_use_table(rows))
-    figures["ratios"] = {
-        r.work: r.ratio for r in rows if r.work in kinds and r.threads == threads[0]
-    }
+    first = [r for r in rows if r.work in kinds and r.threads == threads[0]]
+    figures["ratios"] = {r.work: r.ratio for r in first}
     figures["rows"] = [asdict(r) for r in rows]
     if each is not None:
         console.print(_frame_table("Updates on equal rows, relative to GRPO's", each))
@@ -100,15 +94,12 @@ def watch_speed(console: Console, job: Job) -> tuple[dict[str, Any], pd.DataFram
     return figures, frame
 
 
-def _bars(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description:<32}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-    )
+def _table(title: str, columns: Iterable[str]) -> Table:
+    """Without rows: the first column for names, the others for numbers."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for k, name in enumerate(columns):
+        table.add_column(name, no_wrap=not k, justify="right" if k else "left")
+    return table
 
 
 def _speed_table(rows: list[Pairing]) -> Table:
@@ -116,10 +107,8 @@ def _speed_table(rows: list[Pairing]) -> Table:
         "Our step and TRL's (ratio: how many times faster ours is; floor: time for its FLOPs at\n"
         "the rate of torch.mm; lowest: at the rate of torch's fastest matrix product)"
     )
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("work", no_wrap=True)
-    for name in ("threads", "ours", "TRL", "ratio", "quartiles", "floor", "/ floor", "/ lowest"):
-        table.add_column(name, justify="right")
+    numbers = ("threads", "ours", "TRL", "ratio", "quartiles", "floor", "/ floor", "/ lowest")
+    table = _table(title, ("work", *numbers))
     for r in rows:
         table.add_row(
             r.work, str(r.threads), f"{1e3 * r.ours:.0f} ms", f"{1e3 * r.trl:.0f} ms",
@@ -131,10 +120,7 @@ def _speed_table(rows: list[Pairing]) -> Table:
 
 def _use_table(rows: list[Pairing]) -> Table:
     title = "Response tokens per second, share of the matrix rate, memory of a step (GPU)"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("work", no_wrap=True)
-    for name in ("ours", "TRL", "use, ours", "TRL", "memory, ours", "TRL"):
-        table.add_column(name, justify="right")
+    table = _table(title, ("work", "ours", "TRL", "use, ours", "TRL", "memory, ours", "TRL"))
     for r in rows:
         table.add_row(
             f"{r.work}, {r.threads} thread{'s' * (r.threads > 1)}",
