@@ -104,8 +104,9 @@ def _select(batch: Rollout | Signal, rows: Tensor) -> dict[str, Tensor]:
 class Method(BaseModel, ABC):
     """An objective. Subclasses declare their hyper-parameters as validated pydantic fields.
 
-    A minibatch always holds whole groups; its `rollout` and `signal` are `select`ed from the batch
-    that `signal` saw. `loss` is pure: no I/O, no model, no randomness, no change of its arguments.
+    A minibatch always holds whole groups; its `rollout` and `signal` are selected from the batch
+    that `signal` was computed on. `loss` is pure: no I/O, no model, no randomness, no change of its
+    arguments.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -128,5 +129,5 @@ class Method(BaseModel, ABC):
     def loss(self, leaves: Leaves, rollout: Rollout, signal: Signal) -> Loss: ...
 
     def warnings(self, updates_per_rollout: int) -> list[str]:
-        """Settings that are allowed but degenerate, in words that explain them."""
+        """Explanations of settings that are allowed but degenerate."""
         return []

@@ -35,7 +35,7 @@ class GRPOSFT(GRPO):
 
         loss = GRPO(samples) + sft_weight * mean over gold tokens of -lp
 
-    The reference answers enter no statistic. `sft_weight` is ours and wants tuning.
+    The reference answers enter no statistic. `sft_weight` is ours and has to be tuned.
     """
 
     unbounded = "from above only, in the supervised term"

@@ -17,8 +17,8 @@ class GSPO(GRPO):
         s_i  = exp(mean_t(lp_t - lp_old_t))
         loss = mean_i -min(s_i * A_i, clip(s_i, 1 - 3e-4, 1 + 4e-4) * A_i)
 
-    https://arxiv.org/abs/2507.18071. The ratio stands at every token of its answer; with
-    "sequence_mean", the default, the token mean gives it back.
+    https://arxiv.org/abs/2507.18071. Every token of an answer carries the answer's ratio, so the
+    token mean of "sequence_mean", the default, is that ratio again.
     """
 
     paper = "https://arxiv.org/abs/2507.18071"

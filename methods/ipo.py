@@ -13,12 +13,12 @@ from .registry import register
 
 @register("ipo")
 class IPO(PairMethod):
-    """IPO: regress the difference of log-ratios on a fixed margin, so that it does not run away.
+    """IPO: regress the difference of log-ratios on a fixed margin, so that it stays bounded.
 
         loss = mean over pairs of (D_better - D_worse - 1 / (2 beta))^2,   D = sum_t (lp - lp_ref)
 
-    https://arxiv.org/abs/2310.12036, equation 17 (its tau is beta). `average`: D as a mean over the
-    answer's tokens, which its authors use in practice, so TRL; the paper's letter is the sum.
+    https://arxiv.org/abs/2310.12036, equation 17 (its tau is beta). `average`: D is a mean over the
+    answer's tokens, as its authors and TRL do in practice; the paper writes the sum.
     """
 
     paper = "https://arxiv.org/abs/2310.12036"

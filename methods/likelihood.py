@@ -1,4 +1,4 @@
-"""What objectives that imitate share: the likelihood of chosen rows, or of all by verdict."""
+"""What objectives that imitate share: the likelihood of chosen rows, or of all samples."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Likelihood(Method):
 
 
 class VerdictLikelihood(Method):
-    """Base: every sample by its verdict, r = `positive_reward` or `negative_reward`.
+    """Base: every sample, with r = `positive_reward` if it is right, else `negative_reward`.
 
         loss = sum_i share_i * ( r_i * nll_i  for r_i > 0,   -r_i * penalty_i  for r_i < 0 )
 

@@ -1,4 +1,4 @@
-"""Naive reward-weighted likelihood, RIFT's straw man."""
+"""Naive reward-weighted likelihood, the baseline that RIFT argues against."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Naive(VerdictLikelihood):
     """
 
     paper = "https://arxiv.org/abs/2601.09253"
-    unbounded = "from below: a wrong answer's loss falls with its log-likelihood for ever"
+    unbounded = "from below: a wrong answer's loss falls with its log-likelihood without limit"
 
     negative_reward: float = Field(-0.2, le=0)
 

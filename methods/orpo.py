@@ -25,7 +25,7 @@ class ORPO(PairMethod):
                                   - lam * log sigmoid(log odds_better - log odds_worse)
 
     No reference. https://arxiv.org/abs/2403.07691; the likelihood term is the mean per answer, as
-    its equation 2 has it (TRL takes the mean over all better tokens of the batch).
+    in its equation 2 (TRL takes the mean over all better tokens of the batch).
     """
 
     paper = "https://arxiv.org/abs/2403.07691"

@@ -1,4 +1,4 @@
-"""What objectives share that learn from (better, worse) pairs inside a prompt's group."""
+"""What objectives on (better, worse) pairs inside a prompt's group share."""
 
 from __future__ import annotations
 

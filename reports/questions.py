@@ -1,7 +1,7 @@
-"""Some questions with the answers of every method: what the numbers stand for.
+"""Some questions with every method's answers, to show what the numbers mean.
 
-The questions are not chosen by hand: those on which the methods differ most, those that are nearly
-always right, nearly always wrong, and some at random (by content hash). Answers are of one seed.
+A fixed rule chooses them: questions on which the methods differ most, some at random (by content
+hash), and those that are nearly always wrong or nearly always right. Answers are of one seed.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Answer:
     extracted: str
     tokens: int | None
     finished: bool
-    text: str | None  # None where it was not kept
+    text: str | None  # None where it was not stored
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Of one method to one question."""
+    """One method's answers to one question."""
 
     method: str
     seed: int
@@ -65,7 +65,7 @@ class Question:
 
     @property
     def place(self) -> int:
-        """Of its kind among the kinds."""
+        """The position of its kind in KINDS."""
         return [*KINDS].index(self.kind)
 
     @property
@@ -88,7 +88,7 @@ def score_table(results: Results, split: str | None = None) -> pd.DataFrame:
 
 
 def choose(table: pd.DataFrame, differ: int = 12, random: int = 8, ends: int = 4) -> dict[str, str]:
-    """question_id -> kind. A question stands under the first kind that takes it."""
+    """question_id -> kind. A question belongs to the first kind that selects it."""
     shares = table.set_index("question_id").drop(columns="task").dropna().sort_index()
     spread, mean = shares.max(axis=1) - shares.min(axis=1), shares.mean(axis=1)
     ranked = {
@@ -136,7 +136,7 @@ def _one_seed(results: Results) -> pd.DataFrame:
 
 
 def _answers(rows: pd.DataFrame, methods: list[str], shares: pd.Series) -> list[Answers]:
-    """Of each method that answered, in the given order."""
+    """The answers of each method that answered, in the given order."""
     made = []
     for method in methods:
         own = rows[rows["method"] == method].sort_values("sample")

@@ -163,7 +163,7 @@ def render(template: str, page: dict[str, object]) -> str:
 
 
 def settings_table(results: Results) -> Table:
-    """A row per method: what makes it a treatment, and what its run configs do not share."""
+    """A row per method: the settings in which the methods may differ."""
     rows = []
     for (task, method), runs in results.runs.groupby(["task", "method"], observed=True):
         first = runs.iloc[0]
@@ -185,7 +185,7 @@ def settings_table(results: Results) -> Table:
 
 
 def provenance(records: list[dict[str, object]]) -> list[tuple[str, list[str]]]:
-    """Label -> the values that the runs have, one where all agree."""
+    """Label -> the distinct values in the runs' records; one value where all runs agree."""
 
     def values(name: str) -> list[str]:
         found = [record.get(name) for record in records]
@@ -216,13 +216,13 @@ def _by_axis(made: dict[str, list[Plot]], kind: str) -> list[tuple[str, str, lis
 
 
 def _curve_questions(results: Results) -> str:
-    """How many questions the curves stand on: the last evaluation may ask more."""
+    """How many questions the curves are measured on; the last evaluation may ask more."""
     counts = sorted({int(n) for n in curves.points(results)["questions"]})
     return " or ".join(f"{n:,}" for n in counts)
 
 
 def _main(table: Table) -> Table:
-    """The main table with the verdict beside the accuracy: a page is narrower than a paper."""
+    """The main table with the verdict beside the accuracy, so that a narrow page shows it."""
     costs = [c.key for c in table.columns if c.kind in ("si", "number")]
     first = [c.key for c in table.columns if c.key in ("task", "method", "accuracy")]
     return table.select(*first, "difference", "mde", "verdict", "greedy", "auc", *costs)

@@ -23,7 +23,7 @@ class Statement:
     control: str
     task: str  # "" where there is only one
     verdict: Verdict
-    sign: str  # for those who do not see the colour
+    sign: str  # for readers who cannot see the colour
     difference: str  # "+3.1 points", or what is missing
     interval: str  # "[+1.2, +5.0]", or ""
     sentence: str
@@ -55,7 +55,7 @@ def verdicts(
 
 
 def summary(results: Results, found: list[Statement], split: str | None = None) -> list[str]:
-    """The answer in a few sentences: who leads, and how many comparisons came out how."""
+    """The result in a few sentences: who leads, and how often each verdict was reached."""
     split = split or scores.headline_split(results)
     lines = []
     for task in sorted({str(t) for t in results.runs["task"]}):

@@ -14,7 +14,7 @@ from . import scores, stats
 from .stats import ALPHA, DELTA, Difference, Interval, Verdict
 
 if TYPE_CHECKING:
-    from .runs import Runs
+    from .runs import Results
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,7 +85,7 @@ def all_pairs(methods: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def family(
-    results: Runs,
+    results: Results,
     pairs: Iterable[tuple[str, str]],
     metric: str | None = None,
     split: str | None = None,
@@ -130,7 +130,7 @@ def family(
 
 
 def compare(
-    results: Runs,
+    results: Results,
     a: str,
     b: str,
     metric: str | None = None,
@@ -228,7 +228,7 @@ _COLUMNS = (
 
 
 def best_group(
-    results: Runs,
+    results: Results,
     metric: str | None = None,
     split: str | None = None,
     task: str | None = None,

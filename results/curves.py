@@ -21,14 +21,14 @@ from .records import BUDGET_AXES
 from .scores import GROUP
 
 if TYPE_CHECKING:
-    from .runs import Runs
+    from .runs import Results
 
 SHARES = (0.5, 0.9)  # of the best gain: the thresholds
 
 
 @remembered
 def points(
-    results: Runs,
+    results: Results,
     split: str | None = None,
     decoding: str | None = None,
     reading: scores.Reading = "correct",
@@ -58,7 +58,7 @@ def points(
     return frame[columns].sort_values([*GROUP, "index"], ignore_index=True)
 
 
-def _status(results: Runs) -> dict[str, str]:
+def _status(results: Results) -> dict[str, str]:
     return dict(zip(results.runs["run"].astype("str"), results.runs["status"], strict=True))
 
 
@@ -101,7 +101,7 @@ def mean_curve(
     return pd.DataFrame(rows, columns=columns)
 
 
-def budget_axis(results: Runs) -> str:
+def budget_axis(results: Results) -> str:
     """The axis that ends the runs; updates where they do not agree."""
     axes = results.runs["budget_axis"].dropna().unique()
     return str(axes[0]) if len(axes) == 1 and axes[0] in BUDGET_AXES else "updates"
@@ -127,7 +127,7 @@ def thresholds(points: pd.DataFrame) -> dict[float, float]:
 
 @remembered
 def efficiency(
-    results: Runs, axis: str | None = None, split: str | None = None, decoding: str | None = None
+    results: Results, axis: str | None = None, split: str | None = None, decoding: str | None = None
 ) -> pd.DataFrame:
     """A row per run: GROUP, axis, until (the common budget), auc (mean accuracy up to it), and per
     threshold: threshold_50, cost_50 (until where it was never reached), reached_50, likewise
@@ -158,7 +158,7 @@ def efficiency(
 
 @remembered
 def at_common_cost(
-    results: Runs, split: str | None = None, decoding: str | None = None
+    results: Results, split: str | None = None, decoding: str | None = None
 ) -> pd.DataFrame:
     """Accuracy at the largest cost that all methods reached, on every budget axis: task, axis,
     until, method, seeds, mean, low, high, rank. Rankings may flip between axes. Linear between

@@ -51,7 +51,7 @@ class Run:
         return _hash(parts, 8)
 
     def row(self) -> dict[str, Any]:
-        """Its row of `Runs.runs`."""
+        """Its row of `Results.runs`."""
         record, done = self.record, self.done
         axis, budget = next(iter(record.budget.items()), (None, None))
         return {
@@ -79,14 +79,6 @@ def _hash(content: object, digits: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
-class Plan(NamedTuple):
-    """What suite.json says about how its methods are to be compared."""
-
-    methods: tuple[str, ...] = ()  # in order
-    control: str | None = None
-    margin: float | None = None  # of equivalence
-
-
 def run_folders(place: Path) -> list[Path]:
     """Folders of runs in a run, a suite or a folder of suites; a run is known by its files."""
     marks = ("run.json", "steps.jsonl", "evals.parquet", "error.txt")
@@ -94,15 +86,14 @@ def run_folders(place: Path) -> list[Path]:
     return sorted(found)
 
 
-def read_plan(suite: Path) -> Plan:
+def read_suite(folder: Path) -> SuiteRecord:
     """Of suite.json; an empty one where there is none. Raises SchemaError."""
     try:
-        record = SuiteRecord.read(suite / SuiteRecord.file)
+        return SuiteRecord.read(folder / SuiteRecord.file)
     except SchemaError:
         raise
     except (OSError, ValueError):
-        return Plan()
-    return Plan(tuple(dict.fromkeys(r.method for r in record.runs)), record.control, record.margin)
+        return SuiteRecord()
 
 
 def read_run(folder: Path) -> tuple[Run | None, list[Problem]]:

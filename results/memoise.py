@@ -8,21 +8,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from .runs import Runs
+    from .runs import Results
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def remembered(make: Callable[Concatenate[Runs, P], T]) -> Callable[Concatenate[Runs, P], T]:
+def remembered(make: Callable[Concatenate[Results, P], T]) -> Callable[Concatenate[Results, P], T]:
     """A function of runs and hashable arguments that computes once per runs and arguments.
 
-    Runs are immutable, so this holds as long as they live. Every call gets a copy of its own.
+    Results are immutable, so this holds as long as they live. Every call gets a copy of its own.
     """
     signature = inspect.signature(make)
 
     @functools.wraps(make)
-    def recalled(results: Runs, *args: P.args, **options: P.kwargs) -> T:
+    def recalled(results: Results, *args: P.args, **options: P.kwargs) -> T:
         given = signature.bind(results, *args, **options)
         given.apply_defaults()
         key = (make.__module__, make.__qualname__, *[*given.arguments.values()][1:])

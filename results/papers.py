@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pandas as pd
+import pandas as pd
 
-    from .runs import Runs
+from . import scores, stats
+
+if TYPE_CHECKING:
+    from .runs import Results
 
 FOLDER = Path(__file__).parent / "published"
 COLUMNS = (
@@ -33,15 +35,11 @@ def published(*files: str | Path) -> pd.DataFrame:
     Raises:
         PublishedError: a file lacks a required column, or holds a value that is no number.
     """
-    import pandas as pd
-
     paths = [*sorted(FOLDER.glob("*.csv")), *map(Path, files)]
     return pd.concat([_read(path) for path in paths], ignore_index=True)
 
 
 def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
     except (OSError, ValueError) as error:  # pandas' parser and decoder errors are ValueErrors
@@ -64,14 +62,10 @@ def _read(path: Path) -> pd.DataFrame:
     return frame.assign(file=path.name)
 
 
-def beside(results: Runs, *files: str | Path) -> pd.DataFrame:
+def beside(results: Results, *files: str | Path) -> pd.DataFrame:
     """Each published number whose row names a method of the runs, and what the
     runs measured: `method`, `task`, `split`, `measured`, `low`, `high`, `seeds` (shares of 1 over
     seeds). Other models, data and protocols: for orientation, not a comparison."""
-    import pandas as pd
-
-    from . import scores, stats
-
     split = scores.headline_split(results)
     by_seed = scores.seed_scores(scores.metric_scores(results, None, split))
     rows = []

@@ -24,8 +24,7 @@ migration: their readers accept files without the later columns.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -144,7 +143,22 @@ class LedgerRow:
     tokens_reference: int = 0  # response tokens scored by the reference
     tokens_critic: int = 0  # response tokens through the critic, forward
     tokens_trained: int = 0  # response tokens with a backward pass
+
+    @computed_field  # the budget axis
+    @property
+    def tokens(self) -> int:
+        """Generated and trained."""
+        return self.tokens_sampled + self.tokens_trained
+
     verifier_calls: int = 0
+
+    @computed_field  # the budget axis
+    @property
+    def flops(self) -> float:
+        """Algorithmic, without evaluation and what was computed again."""
+        sampling = self.flops_sample + self.flops_score + self.flops_reference
+        return sampling + self.flops_critic + self.flops_train
+
     flops_sample: float = 0.0
     flops_score: float = 0.0
     flops_reference: float = 0.0
@@ -152,6 +166,13 @@ class LedgerRow:
     flops_train: float = 0.0
     flops_recomputed: float = 0.0  # what two passes or checkpointing computed again; not in flops
     flops_evaluate: float = 0.0  # not in flops
+
+    @computed_field  # the budget axis
+    @property
+    def seconds(self) -> float:
+        """Without evaluating, storing and waiting."""
+        return self.seconds_sample + self.seconds_grade + self.seconds_score + self.seconds_train
+
     seconds_sample: float = 0.0
     seconds_grade: float = 0.0
     seconds_score: float = 0.0
@@ -160,27 +181,6 @@ class LedgerRow:
     seconds_store: float = 0.0  # not in seconds
     empty_updates: int = 0  # updates with nothing to train on
     peak_memory_bytes: int = 0  # of the process (CPU: resident; GPU: allocated)
-
-    @computed_field  # the budget axis: generated and trained
-    @property
-    def tokens(self) -> int:
-        return self.tokens_sampled + self.tokens_trained
-
-    @computed_field  # the budget axis, algorithmic
-    @property
-    def flops(self) -> float:
-        return (
-            self.flops_sample
-            + self.flops_score
-            + self.flops_reference
-            + self.flops_critic
-            + self.flops_train
-        )
-
-    @computed_field  # the budget axis: without evaluating, storing and waiting
-    @property
-    def seconds(self) -> float:
-        return self.seconds_sample + self.seconds_grade + self.seconds_score + self.seconds_train
 
 
 class DoneRecord(Record):
@@ -216,9 +216,14 @@ class SuiteRecord(Record):
 
     file = "suite.json"
 
-    runs: list[PlannedRun] = []
+    runs: list[PlannedRun] = []  # in the order in which the methods are shown
     control: str | None = None  # the method that the others are compared with
     margin: float | None = None  # of equivalence, a share of 1
+
+    def renamed(self, labels: Mapping[str, str]) -> SuiteRecord:
+        runs = [PlannedRun(method=labels.get(run.method, run.method)) for run in self.runs]
+        control = self.control and labels.get(self.control, self.control)
+        return SuiteRecord(runs=runs, control=control, margin=self.margin)
 
 
 class StepRow(BaseModel):
@@ -286,5 +291,10 @@ class RolloutRow(BaseModel):
 STEP_COLUMNS, EVAL_COLUMNS, ROLLOUT_COLUMNS = (
     tuple(row.model_fields) for row in (StepRow, EvalRow, RolloutRow)
 )
-LEDGER_COLUMNS = (*(f.name for f in fields(LedgerRow)), "tokens", "flops", "seconds")
+COUNTED = tuple(  # of the ledger, sums before their parts
+    name
+    for name, value in vars(LedgerRow).items()
+    if isinstance(value, int | float | property) and not name.startswith("_")
+)
+LEDGER_COLUMNS = tuple(name for name in COUNTED if name != "empty_updates")  # costs
 EVAL_DTYPES = {n: str(f.metadata[0]) for n, f in EvalRow.model_fields.items() if f.metadata}

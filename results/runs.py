@@ -1,7 +1,19 @@
 """Runs on disk -> DataFrames, read when first asked for.
 
-`results.load` gives these tables; scores, curves and comparisons are computed from them. A torn
-last line, an unfinished run or a broken file is no error: it is left out and stands in `.problems`.
+The notebook's way in: load suites, look at tables, ask for comparisons.
+
+    r = results.load("runs/quick")
+    r.runs       # a row per run
+    r.steps      # a row per run and update: STEP_COLUMNS and the method's own metrics
+    r.ledger     # a row per run and update: LEDGER_COLUMNS, cumulative
+    r.evals      # a row per run, evaluation, question and sample: EVAL_COLUMNS without the texts
+    r.responses  # the same with response, prompt and gold
+    r.compare("gift", "grpo")
+    r.table("main")
+
+All tables but `runs` carry suite, task, method, seed and run, so that they join on any of these.
+A torn last line, an unfinished run or a broken file is no error: it is left out and stands in
+`.problems`.
 """
 
 from __future__ import annotations
@@ -12,58 +24,40 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from .folders import Plan, Problem, Run, read_plan, read_run, read_steps, run_folders
-from .records import EVAL_COLUMNS, LEDGER_COLUMNS, RunRecord
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .folders import Problem, Run, read_run, read_steps, read_suite, run_folders
+from .records import EVAL_COLUMNS, LEDGER_COLUMNS, RunRecord, SuiteRecord
 from .tally import WITHOUT_TEXTS, Tally, Unreadable, count, read_table, take
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    import pyarrow as pa
+    from .compare import Comparison
+    from .render import Table
 
 KEYS = ("suite", "task", "method", "seed", "run")
 MARGIN = 0.02  # of equivalence, where suite.json names none
 
 
-class Runs:
+class Results:
     """The runs of one or many suites. Immutable: `rename`, `merge` and `query` return new ones."""
 
     def __init__(
-        self, runs: Iterable[Run], problems: Iterable[Problem] = (), plans: Iterable[Plan] = ()
+        self,
+        runs: Iterable[Run],
+        problems: Iterable[Problem] = (),
+        suites: Iterable[SuiteRecord] = (),
     ):
         unique: dict[str, Run] = {}
         for run in runs:
             unique.setdefault(run.keys["run"], run)  # one id, one result
         self._runs, clashes = _separate([*unique.values()])
         self._problems = [*dict.fromkeys([*problems, *clashes])]
-        self._plans = tuple(plans)
+        self._suites = tuple(suites)
         self._read_problems: dict[str, list[Problem]] = {}
         self.remembered: dict[tuple[Any, ...], Any] = {}  # see results.memoise
-
-    @classmethod
-    def read(cls, path: str | Path | Iterable[str | Path]) -> Self:
-        """The runs in one or many suites, runs, or folders of suites.
-
-        Raises:
-            FileNotFoundError: a path does not exist, or holds no run.
-            SchemaError: a run was written by a newer version of evenbench.
-        """
-        paths = [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]
-        runs: list[Run] = []
-        problems: list[Problem] = []
-        plans: list[Plan] = []
-        for place in paths:
-            if not place.is_dir():
-                raise FileNotFoundError(f"no folder {place}")
-            folders = run_folders(place)
-            if not folders and not (place / "suite.json").is_file():
-                raise FileNotFoundError(f"no run in {place} or in folders of it: expected run.json")
-            plans += [read_plan(suite) for suite in sorted({f.parent for f in folders} | {place})]
-            for folder in folders:
-                run, found = read_run(folder)
-                problems += found
-                runs += [run] if run else []
-        return cls(runs, problems, plans)
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -80,14 +74,14 @@ class Runs:
     def methods(self) -> list[str]:
         """Labels, in the order in which the suites declare them, others after by name."""
         there = {run.method for run in self._runs}
-        declared = [m for plan in self._plans for m in plan.methods if m in there]
+        declared = [r.method for suite in self._suites for r in suite.runs if r.method in there]
         return [*dict.fromkeys([*declared, *sorted(there)])]
 
     @property
     def control(self) -> str | None:
         """What the others are compared with: as the suites say, else grpo, else the first."""
         methods = self.methods
-        for name in [*(plan.control for plan in self._plans), "grpo", *methods]:
+        for name in [*(suite.control for suite in self._suites), "grpo", *methods]:
             if name in methods:
                 return name
         return None
@@ -95,7 +89,7 @@ class Runs:
     @property
     def margin(self) -> float:
         """Margin of equivalence in shares of 1: the smallest that a suite declares, else 0.02."""
-        return min((p.margin for p in self._plans if p.margin), default=MARGIN)
+        return min((s.margin for s in self._suites if s.margin), default=MARGIN)
 
     @property
     def problems(self) -> list[Problem]:
@@ -114,8 +108,6 @@ class Runs:
         (updates done, of a finished or diverged run), wall_seconds, objective, source,
         budget_axis, budget, grader, data (hash over all its data hashes), settings (hash; equal
         in all seeds of a method), fields and config (dicts), warnings, path."""
-        import pandas as pd
-
         rows = [run.row() for run in self._runs]
         return self._categorise(pd.DataFrame(rows, columns=[*_EXAMPLE.row()]))
 
@@ -167,21 +159,14 @@ class Runs:
                 f"no method {', '.join(sorted(unknown))}; there are {', '.join(self.methods)}"
             )
         runs = [replace(run, method=labels.get(run.method, run.method)) for run in self._runs]
-        plans = [
-            Plan(
-                tuple(labels.get(m, m) for m in plan.methods),
-                labels.get(plan.control or "", plan.control),
-                plan.margin,
-            )
-            for plan in self._plans
-        ]
-        return type(self)(runs, self._problems, plans)
+        suites = [suite.renamed(labels) for suite in self._suites]
+        return type(self)(runs, self._problems, suites)
 
-    def merge(self, other: Runs) -> Self:
+    def merge(self, other: Results) -> Self:
         """Both together. A run that stands in both counts once; a label that means different
         settings in the two gets its suite's name added, and `.problems` says so."""
-        problems = [*self._problems, *other._problems]
-        return type(self)([*self._runs, *other._runs], problems, [*self._plans, *other._plans])
+        problems, suites = self._problems + other._problems, self._suites + other._suites
+        return type(self)([*self._runs, *other._runs], problems, suites)
 
     def query(self, expression: str) -> Self:
         """The runs for which a pandas expression over `.runs` holds, e.g. `"method != 'sft' and
@@ -189,12 +174,27 @@ class Runs:
         kept = set(self.runs.query(expression).run)
         runs = [run for run in self._runs if run.record.id in kept]
         gone = {run.folder.name for run in self._runs} - {run.folder.name for run in runs}
-        return type(self)(runs, [p for p in self._problems if p.run not in gone], self._plans)
+        return type(self)(runs, [p for p in self._problems if p.run not in gone], self._suites)
+
+    def compare(
+        self, a: str, b: str, metric: str | None = None, split: str | None = None, **options: Any
+    ) -> Comparison:
+        """Is a better than b? Metric: avg (avg@K), greedy, pass@k, maj@k. For several comparisons
+        at once, with Holm's correction, see `results.compare.family`."""
+        from .compare import compare
+
+        return compare(self, a, b, metric, split, **options)
+
+    def table(self, name: str = "main", **options: Any) -> Table:
+        """One of `results.tables.TABLES`, by name; KeyError names them all."""
+        from .tables import TABLES
+
+        if name not in TABLES:
+            raise KeyError(f"no table {name!r}; there are {', '.join(TABLES)}")
+        return TABLES[name](self, **options)
 
     @cached_property
     def _step_lines(self) -> pd.DataFrame:
-        import pandas as pd
-
         found: list[Problem] = []
         frames = []
         for run in self._runs:
@@ -233,9 +233,6 @@ class Runs:
 
     def _together(self, tables: list[tuple[int, pa.Table]], columns: list[str]) -> pd.DataFrame:
         """Tables of runs, by their rows in `.runs`, as one frame with KEYS."""
-        import pandas as pd
-        import pyarrow as pa
-
         if not tables:
             return self._categorise(pd.DataFrame(columns=[*KEYS, *columns]))
         keyed = []
@@ -247,13 +244,36 @@ class Runs:
         return self._categorise(together.to_pandas())
 
     def _categorise(self, frame: pd.DataFrame) -> pd.DataFrame:
-        import pandas as pd
-
         methods = frame["method"].astype("str")
         frame["method"] = pd.Categorical(methods, categories=self.methods)
         for column in ("suite", "task", "run"):
             frame[column] = frame[column].astype("category")
         return frame
+
+
+def load(path: str | Path | Iterable[str | Path]) -> Results:
+    """Read one or many suites, runs, or folders of suites. Tables are read on first access.
+
+    Raises:
+        FileNotFoundError: a path does not exist, or holds no run.
+        SchemaError: a run was written by a newer version of evenbench.
+    """
+    paths = [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]
+    runs: list[Run] = []
+    problems: list[Problem] = []
+    suites: list[SuiteRecord] = []
+    for place in paths:
+        if not place.is_dir():
+            raise FileNotFoundError(f"no folder {place}")
+        folders = run_folders(place)
+        if not folders and not (place / "suite.json").is_file():
+            raise FileNotFoundError(f"no run in {place} or in folders of it: expected run.json")
+        suites += [read_suite(f) for f in sorted({f.parent for f in folders} | {place})]
+        for folder in folders:
+            run, found = read_run(folder)
+            problems += found
+            runs += [run] if run else []
+    return Results(runs, problems, suites)
 
 
 def _separate(runs: list[Run]) -> tuple[list[Run], list[Problem]]:
@@ -270,23 +290,13 @@ def _separate(runs: list[Run]) -> tuple[list[Run], list[Problem]]:
     problems, apart = [], set()
     for method in sorted(mixed):
         names = [f"{method} ({s})" for s in sorted({r.suite for r in runs if r.method == method})]
+        what = "its runs differ in more than the seed, or repeat one: query or rename them"
         if len(names) > 1:
             apart.add(method)
-            problems.append(
-                Problem(
-                    method, f"means different runs in different suites: shown as {', '.join(names)}"
-                )
-            )
-        else:
-            problems.append(
-                Problem(
-                    method,
-                    "its runs differ in more than the seed, or repeat one: query or rename them",
-                )
-            )
-    return [
-        replace(r, method=f"{r.method} ({r.suite})") if r.method in apart else r for r in runs
-    ], problems
+            what = f"means different runs in different suites: shown as {', '.join(names)}"
+        problems.append(Problem(method, what))
+    labels = {id(run): f"{run.method} ({run.suite})" for run in runs if run.method in apart}
+    return [replace(run, method=labels.get(id(run), run.method)) for run in runs], problems
 
 
 def _repeats_seed(group: list[Run]) -> bool:
@@ -299,17 +309,12 @@ _EXAMPLE = Run(Path(), RunRecord(id="", method="", task="", seed=0), None, "", "
 
 def _last_rows(table: pa.Table, split: str) -> np.ndarray:
     """Places of the rows of the last step that has the split."""
-    import numpy as np
-    import pyarrow.compute as pc
-
     there = np.flatnonzero(pc.equal(table["split"].cast("string"), split).to_numpy())
     steps = table["step"].to_numpy()[there]
     return there[steps == steps.max(initial=-1)]
 
 
 def _constant(value: int | str, rows: int) -> pa.Array:
-    import pyarrow as pa
-
     if isinstance(value, int):
         return pa.repeat(pa.scalar(value, pa.int32()), rows)
     return pa.DictionaryArray.from_arrays(

@@ -17,7 +17,7 @@ from . import stats
 from .memoise import remembered
 
 if TYPE_CHECKING:
-    from .runs import Runs
+    from .runs import Results
     from .tally import Counts
 
 At = Literal["last", "selected", "oracle", "start"]
@@ -25,13 +25,13 @@ Reading = Literal["correct", "strict"]  # the task's headline reading, or its of
 GROUP = ["task", "method", "seed", "run"]
 
 
-def headline_split(results: Runs) -> str:
+def headline_split(results: Results) -> str:
     """`test` where it was evaluated, else the first split by name."""
     there = results.tally.splits
     return "test" if "test" in there or not there else min(there)
 
 
-def headline_metric(results: Runs) -> str:
+def headline_metric(results: Results) -> str:
     """avg (avg@K) where answers were sampled, else greedy."""
     return "greedy" if results.tally.decodings == {"greedy"} else "avg"
 
@@ -40,14 +40,14 @@ def decoding_of(metric: str) -> str:
     return "greedy" if metric == "greedy" else "sampled"
 
 
-def counted(results: Runs) -> pd.DataFrame:
+def counted(results: Results) -> pd.DataFrame:
     """The rows of `.runs` that count: finished or diverged."""
     return results.runs[results.runs.status != "unfinished"]
 
 
 @remembered
 def run_scores(
-    results: Runs, split: str, decoding: str = "sampled", reading: Reading = "correct"
+    results: Results, split: str, decoding: str = "sampled", reading: Reading = "correct"
 ) -> pd.DataFrame:
     """Mean score of each evaluation of each run that counts, on the questions that stand in all of
     them (a run may see more at its end): GROUP, step, score, k (samples), questions."""
@@ -66,7 +66,9 @@ def run_scores(
     return _frame(results, parts, "step", "score", "k", "questions")
 
 
-def _counts(results: Runs, split: str, decoding: str, reading: Reading = "correct") -> list[Counts]:
+def _counts(
+    results: Results, split: str, decoding: str, reading: Reading = "correct"
+) -> list[Counts]:
     """Of the runs that count, in the order of GROUP."""
     found = {c.run: c for c in results.tally.counts if (c.split, c.decoding) == (split, decoding)}
     order = counted(results).sort_values(GROUP).index
@@ -76,11 +78,11 @@ def _counts(results: Runs, split: str, decoding: str, reading: Reading = "correc
     ]  # fmt: skip
 
 
-def _task(results: Runs, counts: Counts) -> str:
+def _task(results: Results, counts: Counts) -> str:
     return str(results.runs["task"].iat[counts.run])
 
 
-def _frame(results: Runs, parts: list[tuple], *names: str) -> pd.DataFrame:
+def _frame(results: Results, parts: list[tuple], *names: str) -> pd.DataFrame:
     """GROUP and named columns from parts: counts, and an array a name."""
     rows = np.repeat([part[0].run for part in parts], [len(part[1]) for part in parts])
     frame = results.runs[GROUP].iloc[rows.astype(int)].reset_index(drop=True)
@@ -90,7 +92,7 @@ def _frame(results: Runs, parts: list[tuple], *names: str) -> pd.DataFrame:
 
 
 @remembered
-def _common(results: Runs, split: str, decoding: str) -> dict[str, np.ndarray]:
+def _common(results: Results, split: str, decoding: str) -> dict[str, np.ndarray]:
     """Task -> which questions stand in all its evaluations; all where none does."""
     seen: dict[str, np.ndarray] = {}
     evaluations: dict[str, int] = {}
@@ -105,7 +107,7 @@ def _common(results: Runs, split: str, decoding: str) -> dict[str, np.ndarray]:
 
 @remembered
 def chosen_steps(
-    results: Runs, split: str, decoding: str = "sampled", at: At = "last"
+    results: Results, split: str, decoding: str = "sampled", at: At = "last"
 ) -> pd.Series:
     """The step of each run's scored evaluation, indexed by run."""
     if at in ("last", "start"):
@@ -121,7 +123,7 @@ def chosen_steps(
 
 @remembered
 def question_scores(
-    results: Runs,
+    results: Results,
     split: str,
     decoding: str = "sampled",
     reading: Reading = "correct",
@@ -151,7 +153,7 @@ def question_scores(
 
 
 @remembered
-def _chosen_rows(results: Runs, split: str, decoding: str, at: At = "last") -> pd.DataFrame:
+def _chosen_rows(results: Results, split: str, decoding: str, at: At = "last") -> pd.DataFrame:
     """Rows of `.evals`: each run's scored evaluation."""
     rows = results.tally.ends if at == "last" else results.evals
     rows = rows[(rows["split"] == split) & (rows["decoding"] == decoding)]
@@ -160,7 +162,7 @@ def _chosen_rows(results: Runs, split: str, decoding: str, at: At = "last") -> p
     return rows if at == "last" else _on_common(results, rows, split, decoding)
 
 
-def end_rows(results: Runs, split: str, decoding: str = "sampled") -> pd.DataFrame:
+def end_rows(results: Results, split: str, decoding: str = "sampled") -> pd.DataFrame:
     """Rows of `.evals`: the first and the last evaluation of each run that counts, on the questions
     that stand in all evaluations."""
     rows = results.tally.ends
@@ -169,7 +171,7 @@ def end_rows(results: Runs, split: str, decoding: str = "sampled") -> pd.DataFra
     return _on_common(results, rows, split, decoding)
 
 
-def _on_common(results: Runs, rows: pd.DataFrame, split: str, decoding: str) -> pd.DataFrame:
+def _on_common(results: Results, rows: pd.DataFrame, split: str, decoding: str) -> pd.DataFrame:
     kept = np.zeros(len(rows), bool)
     for task, whole in _common(results, split, decoding).items():
         there = np.array(results.tally.questions, object)[whole]
@@ -184,7 +186,7 @@ def pass_scores(frame: pd.DataFrame, k: int) -> pd.DataFrame:
 
 @remembered
 def majority_scores(
-    results: Runs, split: str, k: int | None = None, at: At = "last"
+    results: Results, split: str, k: int | None = None, at: At = "last"
 ) -> pd.DataFrame:
     """Like `question_scores`, with maj@k of the extracted answers as the score. Questions that do
     not have the full number of samples are left out."""
@@ -212,7 +214,7 @@ def matrix(frame: pd.DataFrame, method: str, task: str | None = None) -> pd.Data
     return rows.pivot_table(index="seed", columns="question_id", values="score", observed=True)
 
 
-def sample_cube(results: Runs, method: str, split: str, task: str | None = None) -> np.ndarray:
+def sample_cube(results: Results, method: str, split: str, task: str | None = None) -> np.ndarray:
     """Answers of the last evaluation, seeds x questions x samples, of what all seeds have."""
     rows = _chosen_rows(results, split, "sampled")
     rows = rows[rows["method"] == method]
@@ -233,7 +235,7 @@ def sample_cube(results: Runs, method: str, split: str, task: str | None = None)
 
 
 def metric_scores(
-    results: Runs,
+    results: Results,
     metric: str | None = None,
     split: str | None = None,
     reading: Reading = "correct",

@@ -12,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from .records import EVAL_COLUMNS
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    import pyarrow as pa
 
 TEXTS = ("response", "prompt", "gold")
 WITHOUT_TEXTS = [c for c in EVAL_COLUMNS if c not in TEXTS]
@@ -76,9 +75,6 @@ def read_table(path: Path, columns: Sequence[str]) -> pa.Table:
     Raises:
         Unreadable: the file is missing or broken, or lacks one of NEEDED.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         # many times as fast as to make strings of them first
         with pq.ParquetFile(path, read_dictionary=[*CATEGORIES]) as file:
@@ -105,8 +101,6 @@ def read_table(path: Path, columns: Sequence[str]) -> pa.Table:
 
 def take(table: pa.Table, rows_N: np.ndarray) -> pa.Table:
     """Some rows, and of the dictionaries only what they use."""
-    import pyarrow as pa
-
     table = table.take(pa.array(rows_N))
     for at, column in enumerate(table.column_names):
         if pa.types.is_dictionary(table[column].type):
@@ -123,8 +117,6 @@ def count(table: pa.Table, run: int, places: dict[str, int]) -> tuple[list[Count
         run: its row in `.runs`.
         places: question -> place; new questions are added.
     """
-    import numpy as np
-
     step, correct = (table[c].to_numpy() for c in ("step", "correct"))
     strict = table["strict"].to_numpy() if "strict" in table.column_names else None
     (splits, split), (decodings, decoding), (ids, question) = (
@@ -157,14 +149,10 @@ def _codes(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
 def _dense(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The distinct numbers, ascending, and each one's place among them. For natural numbers: the
     same as np.unique, without sorting."""
-    import numpy as np
-
     there = np.bincount(x) > 0
     return np.flatnonzero(there), (np.cumsum(there) - 1)[x]
 
 
 def _counted(cell: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    import numpy as np
-
     counts = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
     return counts.astype(np.min_scalar_type(counts.max(initial=0)))

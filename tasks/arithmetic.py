@@ -8,7 +8,7 @@ carried on to the end, and 60 % are a direct guess, 95 % of these off by 1 to 9.
 hopeless, and what alignment can gain is reasoning. (With errors of 1 to 3, a model that blurs its
 guess is right in a fifth of them.) A model of that text mostly guesses, yet it can reason: sampled
 once it is right in about a fifth of the cases, and one of four samples in more than half. Alignment
-has to find what is there. (A base that is merely undertrained does not lift, and one of easier text
+can bring it out. (A base that is merely undertrained does not improve, and one of easier text
 is at 90 % after 20 updates and separates nothing.)
 """
 

@@ -1,4 +1,4 @@
-"""The seam between a task and the harness: what is asked, and how an answer is graded."""
+"""The contract between a task and the harness: what is asked, and how an answer is graded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Grade:
-    """The verdict on one response."""
+    """How one response was graded."""
 
     correct: bool  # the task's headline reading (flexible extraction)
     strict: bool  # the task's official protocol
@@ -57,8 +57,8 @@ class Task(BaseModel, ABC):
     max_tokens: ClassVar[int] = 512  # default generation limit
     gold_reward: ClassVar[float] = 1.0  # of a reference answer: the largest that a sample can earn
     stop: ClassVar[tuple[str, ...]] = ()  # strings that end a response, besides the end token
-    # The tokenizer of a model built on the spot: the regex whose matches are the tokens (each one
-    # in `vocabulary()`), or None for a byte-level BPE trained on the corpus.
+    # The tokenizer of a toy model built for the task: the regex whose matches are the tokens (each
+    # one in `vocabulary()`), or None for a byte-level BPE trained on the corpus.
     word_pattern: ClassVar[str | None] = None
 
     @abstractmethod
@@ -74,8 +74,8 @@ class Task(BaseModel, ABC):
 
     @abstractmethod
     def corpus(self, seed: int) -> Iterator[tuple[str, str]]:
-        """(prompt, response) texts, without end, on which a model built on the spot is pretrained
-        and its tokenizer trained. Never test data."""
+        """Endless (prompt, response) texts that pretrain a toy model built for the task, and its
+        tokenizer. Never test data."""
 
     def vocabulary(self) -> tuple[str, ...]:
         """Every token that `word_pattern` can find in this task's texts, in a fixed order."""

@@ -1,4 +1,4 @@
-"""What every task must keep, checked: `check_task(task)` lists what is broken, empty if nothing is.
+"""The contract of a task, as checks: `check_task(task)` lists the violations.
 
 It is for plug-ins (and runs on the project's own tasks in its tests). Each check can fail on a
 task that looks right: grades that raise on odd text, ids that are positions, data that change from
@@ -40,15 +40,15 @@ def check_task(task: Task, sample: int = 20) -> list[Violation]:
     checks: tuple[Callable[[Task, int], Iterator[Violation]], ...] = (
         _examples, _disjoint, _grades, _corpus, _tokenizer, _fingerprint,
     )  # fmt: skip
-    findings: list[Violation] = []
+    found: list[Violation] = []
     for check in checks:
         try:
-            findings += check(task, sample)
+            found += check(task, sample)
         except TaskError as error:
-            return [*findings, Violation("data", str(error))]
+            return [*found, Violation("data", str(error))]
         except Exception as error:
-            findings.append(Violation(check.__name__.strip("_"), f"raised {error!r}"))
-    return findings
+            found.append(Violation(check.__name__.strip("_"), f"raised {error!r}"))
+    return found
 
 
 def _examples(task: Task, sample: int) -> Iterator[Violation]:

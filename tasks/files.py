@@ -1,8 +1,8 @@
 """Tasks whose questions are rows of a file or of a data set on the hub.
 
 A row that cannot be used (no JSON, a field missing, no gold answer, an unreadable one, a question
-that stood before) is left out, counted and named by file and line: it never scores, and never ends
-a run. A missing file, or a file without one good row, is a TaskError.
+that occurred before) is left out, counted and reported by file and line. It is never scored and
+never ends a run. A missing file, or a file without one good row, is a TaskError.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class FileTask(Task):
         return {}
 
     def rows(self, data_split: str) -> Iterable[DataRow]:
-        """The raw rows of one of `files`. Raises TaskError where there are none to be had."""
+        """The raw rows of one of `files`. Raises TaskError where there are none."""
         if self.data_dir is None:
             name = self.hub_splits.get(data_split, data_split)
             return hub_rows(self.hub, name, self.revision, name=self.hub_config)
@@ -150,7 +150,7 @@ class FileTask(Task):
         return [boxed_grade(response, example.gold, self.checker) for response in responses]
 
     def corpus(self, seed: int) -> Iterator[tuple[str, str]]:
-        """The train split's solutions (its answers, where it has none), reshuffled for ever."""
+        """The train split's solutions (its answers, where it has none), reshuffled without end."""
         examples = list(self.examples("train"))
         draw = rng("corpus", seed)
         while True:

@@ -80,7 +80,7 @@ class HH(FileTask):
         return [self._grade(float(s), r) for s, r in zip(scores, responses, strict=True)]
 
     def _grade(self, score: float, response: str) -> Grade:
-        if not math.isfinite(score):  # no verdict earns nothing and costs nothing
+        if not math.isfinite(score):  # without a verdict the reward is 0
             return Grade(False, False, "unparsable_answer", "no verdict", response, True, 0.0)
         sign = 0 if abs(score) <= self.tie else int(math.copysign(1, score))
         won = sign > 0

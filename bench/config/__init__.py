@@ -7,19 +7,6 @@ from .recipe import build_suite, override, read_recipe, recipes
 from .sections import Backend, Correct, Hardware, Lora, Model, Phase, Run, Suite
 
 __all__ = [
-    "Backend",
-    "ConfigError",
-    "Correct",
-    "Hardware",
-    "Lora",
-    "Model",
-    "Phase",
-    "Run",
-    "Suite",
-    "build_suite",
-    "explain",
-    "installed_rewards",
-    "override",
-    "read_recipe",
-    "recipes",
-]
+    "Backend", "ConfigError", "Correct", "Hardware", "Lora", "Model", "Phase", "Run", "Suite",
+    "build_suite", "explain", "installed_rewards", "override", "read_recipe", "recipes",
+]  # fmt: skip

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 import methods
 import tasks
+from methods import Method
 
 from .entrants import ENTRANTS, Entrant
 from .errors import ConfigError, nearest
 from .plugins import installed_rewards
-from .sections import Run, Suite
+from .sections import Run, Section, Suite
+
+S = TypeVar("S", bound=Section)
 
 
 def check(run: Run, origin: str, data: bool) -> None:
-    """Refuse what cannot be run as it stands."""
+    """Raises ConfigError where a run cannot work as the recipe asks."""
     where = f"{origin}: method.{run.method}"
     try:
         built = run.build_methods()
@@ -26,74 +30,78 @@ def check(run: Run, origin: str, data: bool) -> None:
         raise ConfigError(f"{where}: {error.args[0]}") from None
     except ValidationError as error:
         raise ConfigError(explain(error, where)) from None
+    wrong = chain(_of_methods(run, built, data), _of_reward(run, built), _of_settings(run))
+    if problem := next(wrong, None):
+        raise ConfigError(f"{where}: {problem}")
+
+
+def _of_methods(run: Run, built: list[Method | Entrant], data: bool) -> Iterator[str]:
+    """What is wrong with the objectives, their data sources and their batches."""
     task = run.build_task()
     for i, (phase, method) in enumerate(zip(run.phases, built, strict=True)):
-        needs, source = method.needs(), run.source(i)
-        problem = method.problem(run, task) if isinstance(method, Entrant) else None
-        if problem:
-            raise ConfigError(f"{where}: {phase.method}: {problem}")
+        name, needs, source = phase.method, method.needs(), run.source(i)
+        if isinstance(method, Entrant) and (problem := method.problem(run, task)):
+            yield f"{name}: {problem}"
         if source not in needs.sources:
-            raise ConfigError(
-                f"{where}: source = {source!r}: {phase.method} takes {' or '.join(needs.sources)}"
-            )
+            yield f"source = {source!r}: {name} takes {' or '.join(needs.sources)}"
         if run.rollout.group < needs.group_min and source != "demonstrations":
-            raise ConfigError(
-                f"{where}: rollout.group = {run.rollout.group}: {phase.method} needs groups of "
+            yield (
+                f"rollout.group = {run.rollout.group}: {name} needs groups of "
                 f"at least {needs.group_min}"
             )
         most = needs.max_updates_per_rollout
         if most is not None and run.rollout.updates > most:
-            raise ConfigError(
-                f"{where}: rollout.minibatches * rollout.epochs = {run.rollout.updates}: "
-                f"{phase.method} allows at most {most} update(s) per rollout batch"
+            yield (
+                f"rollout.minibatches * rollout.epochs = {run.rollout.updates}: "
+                f"{name} allows at most {most} update(s) per rollout batch"
             )
         if source == "replay" and run.rollouts is None:
-            raise ConfigError(
-                f"{where}: budget.axis = {run.budget.axis!r} does not tell the size of the "
+            yield (
+                f"budget.axis = {run.budget.axis!r} does not determine the size of the "
                 "replay set; set replay_rollouts"
             )
         gold = data and (needs.gold or source == "demonstrations")
         if gold and not any(e.solution for e in task.examples("train")):
-            raise ConfigError(
-                f"{where}: {phase.method} needs reference answers; "
-                f"task {run.task['name']!r} has none"
-            )
+            yield f"{name} needs reference answers; task {run.task['name']!r} has none"
+
+
+def _of_reward(run: Run, built: list[Method | Entrant]) -> Iterator[str]:
     known = ("correct", "format", "random", *installed_rewards())
     if run.reward not in known and ".py:" not in run.reward:
-        raise ConfigError(
-            f"{where}: reward = {run.reward!r}{nearest(run.reward, known)}; or path.py:function"
-        )
+        yield f"reward = {run.reward!r}{nearest(run.reward, known)}; or path.py:function"
     for phase, method in zip(run.phases, built, strict=True):
         if isinstance(method, Entrant) or run.reward == "correct":
             continue
         if method.needs().learns_from == ("verdict",):
             pairs = " and has no rule for pairs by reward" if method.needs().pairs else ""
-            raise ConfigError(
-                f"{where}: reward = {run.reward!r}: {phase.method} learns from the checker's "
-                f"verdict{pairs}, so that this reward would change nothing"
+            yield (
+                f"reward = {run.reward!r}: {phase.method} learns from the checker's "
+                f"verdict{pairs}, so this reward would change nothing"
             )
+
+
+def _of_settings(run: Run) -> Iterator[str]:
+    """What is not installed, and what the evaluation lacks."""
     if run.sampler.name == "vllm" and not (find_spec("vllm") and find_spec("trl")):
-        raise ConfigError(
-            f"{where}: sampler.name = 'vllm': not installed; pip install -c constraints-vllm.txt "
-            "'evenbench[vllm]', in an environment of its own"
+        yield (
+            "sampler.name = 'vllm': not installed; pip install -c constraints-vllm.txt "
+            "'evenbench[vllm]', in a separate environment"
         )
     if run.track and find_spec(run.track) is None:
         what = "'evenbench[track]'" if run.track == "tensorboard" else run.track
-        raise ConfigError(f"{where}: track = {run.track!r}: not installed; pip install {what}")
+        yield f"track = {run.track!r}: not installed; pip install {what}"
     if run.model.lora and find_spec("peft") is None:
-        raise ConfigError(
-            f"{where}: model.lora: peft is not installed; pip install evenbench[lora]"
-        )
+        yield "model.lora: peft is not installed; pip install evenbench[lora]"
     if run.checkpoint == "best" and "validation" not in run.eval.curve:
-        raise ConfigError(f"{where}: checkpoint = 'best': eval.curve has no validation questions")
+        yield "checkpoint = 'best': eval.curve has no validation questions"
+    splits = run.build_task().splits
     for split in (*run.eval.curve, *(run.eval.final or ())):
-        if split not in task.splits:
-            raise ConfigError(
-                f"{where}: eval: unknown split {split!r}{nearest(split, task.splits)}"
-            )
+        if split not in splits:
+            yield f"eval: unknown split {split!r}{nearest(split, splits)}"
 
 
-def validated(cls: type[Any], values: Mapping[str, Any], origin: str) -> Any:
+def validated(cls: type[S], values: Mapping[str, Any], origin: str) -> S:
+    """The section of these values. Raises ConfigError."""
     try:
         return cls(**values)
     except ValidationError as error:
@@ -101,7 +109,7 @@ def validated(cls: type[Any], values: Mapping[str, Any], origin: str) -> Any:
 
 
 def explain(error: ValidationError, origin: str) -> str:
-    """pydantic's findings as lines of: path, what was found, what is allowed, the nearest name."""
+    """pydantic's errors, one per line: the key's path, what was found, what is allowed or near."""
     lines = []
     for finding in error.errors():
         path = ".".join(str(part) for part in finding["loc"])
@@ -113,15 +121,14 @@ def explain(error: ValidationError, origin: str) -> str:
                 text += nearest(str(finding["loc"][-1]), list(model))
             lines.append(f"{origin}: {path}: {text}")
         else:
-            found = (
-                f" (found {finding['input']!r})" if not isinstance(finding["input"], dict) else ""
-            )
+            given = finding["input"]
+            found = "" if isinstance(given, dict) else f" (found {given!r})"
             lines.append(f"{origin}: {path}: {text}{found}" if path else f"{origin}: {text}")
     return "\n".join(lines)
 
 
 def _model_at(title: str, location: tuple[Any, ...]) -> list[str] | None:
-    """Names of the fields that are allowed where an unknown key was found."""
+    """The field names that are allowed where an unknown key was found."""
     model: Any = {"Run": Run, "Suite": Suite}.get(title)
     if model is None:
         known = [

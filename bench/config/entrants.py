@@ -1,25 +1,29 @@
 """Trainers of other packages as entrants of a suite: same start, data, budget and evaluation.
 
-An objective (`methods/`) runs in this project's loop; an entrant brings a loop of its own. Here is
-what a recipe needs to know of each, without importing its package: its name, its fields, which are
-the other trainer's own hyper-parameters under its own names and with its own defaults, and its
-needs. The trainers are driven by `bench/entrants/trl.py`; docs/entrants.md says what is equal and
-what is not.
+An objective (`methods/`) runs in this project's loop; an entrant brings its own loop. Here stands
+what a recipe needs to know of each without importing its package: its name, its needs, and its
+fields, which are the other trainer's hyper-parameters with their names and defaults there.
+`bench/entrants/trl.py` drives the trainers; docs/entrants.md says what is equal and what is not.
 """
 
 from __future__ import annotations
 
 import difflib
 from importlib.util import find_spec
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from methods import Needs
 
+if TYPE_CHECKING:
+    from tasks import Task
+
+    from .sections import Run
+
 
 class Entrant(BaseModel):
-    """A specification, as a Method has one; the fields below concern speed and memory alone."""
+    """A specification, as a Method is one. The fields here change speed and memory alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -37,24 +41,24 @@ class Entrant(BaseModel):
     def warnings(self, updates_per_rollout: int) -> list[str]:
         return []
 
-    def problem(self, run: Any, task: Any) -> str | None:
-        """Why it cannot run as the recipe asks (a bench.config.Run, a tasks.Task)."""
+    def problem(self, run: Run, task: Task) -> str | None:
+        """Why it cannot run as the recipe asks; None where it can."""
         if find_spec(self.package) is None:
             return f"needs the package {self.package}: pip install '{self.extra}'"
         if len(run.phases) > 1:
-            return "phases: an entrant has the whole run"
+            return "phases: an entrant needs the whole run"
         if run.budget.axis not in ("updates", "samples"):
             return f"budget.axis = {run.budget.axis!r}: an entrant runs by updates or samples"
         return None
 
 
 class Online(Entrant):
-    """Samples by itself, with its own random numbers."""
+    """A trainer that samples by itself, with its own random numbers."""
 
     old: ClassVar[Literal["loss", "signal"]] = "loss"  # when old log-probs are scored, see Needs
 
     micro_batches: int = Field(1, ge=1)
-    """Parts in which an update's rows go through the model (gradient accumulation)."""
+    """Parts into which an update's rows are divided (gradient accumulation)."""
     beta: float = Field(0.0, ge=0)
     epsilon: float = Field(0.2, gt=0)
     epsilon_high: float | None = Field(None, gt=0)
@@ -63,18 +67,18 @@ class Online(Entrant):
         reference = self.beta > 0
         return Needs(sources=("policy",), reference=reference, old=self.old, group_min=2)
 
-    def problem(self, run: Any, task: Any) -> str | None:
+    def problem(self, run: Run, task: Task) -> str | None:
         shape = run.rollout
         rows, parts = shape.prompts * shape.group, shape.minibatches * self.micro_batches
         if rows % parts:
             return (
-                f"rollout.prompts * rollout.group = {rows} is no multiple of "
+                f"rollout.prompts * rollout.group = {rows} is not a multiple of "
                 f"minibatches * micro_batches = {parts}"
             )
         if run.sampler.name != "hf":
             return "sampler.name = 'vllm': it samples with transformers"
         if run.model.chat != "none":
-            return f"model.chat = {run.model.chat!r}: it asks in plain text"
+            return f"model.chat = {run.model.chat!r}: it uses no chat template"
         if task.stop or run.model.stop:
             stop = [*task.stop, *run.model.stop]
             return f"it samples without stop strings, and the task or the model has {stop}"
@@ -84,11 +88,11 @@ class Online(Entrant):
 
 
 class Offline(Entrant):
-    """Trains on given rows."""
+    """A trainer that gets its rows."""
 
-    def problem(self, run: Any, task: Any) -> str | None:
+    def problem(self, run: Run, task: Task) -> str | None:
         if run.rollout.updates > 1:
-            return "rollout.minibatches and epochs: it makes one update of a batch of the data"
+            return "rollout.minibatches and epochs: it makes one update per batch of data"
         return super().problem(run, task)
 
 
@@ -139,7 +143,7 @@ class TrlKTO(Offline):
     def needs(self) -> Needs:
         return Needs(source="replay", sources=("replay",), reference=True, mismatched=True)
 
-    def problem(self, run: Any, task: Any) -> str | None:
+    def problem(self, run: Run, task: Task) -> str | None:
         if run.rollout.prompts < 2:
             return "rollout.prompts = 1: its reference point needs answers to other prompts"
         return super().problem(run, task)

@@ -17,8 +17,8 @@ from .errors import ConfigError
 
 
 def plugin_code(objectives: Sequence[str], task: str, reward: str) -> dict[str, str]:
-    """Name and hash of the file of each objective, task and reward function that is not the
-    project's own. Raises ConfigError: no such file or name."""
+    """The hash of the file of each objective, task and reward function that comes from outside the
+    project, by name. Raises ConfigError: no such file or name."""
     found = {}
     try:
         own = [name for name in objectives if name not in ENTRANTS]
@@ -37,7 +37,7 @@ def plugin_code(objectives: Sequence[str], task: str, reward: str) -> dict[str, 
         return {k: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for k, path in found.items()}
     except KeyError as error:
         raise ConfigError(error.args[0]) from None
-    except FileNotFoundError as error:  # it was loaded before
+    except FileNotFoundError as error:  # deleted since it was loaded
         raise ConfigError(f"no file {error.filename}") from None
 
 

@@ -24,32 +24,11 @@ from .plugins import plugin_code
 from .sections import Run, Suite
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-RUN_SECTIONS = (
-    "model",
-    "rollout",
-    "optimizer",
-    "budget",
-    "eval",
-    "sampler",
-    "reward",
-    "replay_rollouts",
-    "checkpoint",
-    "keep_rollouts",
-    "track",
-    "micro_tokens",
-)
-SUITE_KEYS = (
-    "name",
-    "methods",
-    "seeds",
-    "control",
-    "margin",
-    "about",
-    "expected",
-    "hardware",
-    "task",
-    "method",
-)
+# Keys of a recipe: those that a method's own section may hold too, those of the suite, all.
+MADE = ("method", "phases", "task", "seed", "plugins")  # fields of a run that are made of others
+RUN_KEYS = tuple(key for key in Run.model_fields if key not in MADE)
+SUITE_KEYS = tuple(key for key in Suite.model_fields if key != "runs")
+KEYS = (*RUN_KEYS, *SUITE_KEYS, "methods", "seeds", "task", "method")
 
 
 def recipes() -> list[str]:
@@ -68,8 +47,8 @@ def read_recipe(name: str) -> dict[str, Any]:
 
 
 def override(recipe: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Apply `a.b.c=value` assignments. Both sides are TOML (a bare word is a string, and a name
-    that holds a dot needs quotes: `method."my.py:Loss".lr=1`)."""
+    """A copy of the recipe with `a.b.c=value` assignments applied. Both sides are TOML, but a bare
+    word is a string; a name with a dot needs quotes: `method."my.py:Loss".lr=1`."""
     recipe = json.loads(json.dumps(recipe))
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
@@ -103,15 +82,15 @@ def _merge(node: dict[str, Any], change: Mapping[str, Any], assignment: str) -> 
 
 
 def build_suite(recipe: Mapping[str, Any], origin: str = "recipe", data: bool = True) -> Suite:
-    """Check a recipe and resolve it to runs; without `data`, questions are not looked at. Raises
-    ConfigError, with the key's path."""
+    """Check a recipe and resolve it to runs; without `data` the task's questions are not read.
+
+    Raises ConfigError, with the key's path, what was found and what is allowed.
+    """
     for key in recipe:
-        if key not in RUN_SECTIONS + SUITE_KEYS:
-            raise ConfigError(
-                f"{origin}: unknown key {key!r}{nearest(key, RUN_SECTIONS + SUITE_KEYS)}"
-            )
+        if key not in KEYS:
+            raise ConfigError(f"{origin}: unknown key {key!r}{nearest(key, KEYS)}")
     labels = _methods(recipe, origin)
-    for name, own in recipe.get("method", {}).items():  # others than the chosen ones may be there
+    for name, own in recipe.get("method", {}).items():  # also methods that are not chosen
         named = isinstance(own, dict) and ("objective" in own or "phases" in own)
         if name not in labels and name not in methods.names() and not named:
             raise ConfigError(
@@ -127,21 +106,17 @@ def build_suite(recipe: Mapping[str, Any], origin: str = "recipe", data: bool = 
     ):
         raise ConfigError(
             f"{origin}: seeds = {recipe.get('seeds')!r}: "
-            "a count or a list of distinct integers >= 0"
+            "expected a number of seeds or a list of distinct integers >= 0"
         )
     task = _task(recipe, origin)
-    runs = [_run(recipe, label, seed, task, origin) for seed in seeds for label in labels]
-    for run in runs[: len(labels)]:
+    per_label = [_run(recipe, label, task, origin) for label in labels]
+    for run in per_label:
         check(run, origin, data)
-    control = recipe.get("control")
-    if control is not None and control not in labels:
-        control = None  # the control is not among the chosen methods
-    values = {k: recipe[k] for k in ("about", "expected", "margin", "hardware") if k in recipe}
-    return validated(
-        Suite,
-        {"name": recipe.get("name", "suite"), "runs": runs, "control": control, **values},
-        origin,
-    )
+    runs = [run.model_copy(update={"seed": seed}) for seed in seeds for run in per_label]
+    values = {"name": "suite", **{k: recipe[k] for k in SUITE_KEYS if k in recipe}, "runs": runs}
+    if values.get("control") not in labels:
+        values["control"] = None  # the control is not among the chosen methods
+    return validated(Suite, values, origin)
 
 
 def _methods(recipe: Mapping[str, Any], origin: str) -> list[str]:
@@ -149,9 +124,8 @@ def _methods(recipe: Mapping[str, Any], origin: str) -> list[str]:
     if isinstance(labels, str):
         labels = [part.strip() for part in labels.split(",") if part.strip()]
     if not labels or not isinstance(labels, list):
-        raise ConfigError(
-            f"{origin}: methods: a list of names; known: {', '.join([*methods.names(), *ENTRANTS])}"
-        )
+        known = ", ".join([*methods.names(), *ENTRANTS])
+        raise ConfigError(f"{origin}: methods: expected a list of names; known: {known}")
     if len(set(labels)) != len(labels):
         raise ConfigError(f"{origin}: methods: {labels} names one twice")
     return labels
@@ -169,14 +143,13 @@ def _task(recipe: Mapping[str, Any], origin: str) -> dict[str, Any]:
     return task
 
 
-def _run(
-    recipe: Mapping[str, Any], label: str, seed: int, task: dict[str, Any], origin: str
-) -> Run:
+def _run(recipe: Mapping[str, Any], label: str, task: dict[str, Any], origin: str) -> Run:
+    """The run of one label, with seed 0."""
     own = dict(recipe.get("method", {}).get(label, {}))
     if not isinstance(own, dict):
-        raise ConfigError(f"{origin}: method.{label}: a section of fields")
-    sections = {k: recipe[k] for k in RUN_SECTIONS if k in recipe}
-    for key in RUN_SECTIONS:
+        raise ConfigError(f"{origin}: method.{label}: expected a section of fields")
+    sections = {k: recipe[k] for k in RUN_KEYS if k in recipe}
+    for key in RUN_KEYS:
         if key in own:
             value = own.pop(key)
             sections[key] = {**sections.get(key, {}), **value} if isinstance(value, dict) else value
@@ -185,12 +158,12 @@ def _run(
     beside = [*own, *(["source"] if source else [])]
     if phases and beside:
         raise ConfigError(
-            f"{origin}: method.{label}: {', '.join(beside)} beside phases would be ignored; a "
-            'phase holds its own, e.g. { method = "grpo", share = 0.5, fields = { clip = 0.1 } }'
+            f"{origin}: method.{label}: {', '.join(beside)} beside phases would be ignored; give "
+            'them to a phase, e.g. { method = "grpo", share = 0.5, fields = { clip = 0.1 } }'
         )
     if not phases:
         phases = [{"method": own.pop("objective", label), "fields": own, "source": source}]
-    values = {"method": label, "phases": phases, "task": task, "seed": seed, **sections}
+    values = {"method": label, "phases": phases, "task": task, "seed": 0, **sections}
     run = validated(Run, values, f"{origin}: method.{label}")
     try:
         plugins = plugin_code([p.method for p in run.phases], run.task["name"], run.reward)

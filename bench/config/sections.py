@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,6 +29,7 @@ from .plugins import plugin_code
 
 Axis = Literal["updates", "samples", "tokens", "flops", "seconds"]
 Backend = Literal["hf", "vllm", "local-completions"]  # of `evenbench eval`
+Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
 Forward = Literal["auto", "packed", "transformers"]
 
 
@@ -62,18 +64,19 @@ class Pretrain(Section):
 
 
 class Lora(Section):
-    """Low-rank adapters (peft) instead of all weights; the reference policy is the model with them
-    switched off."""
+    """Train low-rank adapters (peft) instead of all weights. The reference policy is the model with
+    the adapters switched off."""
 
     r: int = Field(default=32, ge=1)
     alpha: float = Field(default=64.0, gt=0)
     targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"  # names of modules
-    dropout: float = Field(default=0.0, ge=0, le=0)  # the exact gradient needs one function
-    seed: int = Field(default=0, ge=0)  # of the adapters' start: the same for all runs
+    dropout: float = Field(default=0.0, ge=0, le=0)  # both passes must see one function
+    seed: int = Field(default=0, ge=0)  # for the adapters' first weights: the same in all runs
 
 
 class Model(Section):
-    """A folder or hub id (`path`), or a Llama built on the spot, pretrained on its corpus."""
+    """A folder or hub id (`path`); else a small Llama that is built and trained on the task's
+    corpus."""
 
     path: str | None = None
     revision: str | None = None
@@ -81,9 +84,7 @@ class Model(Section):
     chat_options: dict[str, Any] = {}  # variables of the template, e.g. enable_thinking = false
     system: str | None = None
     stop: tuple[str, ...] = ()  # strings that end a response, besides the task's
-    attention: (
-        Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] | None
-    ) = None  # of transformers; None: its choice
+    attention: Attention | None = None  # of transformers; None: its choice
     # which forward pass: ours (bench/model/packed.py), the model's own, or what suits the model and
     # the device (bench/model/choice.py)
     backbone: Annotated[Forward, LATER] = "auto"
@@ -94,9 +95,8 @@ class Model(Section):
     heads: int = Field(default=3, ge=1)
     intermediate: int = Field(default=256, ge=8)
     positions: int = Field(default=2048, ge=16)
-    vocabulary: int = Field(
-        default=512, ge=300
-    )  # of a byte-level BPE, where the task has no word pattern
+    # of a byte-level BPE, where the task has no word pattern
+    vocabulary: int = Field(default=512, ge=300)
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     pretrain: Pretrain = Pretrain()
 
@@ -134,7 +134,7 @@ class Model(Section):
         return "transformers" if self.attention else self.backbone
 
     def starting_point(self) -> str:
-        """JSON of the fields that a model built on the spot depends on."""
+        """JSON of the fields that a built model's weights depend on."""
         use = {"chat", "chat_options", "system", "stop", "checkpointing", "lora"}
         return self.model_dump_json(exclude={*use, "attention", "backbone"})
 
@@ -175,14 +175,11 @@ class Optimizer(Section):
 
     def lr_at(self, progress: float) -> float:
         """Multiplier of the learning rates when `progress` (0..1) of the budget is spent."""
-        import math
-
         if progress < self.warmup:
             return max(progress, 1e-3) / self.warmup
         left = 1 - min((progress - self.warmup) / (1 - self.warmup), 1.0)
-        return {"constant": 1.0, "linear": left, "cosine": 0.5 * (1 - math.cos(math.pi * left))}[
-            self.schedule
-        ]
+        by_name = {"linear": left, "cosine": 0.5 * (1 - math.cos(math.pi * left))}
+        return by_name.get(self.schedule, 1.0)
 
 
 class Evaluation(Section):
@@ -191,9 +188,8 @@ class Evaluation(Section):
     points: int = Field(default=6, ge=1)
     curve: dict[str, int] = {"test": 256, "validation": 128}  # split: questions (0: all)
     final: dict[str, int] | None = None  # None: all questions of every split but train
-    train_questions: int = Field(
-        default=128, ge=0
-    )  # of the train split, at the end: the generalisation gap
+    # of the train split, at the end: the generalisation gap
+    train_questions: int = Field(default=128, ge=0)
     samples: int = Field(default=4, ge=0)  # K
     temperature: float = Field(default=1.0, gt=0)
     greedy: bool = True
@@ -216,16 +212,16 @@ Correct = Literal["none", "token_truncate", "sequence_truncate"]
 
 
 class Sampler(Section):
-    """Who draws the training samples: this process, or vLLM."""
+    """What draws the training samples: this process, or vLLM."""
 
     name: Literal["hf", "vllm"] = "hf"
     mode: Literal["colocate", "server"] = "colocate"
     server: str | None = None  # address of a server
     tensor_parallel: int = Field(default=1, ge=1)  # colocate; a server has its own
     memory: float = Field(default=0.3, gt=0, le=1)  # share of the GPU's; colocate
-    sleep: bool = False  # gives the engine's memory back while training; colocate
+    sleep: bool = False  # free the engine's memory while training; colocate
     engine: dict[str, Any] = {}  # more arguments of vllm.LLM, e.g. dtype; colocate
-    evaluate: bool = False  # it draws the evaluations' answers too: faster, with its own seeds
+    evaluate: bool = False  # also for evaluations: faster, but with its own seeds
     correction: Correct = "token_truncate"  # bench/train/correction.py
     limit: float = Field(default=3.0, ge=1)  # of an importance weight
 
@@ -244,7 +240,7 @@ class Budget(Section):
 
 
 class Phase(Section):
-    """One objective and the share of the budget that it has; SFT-then-GRPO is two phases."""
+    """One objective and its share of the budget; SFT-then-GRPO is two phases."""
 
     method: str
     fields: dict[str, Any] = {}
@@ -264,17 +260,16 @@ class Run(Section):
     optimizer: Optimizer = Optimizer()
     budget: Budget = Budget()
     eval: Evaluation = Evaluation()
-    plugins: dict[str, str] = {}  # code from outside that the run uses: name and hash of its file
+    plugins: dict[str, str] = {}  # code from outside: its name, the hash of its file
     sampler: Sampler = Sampler()
     reward: str = "correct"  # correct | format | random | path.py:function | an installed one
     replay_rollouts: int | None = Field(default=None, ge=1)  # None: as many as a policy run draws
-    # what a run keeps: its end, also its best (on validation questions) or every evaluated point
+    # the models a run keeps: the last one, also the best on validation questions, or all evaluated
     checkpoint: Literal["last", "none", "best", "all"] = "last"
-    keep_rollouts: bool = False  # for `evenbench anatomy`; costs a copy of the start and two scores
-    track: Literal["tensorboard", "wandb", "trackio"] | None = None  # who else gets the numbers
-    micro_tokens: int = Field(
-        default=65536, ge=1
-    )  # padded tokens of a micro-batch; changes no result
+    keep_rollouts: bool = False  # for `evenbench anatomy`; costs a copy of the start and two passes
+    track: Literal["tensorboard", "wandb", "trackio"] | None = None  # also send the numbers there
+    # padded tokens of a micro-batch; changes no result
+    micro_tokens: int = Field(default=65536, ge=1)
 
     @field_validator("phases")
     @classmethod
@@ -299,8 +294,8 @@ class Run(Section):
 
     @property
     def rollouts(self) -> int | None:
-        """Rollout batches that a policy run of this budget draws, hence the size of a replay set;
-        None where the axis does not tell."""
+        """How many rollout batches a policy run of this budget draws, which is the size of a replay
+        set; None where the axis does not determine it."""
         if self.replay_rollouts:
             return self.replay_rollouts
         shape = self.rollout
@@ -311,14 +306,14 @@ class Run(Section):
         return None
 
     def check_plugins(self) -> None:
-        """Raises ConfigError where code from outside is gone, or is not what it was when the recipe
-        was read: a result must not carry the name of other code."""
+        """Raises ConfigError where a file of code from outside is missing or has changed since the
+        recipe was read: a result must not be filed under other code."""
         for name, code in self.plugins.items():
             now = plugin_code([p.method for p in self.phases], self.task["name"], self.reward)
             if now.get(name) != code:
                 raise ConfigError(
-                    f"{name}: the file has changed since the suite was started; "
-                    "`evenbench run` starts what it concerns anew"
+                    f"{name}: the file has changed since the suite was started; with "
+                    "`evenbench run` the runs that use it start again"
                 )
 
     def digest(self) -> str:
@@ -340,7 +335,7 @@ class Run(Section):
 
 
 class Hardware(Section):
-    """What a recipe is meant for, and what `evenbench plan` reckons with."""
+    """The machine that a recipe is meant for; `evenbench plan` estimates for it."""
 
     name: str  # e.g. "H100 80 GB"
     gpus: int = Field(default=1, ge=1)
@@ -362,6 +357,7 @@ class Suite(Section):
     margin: float = Field(default=0.02, gt=0)  # equivalence margin, in accuracy
     about: str = ""
     expected: str = ""  # cost as the recipe states it
+    plan_only: str = ""  # why this version cannot run the recipe; `run` and `tune` then refuse it
     hardware: Hardware | None = None
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
 from bench.core import memory
 from bench.model.rows import Rows
-from results.records import LEDGER_COLUMNS, LedgerRow
+from results.records import COUNTED, LedgerRow
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,12 @@ class Ledger(LedgerRow):
     def now(self) -> LedgerRow:
         """A copy, with the peak of memory up to now."""
         self.peak_memory_bytes = max(self.peak_memory_bytes, peak_memory())
-        return replace(self)
+        return LedgerRow(**asdict(self))
 
     def row(self) -> dict[str, float]:
-        """LEDGER_COLUMNS of results.records, for a row of steps.jsonl."""
+        """What it adds to a row of steps.jsonl."""
         now = self.now()
-        return {name: getattr(now, name) for name in LEDGER_COLUMNS}
+        return {name: getattr(now, name) for name in COUNTED}
 
 
 def peak_memory() -> int:

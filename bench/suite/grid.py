@@ -1,7 +1,8 @@
-"""The grid: runs over worker processes, one thread each, that survive a failing or killed run.
+"""The grid: the runs of a suite, spread over worker processes. A run that fails or a worker that is
+killed does not stop the others.
 
-The run folders are the only truth: the parent reads progress from them, a second call skips what is
-done and resumes what is not.
+The run folders are the only truth: the parent reads progress from them, and a second call skips
+finished runs and resumes the others.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 
 from bench.config import ConfigError, Run, Suite
 from bench.core.files import write_atomic
@@ -28,20 +29,22 @@ from bench.core.memory import keep_freed
 from bench.record.store import RunFolder
 
 ATTEMPTS = 2  # of a run whose worker was killed
-FULL = 1 << 20  # bytes: with less than that, whatever failed failed for want of room
+FULL = 1 << 20  # bytes: below this much free space we report a full disk as the cause
+
+Status = Literal["waiting", "running", "finished", "diverged", "failed", "busy"]
 
 
 @dataclass
-class State:
-    """Of one run, as the parent sees it."""
+class RunState:
+    """One run, as the parent process sees it."""
 
     run: Run
-    status: str = "waiting"  # waiting | running | finished | diverged | failed | busy
+    status: Status = "waiting"
     error: str | None = None
     attempts: int = 0
 
     def position(self, suite_folder: Path) -> dict[str, Any]:
-        """The last complete step on disk; empty before the first."""
+        """The row of the last complete step on disk; empty before the first."""
         return last_step(suite_folder / self.run.name / "steps.jsonl")
 
 
@@ -52,7 +55,7 @@ def last_step(path: Path) -> dict[str, Any]:
             lines = file.read().split(b"\n")
     except OSError:
         return {}
-    for line in reversed(lines[:-1]):  # what follows the last newline is torn
+    for line in reversed(lines[:-1]):  # what follows the last newline is incomplete
         try:
             return json.loads(line)
         except ValueError:
@@ -64,25 +67,24 @@ def last_step(path: Path) -> dict[str, Any]:
 class Worker:
     process: BaseProcess
     pipe: Connection
-    state: State | None = None
+    state: RunState | None = None
 
 
 def run_suite(
     suite: Suite,
     out: Path,
     workers: int,
-    threads: int,
-    device: str,
-    watch: Callable[[list[State]], None],
-) -> list[State]:
-    """Run what is not done. `watch` is called about twice a second with all states.
-
-    Raises ConfigError if `out` holds another suite's runs under this name.
-    """
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    watch: Callable[[list[RunState]], None] = lambda states: None,
+) -> list[RunState]:
+    """Run what is not done, with so many threads per worker. `watch` is called about twice a second
+    with the states of all runs. Raises OSError where `out` cannot be written to."""
     out.mkdir(parents=True, exist_ok=True)
     resolved = suite.model_dump(mode="json")
     write_atomic(out / "suite.json", json.dumps(resolved, indent=1))
-    states = [State(run) for run in suite.runs]
+    states = [RunState(run) for run in suite.runs]
     queue = deque()
     for state in states:
         if done := RunFolder(out / state.run.name).done:
@@ -90,18 +92,23 @@ def run_suite(
         else:
             queue.append(state)
     crew = [_hire(threads) for _ in range(min(workers, len(queue)))]
+
+    def assign(worker: Worker) -> None:
+        if queue:
+            state = worker.state = queue.popleft()
+            state.status, state.attempts = "running", state.attempts + 1
+            worker.pipe.send((state.run, out, suite.name, device))
+
     try:
         for worker in crew:
-            _assign(worker, queue, out, suite.name, device)
+            assign(worker)
         while any(worker.state for worker in crew):
             ready = wait([w.pipe for w in crew if w.state], timeout=0.5)
             for i, worker in enumerate(crew):
                 if worker.state and worker.pipe in ready:
-                    if _collect(worker, queue):
-                        _assign(worker, queue, out, suite.name, device)
-                    else:
+                    if not _collect(worker, queue):
                         crew[i] = _hire(threads)
-                        _assign(crew[i], queue, out, suite.name, device)
+                    assign(crew[i])
             watch(states)
     finally:
         for worker in crew:
@@ -128,15 +135,7 @@ def _hire(threads: int) -> Worker:
     return Worker(process, ours)
 
 
-def _assign(worker: Worker, queue: deque[State], out: Path, suite: str, device: str) -> None:
-    if queue:
-        worker.state = queue.popleft()
-        worker.state.status = "running"
-        worker.state.attempts += 1
-        worker.pipe.send((worker.state.run, out, suite, device))
-
-
-def _collect(worker: Worker, queue: deque[State]) -> bool:
+def _collect(worker: Worker, queue: deque[RunState]) -> bool:
     """Note how the worker's run ended; False if the worker itself is gone."""
     state, worker.state = worker.state, None
     assert state is not None
@@ -145,10 +144,8 @@ def _collect(worker: Worker, queue: deque[State]) -> bool:
         return True
     except EOFError:
         worker.process.join()
-        state.status, state.error = (
-            "failed",
-            f"the worker process ended with exit code {worker.process.exitcode}",
-        )
+        state.status = "failed"
+        state.error = f"the worker process ended with exit code {worker.process.exitcode}"
         if state.attempts < ATTEMPTS:
             state.status = "waiting"
             queue.append(state)
@@ -167,7 +164,7 @@ def _work(pipe: Connection, threads: int) -> None:
     torch.set_num_threads(threads)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    for name in ("accelerate", "evenbench.tasks"):  # rows left out are the parent's to tell
+    for name in ("accelerate", "evenbench.tasks"):  # the parent warns of rows left out
         logging.getLogger(name).setLevel(logging.ERROR)
     from .launch import launch
 
@@ -179,25 +176,25 @@ def _work(pipe: Connection, threads: int) -> None:
         try:
             done = launch(run, out, suite, device)
             pipe.send(
-                ("busy", "another process is at work on it")
+                ("busy", "another process is running it")
                 if done is None
                 else (done.status, done.reason)
             )
         except KeyboardInterrupt:
             return
-        except Exception as error:  # a run may fail for any reason; the others go on
+        except Exception as error:  # of any kind: the other runs go on
             pipe.send(("failed", _explained(error, out / run.name)))
 
 
 def _end_with_the_parent() -> None:
-    """A killed suite leaves no worker behind, which would hold its run from whoever resumes it."""
+    """End this worker when its suite is killed: it would keep its run locked for a resumed one."""
     if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)
 
 
 def _explained(error: Exception, folder: Path) -> str:
-    """What is said of a run that failed; the whole story is in its error.txt."""
+    """The message for a run that failed; the traceback is in its error.txt."""
     story = "".join(traceback.format_exception(error))
     with suppress(OSError):  # the disk may be full
         folder.mkdir(parents=True, exist_ok=True)
@@ -208,8 +205,8 @@ def _explained(error: Exception, folder: Path) -> str:
     return f"{type(error).__name__}: {error if known else story}"
 
 
-def expected_end(states: list[State], out: Path, started: float, workers: int) -> float | None:
-    """Seconds left for the suite, from the share done since `started`; None before any."""
+def expected_end(states: list[RunState], out: Path, started: float, workers: int) -> float | None:
+    """Seconds left for the suite, from the share done since `started`; None before any is done."""
     share = 0.0
     for state in states:
         if state.status == "running":

@@ -1,4 +1,4 @@
-"""Which trainer runs a run: the one loop of `train.py`, or another package's."""
+"""Which trainer makes a run: the loop of bench/train, or another package's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a suite will cost, before anything is spent: estimated from config and model shape."""
+"""What a suite will cost, estimated from its config and the model's shape before it runs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tasks import Task, TaskError
 FILL = 0.35  # assumed mean response length, as a share of the limit; 0.3 to 0.4 on quick
 EFFICIENCY = {"cpu": 0.35, "cuda": 0.25}  # of the matrix rate, all phases; cpu: from quick
 BYTES = {"float32": 4, "bfloat16": 2, "float64": 8}
-# Time of a layer in a step of sampling beside reading its weights, by forward. The first is assumed
-# for a GPU; that transformers' own layers take 2.7 times as long was measured with models too small
-# for arithmetic to matter (one CPU thread).
+# Seconds per layer in a sampling step, besides reading its weights. The first is assumed for a GPU.
+# Transformers' own layers take 2.7 times as long: measured on one CPU thread with models so small
+# that arithmetic does not matter.
 LAYER_SECONDS = {"packed": 2e-4, "transformers": 5.4e-4}
-ACTIVATIONS = 40  # numbers that a token leaves in a layer for the backward pass, times its width
-# Where the data are not at hand: characters of a prompt, questions of a split.
+ACTIVATIONS = 40  # numbers kept per token and layer for the backward pass, in units of the width
+# Assumed where the data cannot be read: characters of a prompt, questions of a split.
 PROMPT, SPLIT = 400, 1000
 SIZES = {
     "gsm8k": {"validation": 500, "test": 1319},
@@ -42,7 +42,7 @@ class Cost:
     memory: float  # bytes, one worker
     disk: float  # bytes, all runs
     seconds: float  # all runs, on `workers`
-    seconds_base: float  # before them, once: the base model, where it is built on the spot
+    seconds_base: float  # once before them: building the base model, where model.path is not set
     parameters: float
     assumptions: str
 
@@ -51,13 +51,14 @@ def plan(
     suite: Suite,
     workers: int,
     device: str = "cpu",
+    *,
     teraflops: float | None = None,
     hardware: Hardware | None = None,
 ) -> Cost:
     """Estimates for the whole suite. `teraflops`: matrix rate of one worker; None: measured now. On
-    `hardware` a step of sampling also waits for the memory. Memory is that of one GPU there.
+    `hardware` a sampling step also waits for the GPU's memory, and memory is counted per GPU.
 
-    Raises ConfigError where nothing says what shape the model has.
+    Raises ConfigError where the model's shape is not known.
     """
     if hardware:
         rate, device = hardware.teraflops * 1e12 * hardware.gpus_per_run, "cuda"
@@ -68,31 +69,31 @@ def plan(
     busy = (total["flops"] + total["evaluate"]) / (rate * EFFICIENCY[device])
     forward = _forward(suite.runs[0], _shape(suite.runs[0]), device)
     said = [f"responses of {FILL:.0%} of the limit", f"forward pass: {forward}"]
-    said += [f"{rate / 1e12:.3g} TFLOP/s a worker at {EFFICIENCY[device]:.0%}"]
+    said += [f"{rate / 1e12:.3g} TFLOP/s per worker at {EFFICIENCY[device]:.0%}"]
     if hardware:
-        said += [f"a step of sampling reads weights and cache at {hardware.bandwidth:g} TB/s"]
-        said += [f"and takes {1e3 * LAYER_SECONDS[forward.sample]:g} ms a layer besides"]
+        said += [f"a sampling step reads weights and cache at {hardware.bandwidth:g} TB/s"]
+        said += [f"and takes {1e3 * LAYER_SECONDS[forward.sample]:g} ms more per layer"]
     if total["guessed"]:
-        said += [f"the data are not at hand: prompts of {PROMPT} characters"]
+        said += [f"the data are not here: prompts of {PROMPT} characters"]
     return Cost(
-        len(suite.runs),
-        int(total["updates"]),
-        total["samples"],
-        total["sampled"],
-        total["trained"],
-        total["flops"],
-        total["evaluate"],
-        max(r["memory"] for r in one),
-        total["disk"] + workers * max(r["state"] for r in one),
-        (busy + total["waiting"]) / max(1, workers),
-        one[0]["base"] / (rate * EFFICIENCY[device]),
-        one[0]["parameters"],
-        "; ".join(said),
+        runs=len(suite.runs),
+        updates=int(total["updates"]),
+        samples=total["samples"],
+        tokens_sampled=total["sampled"],
+        tokens_trained=total["trained"],
+        flops=total["flops"],
+        flops_evaluate=total["evaluate"],
+        memory=max(r["memory"] for r in one),
+        disk=total["disk"] + workers * max(r["state"] for r in one),
+        seconds=(busy + total["waiting"]) / max(1, workers),
+        seconds_base=one[0]["base"] / (rate * EFFICIENCY[device]),
+        parameters=one[0]["parameters"],
+        assumptions="; ".join(said),
     )
 
 
 def _questions(task: Task) -> tuple[float, dict[str, int], bool]:
-    """Mean characters of a prompt, questions by split, and whether both are guessed."""
+    """Mean characters of a prompt, number of questions by split, and whether both are assumed."""
     try:
         examples = task.examples("train")[:256]
         sizes = {s: len(task.examples(s)) for s in task.splits}
@@ -129,9 +130,12 @@ def _run(run: Run, device: str, hardware: Hardware | None) -> dict[str, float]:
         linear, head = 2 * model.linear * tokens, 2 * model.head * rows * length
         return linear + head + 4 * model.layers * model.width * seen
 
+    def waiting(rows: float) -> float:
+        return _waiting(run, model, prompt, rows, hardware=hardware) if hardware else 0.0
+
     out = dict.fromkeys(("samples", "sampled", "trained", "flops", "waiting"), 0.0)
     needs = [m.needs() for m in run.build_methods()]
-    backward = 1 if run.model.lora else 2  # forward passes; of frozen weights none is computed
+    backward = 1 if run.model.lora else 2  # in forward passes; frozen weights get no gradient
     for i, phase in enumerate(run.phases):
         sampled = run.source(i) != "demonstrations"
         one = forward(r.prompts if sampled else per_rollout, per_rollout)
@@ -153,7 +157,7 @@ def _run(run: Run, device: str, hardware: Hardware | None) -> dict[str, float]:
         out["sampled"] += count * per_rollout * length * sampled
         out["trained"] += count * per_rollout * length * r.epochs
         out["flops"] += count * cost
-        out["waiting"] += count * sampled * _waiting(run, model, prompt, per_rollout, hardware)
+        out["waiting"] += count * sampled * waiting(per_rollout)
     built = 0.0
     if run.model.path is None:
         built = run.model.pretrain.steps * 3 * forward(*(run.model.pretrain.batch,) * 2)
@@ -162,7 +166,7 @@ def _run(run: Run, device: str, hardware: Hardware | None) -> dict[str, float]:
     questions = sum(n or sizes[s] for s, n in final.items()) + run.eval.train_questions
     curve = sum(n or sizes[s] for s, n in run.eval.curve.items()) * run.eval.points
     answers = (questions + curve) * (run.eval.samples + run.eval.greedy)
-    out["waiting"] += _waiting(run, model, prompt, answers, hardware)
+    out["waiting"] += waiting(answers)
     return {
         **out,
         "updates": updates,
@@ -176,13 +180,9 @@ def _run(run: Run, device: str, hardware: Hardware | None) -> dict[str, float]:
     }
 
 
-def _waiting(
-    run: Run, model: Shape, prompt: float, rows: float, hardware: Hardware | None
-) -> float:
-    """Seconds that sampling so many rows waits for the memory and for the launching of kernels: as
-    many steps as the longest row has tokens, for each batch that the cache has room for."""
-    if hardware is None:
-        return 0.0
+def _waiting(run: Run, model: Shape, prompt: float, rows: float, *, hardware: Hardware) -> float:
+    """Seconds that sampling so many rows waits for the GPU's memory and for the launch of kernels:
+    one step per token of the longest row, for each batch that fits into the cache."""
     size = BYTES[run.model.dtype]
     weights = model.parameters * size
     together = math.ceil(1.5 * weights / (hardware.memory_gb * 1e9))  # GPUs that hold one copy
@@ -196,7 +196,7 @@ def _waiting(
 
 
 def _memory(run: Run, model: Shape, prompt: float, device: str) -> float:
-    """Bytes of weights, of what the optimiser holds, of the cache or of activations."""
+    """Bytes of weights and optimiser, and of the cache or the activations, whichever is larger."""
     size, rows = BYTES[run.model.dtype], run.rollout.prompts * run.rollout.group
     needs = [m.needs() for m in run.build_methods()]
     critic = any(n.critic for n in needs)
@@ -227,15 +227,15 @@ def _kept(run: Run, model: Shape) -> float:
 
 
 def matrix_rate(device: str = "cpu") -> float:
-    """FLOP/s of a matrix product, measured for about a tenth of a second: float32 on one thread of
-    the CPU, bfloat16 on the GPU."""
+    """FLOP/s of a matrix product, measured for a tenth of a second: float32 on one CPU thread,
+    bfloat16 on a GPU."""
     import torch
 
     n, dtype = (512, torch.float32) if device == "cpu" else (4096, torch.bfloat16)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     a = torch.randn(n, n, dtype=dtype, device=device)
-    float(torch.mm(a, a)[0, 0])  # on a GPU reading a number waits for it
+    float(torch.mm(a, a)[0, 0])  # on a GPU, reading a number waits for the product
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < 0.1:
         float(torch.mm(a, a)[0, 0])

@@ -1,4 +1,4 @@
-"""What the terminal shows while a suite runs: the plan, a bar a run, the suite's time left."""
+"""What the terminal shows of a suite: its plan, a progress bar per run, the time left."""
 
 from __future__ import annotations
 
@@ -6,18 +6,26 @@ import time
 from collections import Counter
 from collections.abc import Sized
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from bench.config import Hardware, Suite
+from bench.model import start
 from bench.record.store import RunFolder
 from bench.train.session import broken_rows
 
-from .grid import State, expected_end, run_suite
+from .grid import RunState, expected_end, run_suite
+from .plan import plan
 
 UNITS = ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -33,48 +41,64 @@ def human(value: float, unit: str = "") -> str:
 def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes:02d} min"
-        if hours
-        else f"{minutes} min {rest:02d} s"
-        if minutes
-        else f"{rest} s"
-    )
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def bars_of(console: Console, refresh: float = 10) -> Progress:
+    """Progress bars that vanish at the end, redrawn so many times a second; tasks have a `note`."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns += (TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+    return Progress(*columns, console=console, transient=True, refresh_per_second=refresh)
 
 
 def show_plan(
     console: Console,
     suite: Suite,
     workers: int,
-    device: str,
+    *,
+    device: str = "cpu",
     teraflops: float | None = None,
     every_run: bool = False,
     hardware: Hardware | None = None,
 ) -> None:
-    from .plan import plan
-
-    cost = plan(suite, workers, device, teraflops, hardware)
+    """Print what the suite is and what it will cost: in a line, or in a table with `every_run`."""
+    cost = plan(suite, workers, device, teraflops=teraflops, hardware=hardware)
     where = device
     if hardware:
-        where = f"{hardware.gpus} x {hardware.name}, {hardware.gpus_per_run} for a run"
+        where = f"{hardware.gpus} x {hardware.name}, {hardware.gpus_per_run} per run"
     labels = list(dict.fromkeys(r.method for r in suite.runs))
     seeds = sorted({r.seed for r in suite.runs})
     first = suite.runs[0]
     shapes = Counter((r.rollout.prompts, r.rollout.group) for r in suite.runs)
     prompts, group = shapes.most_common(1)[0][0]
     console.print(f"[bold]{suite.name}[/]  {suite.about}")
+    if suite.plan_only:
+        console.print(f"[yellow]only a plan[/]: this cannot be run, since {suite.plan_only}")
     console.print(
         f"{_count(labels, 'method')} x {_count(seeds, 'seed')} on {first.task['name']}: "
         f"{', '.join(labels)}\n"
-        f"budget a run: {first.budget.amount:g} {first.budget.axis}; "
+        f"budget per run: {first.budget.amount:g} {first.budget.axis}; "
         f"{prompts} prompts x {group} samples; "
         f"{_count(range(workers), 'worker')} on {where}"
     )
-    first_of_all = ""
+    time_needed = f"about {clock(cost.seconds)}"
     if cost.seconds_base >= 1:
-        first_of_all = f" and {clock(cost.seconds_base)} to build the base model once"
+        time_needed += f" and {clock(cost.seconds_base)} to build the base model once"
+    if suite.expected:
+        time_needed += f" (recipe: {suite.expected})"
+    if not every_run:
+        console.print(
+            f"expected: {human(cost.tokens_sampled)} tokens generated, "
+            f"{human(cost.tokens_trained)} trained, "
+            f"{human(cost.flops + cost.flops_evaluate, 'FLOP')}, "
+            f"{human(cost.memory, 'B')} per worker, {human(cost.disk, 'B')} on disk, "
+            f"about {clock(cost.seconds)}"
+        )
+        return
     table = Table(title="Expected cost of the suite", title_justify="left", show_header=False)
-    rows = [
+    for row in (
         ("parameters", human(cost.parameters)),
         ("updates", human(cost.updates)),
         ("samples", human(cost.samples)),
@@ -82,47 +106,24 @@ def show_plan(
         ("tokens trained", human(cost.tokens_trained)),
         ("FLOPs, training", human(cost.flops, "FLOP")),
         ("FLOPs, evaluation", human(cost.flops_evaluate, "FLOP")),
-        ("memory a GPU" if hardware else "memory a worker", human(cost.memory, "B")),
+        ("memory per GPU" if hardware else "memory per worker", human(cost.memory, "B")),
         ("disk", human(cost.disk, "B")),
-        (
-            "time",
-            f"about {clock(cost.seconds)}{first_of_all}"
-            + (f" (recipe: {suite.expected})" if suite.expected else ""),
-        ),
-    ]
-    for row in rows:
+        ("time", time_needed),
+    ):
         table.add_row(*row)
-    if every_run:
-        console.print(table)
-        console.print(f"assumed: {cost.assumptions}")
-        if hardware and cost.memory > hardware.memory_gb * 1e9:
-            console.print(f"[yellow]does not fit[/] into {hardware.memory_gb:g} GB a GPU")
-    else:
-        console.print(
-            f"expected: {human(cost.tokens_sampled)} tokens generated, "
-            f"{human(cost.tokens_trained)} trained, "
-            f"{human(cost.flops + cost.flops_evaluate, 'FLOP')}, "
-            f"{human(cost.memory, 'B')} a worker, {human(cost.disk, 'B')} on disk, "
-            f"about {clock(cost.seconds)}"
-        )
+    console.print(table)
+    console.print(f"assumed: {cost.assumptions}")
+    if hardware and cost.memory > hardware.memory_gb * 1e9:
+        console.print(f"[yellow]does not fit[/] into the {hardware.memory_gb:g} GB of a GPU")
 
 
 def watch_suite(
-    console: Console, suite: Suite, folder: Path, workers: int, device: str
-) -> list[State]:
-    """Build the starting model if it is not cached, then run the grid, showing both."""
-    from bench.model import start
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
+    console: Console, suite: Suite, folder: Path, workers: int, *, device: str = "cpu"
+) -> list[RunState]:
+    """Build the starting model if it is not cached, then run the grid; show both as they go on."""
     first = suite.runs[0]
-    with Progress(*columns, console=console, transient=True) as bar:
-        shown: dict[str, Any] = {}
+    with bars_of(console) as bar:
+        shown: dict[str, TaskID] = {}
 
         def building(done: int, total: int, what: str) -> None:
             if what not in shown:
@@ -133,7 +134,7 @@ def watch_suite(
         where = start.ensure(first.model, first.build_task(), building, device)
     facts = start.cost(first.model, first.build_task())
     if facts:
-        fresh = "built" if shown else "cached; its building took"
+        fresh = "built in" if shown else "cached; it was built in"
         console.print(
             f"base model {where}: {human(facts['parameters'])} parameters, "
             f"{fresh} {clock(facts['seconds'])}, "
@@ -142,19 +143,18 @@ def watch_suite(
         )
     if first.model.path is None and first.build_task().word_pattern is None:
         console.print(
-            f"[yellow]note[/] a model of {human(facts['parameters'])} parameters, built on the "
-            f"spot, cannot solve "
-            f"{first.task['name']}: accuracy near zero is expected; set model.path to a real model"
+            f"[yellow]note[/] this toy model of {human(facts['parameters'])} parameters will score "
+            f"near zero on {first.task['name']}; set model.path"
         )
     for warning in _warnings(suite):
         console.print(f"[yellow]note[/] {escape(warning)}", soft_wrap=True)
     started = time.time()
-    with Progress(*columns, console=console, transient=True, refresh_per_second=2) as bar:
+    with bars_of(console, refresh=2) as bar:
         total = bar.add_task("[bold]suite", total=len(suite.runs), note="")
-        bars: dict[str, Any] = {}
+        bars: dict[str, TaskID] = {}
         said: set[str] = set()
 
-        def watch(states: list[State]) -> None:
+        def watch(states: list[RunState]) -> None:
             for state in states:
                 name = f"{state.run.method} seed {state.run.seed}"
                 if state.status == "running":
@@ -167,29 +167,27 @@ def watch_suite(
                     bar.remove_task(bars.pop(name))
                     if name not in said and state.status != "waiting":
                         said.add(name)
-                        bar.console.print(f"{name}: {state.status}{_accuracy(folder, state)}")
+                        bar.console.print(f"{name}: {state.status}{_spent(folder, state)}")
             ended = sum(s.status not in ("waiting", "running") for s in states)
             left = expected_end(states, folder, started, workers)
-            bar.update(
-                total,
-                completed=ended,
-                note=f"about {clock(left)} left" if left is not None and ended else "",
-            )
+            note = f"about {clock(left)} left" if left is not None and ended else ""
+            bar.update(total, completed=ended, note=note)
 
-        states = run_suite(suite, folder, workers, 1 if device == "cpu" else 4, device, watch)
+        threads = 1 if device == "cpu" else 4
+        states = run_suite(suite, folder, workers, threads=threads, device=device, watch=watch)
     _where_time_went(console, states, folder, time.time() - started)
     if any(state.run.sampler.name != "hf" for state in states):
         _engine_drift(console, folder)
     return states
 
 
-def _accuracy(folder: Path, state: State) -> str:
+def _spent(folder: Path, state: RunState) -> str:
     row = state.position(folder)
     return f", {row['updates']} updates in {clock(row['seconds'])}" if row else ""
 
 
-def _where_time_went(console: Console, states: list[State], folder: Path, wall: float) -> None:
-    """Seconds by phase, over the runs of the suite; `else` is start-up, assembling, waiting."""
+def _where_time_went(console: Console, states: list[RunState], folder: Path, wall: float) -> None:
+    """Print the seconds by phase over all runs; `else` is start-up, assembling batches, waiting."""
     rows, inside = [], 0.0
     for state in states:
         done = RunFolder(folder / state.run.name).done
@@ -205,15 +203,15 @@ def _where_time_went(console: Console, states: list[State], folder: Path, wall: 
 
 
 def _engine_drift(console: Console, folder: Path) -> None:
-    """How far an engine's log-probs were from the trainer's, over the suite's updates."""
+    """Print how far the sampler's log-probs were from the trainer's, over the suite's updates."""
     import results
 
     steps = results.load(folder).steps
     if "sampler_drift" in steps:
         mean, most = steps["sampler_drift"].mean(), steps["sampler_drift_max"].max()
         console.print(
-            f"the sampler's log-probs beside the trainer's: {mean:.2g} nats a token off on "
-            f"average, at most {most:.2g}"
+            f"log-probs of sampler and trainer differ by {mean:.2g} nats per token on average, "
+            f"by {most:.2g} at most"
         )
 
 

@@ -1,5 +1,5 @@
-"""Learning rates from equal validation trials: the same grid, budget and seed for every method,
-on the validation slice of train and never on test. The log of all trials is kept."""
+"""Learning rates from equal trials: every method gets the same grid, budget and seeds. Trials are
+scored on validation questions (a slice of train), never on test, and their log is kept."""
 
 from __future__ import annotations
 
@@ -14,37 +14,23 @@ from bench.config import Run, Suite
 from bench.core.files import write_atomic
 from bench.record.store import RunFolder
 
-from .grid import State, run_suite
+from .grid import RunState
 
 SEED = 1000  # trials use seeds that no reported run uses
 
 
 def trials(suite: Suite, rates: Sequence[float], seeds: int) -> Suite:
     """A suite of `len(rates) * seeds` trials a method, evaluated on validation questions alone."""
-    plan = suite.runs[0].eval.model_copy(
-        update={
-            "curve": {"validation": 0},
-            "final": {"validation": 0},
-            "train_questions": 0,
-            "points": 1,
-        }
-    )
+    questions = {"curve": {"validation": 0}, "final": {"validation": 0}, "train_questions": 0}
+    plan = suite.runs[0].eval.model_copy(update={**questions, "points": 1})
     runs: list[Run] = []
     for run in {r.method: r for r in suite.runs}.values():
         for rate in rates:
             optimizer = run.optimizer.model_copy(update={"lr": rate})
+            changes = {"method": f"{run.method}@lr={rate:g}", "optimizer": optimizer, "eval": plan}
             for seed in range(SEED, SEED + seeds):
-                runs.append(
-                    run.model_copy(
-                        update={
-                            "method": f"{run.method}@lr={rate:g}",
-                            "seed": seed,
-                            "optimizer": optimizer,
-                            "eval": plan,
-                            "checkpoint": "none",
-                        }
-                    )
-                )
+                update = {**changes, "seed": seed, "checkpoint": "none"}
+                runs.append(run.model_copy(update=update))
     return suite.model_copy(
         update={"name": f"{suite.name}-tune", "runs": tuple(runs), "control": None}
     )
@@ -89,18 +75,13 @@ def tune(
     rates: Sequence[float],
     seeds: int,
     out: Path,
-    workers: int,
-    device: str,
-    run: Callable[[Suite, Path], list[State]] | None = None,
+    *,
+    run: Callable[[Suite, Path], list[RunState]],
 ) -> pd.DataFrame:
-    """Run the trials in `out`, write `out/trials.jsonl`; what is done is not repeated."""
+    """Make the trials in `out` with `run`, and write `out/trials.jsonl`. Returns its rows."""
     grid = trials(suite, rates, seeds)
-    if run is None:
-        run_suite(grid, out, workers, 1, device, lambda states: None)
-    else:
-        run(grid, out)
+    run(grid, out)
     log = collect(grid, out)
-    write_atomic(
-        out / "trials.jsonl", "".join(json.dumps(row) + "\n" for row in log.to_dict("records"))
-    )
+    lines = [json.dumps(row) + "\n" for row in log.to_dict("records")]
+    write_atomic(out / "trials.jsonl", "".join(lines))
     return log

@@ -1,7 +1,7 @@
-"""What is installed, what is missing, and what its absence disables.
+"""What is installed, what is missing, and what does not work without it.
 
 Nothing heavy is imported: versions come from the packages' metadata, the build of torch from its
-`version.py`, so that `evenbench doctor` answers in a moment and also where an import would crash.
+`version.py`. So `evenbench doctor` is quick, and also answers where an import would crash.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -25,34 +25,22 @@ from rich.text import Text
 
 from bench.model.choice import choose
 
-State = Literal["ok", "differs", "missing", "broken", "info"]
+Condition = Literal["ok", "differs", "missing", "broken", "info"]
 
-# What a missing package disables. "everything" marks the core: without it nothing runs.
+# Without these nothing runs.
+CORE = (
+    "torch", "transformers", "accelerate", "safetensors", "tokenizers", "pydantic", "numpy",
+    "pandas", "pyarrow", "scipy", "statsmodels", "sympy", "matplotlib", "jinja2", "rich", "typer",
+)  # fmt: skip
+# What a missing package disables.
 PACKAGES = {
-    "torch": "everything",
-    "transformers": "everything",
-    "accelerate": "everything",
-    "safetensors": "everything",
-    "tokenizers": "everything",
-    "pydantic": "everything",
-    "numpy": "everything",
-    "pandas": "everything",
-    "pyarrow": "everything",
-    "scipy": "everything",
-    "statsmodels": "everything",
-    "sympy": "everything",
-    "matplotlib": "everything",
-    "jinja2": "everything",
-    "rich": "everything",
-    "typer": "everything",
+    **dict.fromkeys(CORE, "everything"),
     "datasets": "tasks and models by hub id (local folders work); extra [eval] or [trl]",
     "lm_eval": "evenbench eval; extra [eval]",
     "math-verify": "the comparison of our checker with math-verify; extra [eval]",
     "trl": "TRL's trainers as entrants, evenbench speed, vLLM sampling; extra [trl]",
     "peft": "LoRA; extra [lora]",
     "vllm": "sampling with vLLM; extra [vllm], in an environment of its own",
-    "ray": "a grid over several machines; extra [ray]",
-    "liger-kernel": "fused GPU kernels; extra [gpu]",
     "tensorboard": "--track tensorboard; extra [track]",
     "pytest": "make test; extra [dev]",
     "hypothesis": "make test; extra [dev]",
@@ -67,27 +55,27 @@ MAC_BROWSERS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class Item:
     name: str
     found: str | None  # None: absent
     wanted: str  # a version, a requirement or ""
-    state: State
-    note: str  # what the absence disables, or what the state means
+    state: Condition
+    note: str = field(default="", kw_only=True)  # what its absence disables, or more on the state
 
 
-def report() -> list[Row]:
+def report() -> list[Item]:
     """Rows on the interpreter, the machine, the settings and the packages, in this order."""
     return [python_row(), *machine_rows(), *thread_rows(), *package_rows()]
 
 
-def healthy(rows: Iterable[Row]) -> bool:
+def healthy(rows: Iterable[Item]) -> bool:
     """Whether the core can run: Python new enough, and nothing missing that everything needs."""
     return not any(
         r.state == "broken" or (r.state == "missing" and r.note == "everything") for r in rows
     )
 
 
-def table(rows: Iterable[Row] | None = None) -> Table:
+def table(rows: Iterable[Item] | None = None) -> Table:
     """The rows, by default those of `report`, for a terminal."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in ("what", "found", "wanted", "state"):
@@ -102,18 +90,18 @@ def table(rows: Iterable[Row] | None = None) -> Table:
     return table
 
 
-def python_row() -> Row:
+def python_row() -> Item:
     found = platform.python_version()
     version = sys.version_info[:2]
     if version < (3, 11):
-        return Row("python", found, ">=3.11", "broken", "too old")
+        return Item("python", found, ">=3.11", "broken", note="too old")
     if version > (3, 13):
-        return Row("python", found, ">=3.11", "differs", "newer than any it was tested with (3.13)")
-    return Row("python", found, ">=3.11", "ok", sys.executable)
+        return Item("python", found, ">=3.11", "differs", note="newer than tested (3.13)")
+    return Item("python", found, ">=3.11", "ok", note=sys.executable)
 
 
-def package_rows(names: Iterable[str] = tuple(PACKAGES)) -> list[Row]:
-    """A row a package. A version that is not the pinned one "differs": it may well work."""
+def package_rows(names: Iterable[str] = tuple(PACKAGES)) -> list[Item]:
+    """A row per package. A version other than the pinned one "differs", but may well work."""
     pins = pinned()
     rows = []
     for name in names:
@@ -121,12 +109,11 @@ def package_rows(names: Iterable[str] = tuple(PACKAGES)) -> list[Row]:
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:
-            rows.append(Row(name, None, wanted, "missing", note))
+            rows.append(Item(name, None, wanted, "missing", note=note))
             continue
         same = not wanted or found.split("+")[0] == wanted  # 2.13.0+cpu is a build of 2.13.0
-        rows.append(
-            Row(name, found, wanted, "ok" if same else "differs", "" if same else "not the pin")
-        )
+        state, said = ("ok", "") if same else ("differs", "not the pinned version")
+        rows.append(Item(name, found, wanted, state, note=said))
     return rows
 
 
@@ -143,55 +130,59 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def machine_rows() -> list[Row]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+def machine_rows() -> list[Item]:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     free = shutil.disk_usage(Path.cwd()).free / 2**30
-    browser, gpus, cuda = find_browser(), nvidia_gpus(), torch_cuda()
+    gpus, cuda = nvidia_gpus(), torch_cuda()
+    system, browser = f"{platform.system()} {platform.machine()}", find_browser()
+    untested = "" if browser else "the browser tests of the report; apt install chromium"
     return [
-        Row("system", f"{platform.system()} {platform.machine()}", "", "info", platform.release()),
-        Row("CPU cores", str(cores), "", "info", "usable by this process"),
-        Row("memory", f"{memory:.0f} GiB", "", "info", ""),
-        Row("free disk", f"{free:.0f} GiB", "", "info", f"at {Path.cwd()}"),
+        Item("system", system, "", "info", note=platform.release()),
+        Item("CPU cores", str(cores()), "", "info", note="usable by this process"),
+        Item("memory", f"{memory:.0f} GiB", "", "info"),
+        Item("free disk", f"{free:.0f} GiB", "", "info", note=f"at {Path.cwd()}"),
         gpu_row(gpus, cuda),
         forward_row("cuda" if gpus and cuda else "cpu"),
-        Row("browser", browser, "", "ok", "")
-        if browser
-        else Row(
-            "browser", None, "", "missing", "the browser tests of the report; apt install chromium"
-        ),
+        Item("browser", browser, "", "ok" if browser else "missing", note=untested),
     ]
 
 
-def gpu_row(gpus: list[str], cuda: str | None) -> Row:
+def cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def gpu_row(gpus: list[str], cuda: str | None) -> Item:
     """`gpus` as the driver names them; `cuda` is the CUDA version torch was built for, or None."""
     wanted = f"CUDA {cuda}" if cuda else ""
     if gpus and not cuda:
         note = "torch is a CPU build: `make distclean`, then set TORCH_INDEX to a CUDA index"
-        return Row("GPU", "; ".join(gpus), wanted, "differs", note)
+        return Item("GPU", "; ".join(gpus), wanted, "differs", note=note)
     if gpus:
-        return Row("GPU", "; ".join(gpus), wanted, "ok", f"torch is a CUDA {cuda} build")
+        return Item("GPU", "; ".join(gpus), wanted, "ok", note=f"torch is a CUDA {cuda} build")
     if platform.system() == "Darwin" and platform.machine() == "arm64":
-        return Row("GPU", "Apple", "", "info", "through torch's MPS backend")
-    return Row("GPU", None, wanted, "info", "everything runs on the CPU; large recipes need a GPU")
+        return Item("GPU", "Apple", "", "info", note="used through torch's MPS backend")
+    return Item("GPU", None, wanted, "info", note="runs use the CPU; large recipes need a GPU")
 
 
-def forward_row(device: str) -> Row:
+def forward_row(device: str) -> Item:
     """Which forward pass `model.backbone = "auto"` takes on this machine."""
     chosen = choose("auto", device, misfit=None)
     note = f"of Llama and Qwen2 where model.backbone = 'auto': {chosen.why}; others: transformers"
-    return Row("forward pass", chosen.sample, "", "info", note)
+    return Item("forward pass", chosen.sample, "", "info", note=note)
 
 
 def nvidia_gpus() -> list[str]:
-    """Name and memory of each GPU, from the driver's own tool; empty without one that answers."""
+    """Name and memory of each GPU, from the driver's own tool; empty if it does not answer."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
     query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=20)
-    except subprocess.TimeoutExpired:  # a hung driver must not hang the doctor
+    except subprocess.TimeoutExpired:  # the driver hangs
         return []
     return answer.stdout.strip().splitlines() if answer.returncode == 0 else []
 
@@ -213,13 +204,13 @@ def find_browser() -> str | None:
     return next((path for path in (*installed, *bundled) if path), None)
 
 
-def thread_rows() -> list[Row]:
+def thread_rows() -> list[Item]:
     policy = os.environ.get("OMP_WAIT_POLICY")
     threads = os.environ.get("OMP_NUM_THREADS")
-    slow = "idle threads spin; up to 50 times slower when anything else runs"
+    slow = "idle threads spin: up to 50 times slower on a machine that does anything else"
     return [
-        Row("OMP_WAIT_POLICY", policy, "passive", "ok", "")
+        Item("OMP_WAIT_POLICY", policy, "passive", "ok")
         if (policy or "").lower() == "passive"
-        else Row("OMP_WAIT_POLICY", policy, "passive", "differs", slow),
-        Row("OMP_NUM_THREADS", threads, "", "info", "the suite sets one thread a worker by itself"),
+        else Item("OMP_WAIT_POLICY", policy, "passive", "differs", note=slow),
+        Item("OMP_NUM_THREADS", threads, "", "info", note="a suite sets one thread per worker"),
     ]

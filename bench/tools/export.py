@@ -1,4 +1,4 @@
-"""A run's model as a folder for `from_pretrained` and vLLM, with a card that says how it came to be
+"""A run's model as a folder for `from_pretrained` and vLLM, with a model card: how it was trained,
 and what was measured."""
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from tasks import Task
 def export(
     folder: Path, out: Path | None = None, which: str = "last", adapter: bool = False
 ) -> Path:
-    """Write the model of a run's checkpoint; the folder it was written to, `export` in the run's by
-    default. `which`: last, best, or the step of a kept checkpoint. Adapters are merged into the
-    weights, or written alone with `adapter`.
+    """Write the model of a run's checkpoint to `out`, by default `export` in the run's folder, and
+    return that folder. `which`: last, best, or the step of a kept checkpoint. Adapters are merged
+    into the weights, or with `adapter` written alone.
 
-    Raises ConfigError where there is no such checkpoint or `out` holds something else.
+    Raises ConfigError: there is no such checkpoint, or `out` holds something else.
     """
     run, record = _read(folder)
     there = checkpoints(folder)
@@ -41,9 +41,9 @@ def export(
     kept = there[which]
     out = out or folder / "export"
     if out.exists() and any(out.iterdir()) and not (out / "README.md").is_file():
-        raise ConfigError(f"{out}: holds something that is no export; name another folder")
+        raise ConfigError(f"{out}: holds files that are not an export; give another folder")
     if adapter and not run.model.lora:
-        raise ConfigError(f"{folder}: trained without adapters, so there is none to export")
+        raise ConfigError(f"{folder}: trained without adapters, so there is no adapter to export")
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     task, section = run.build_task(), run.model.model_copy(update={"lora": None})
@@ -62,7 +62,8 @@ def export(
     policy.tokenizer.save_pretrained(partial)
     _generation(policy, run).save_pretrained(partial)
     step = StateRecord.read(kept / StateRecord.file).ledger.updates
-    text = card(run, record, folder, step, adapter, task, _replaced(partial, policy))
+    use = _use(run, task, adapter=adapter, replaced=_replaced(partial, policy))
+    text = card(run, record, folder, step, use=use, library="peft" if adapter else "transformers")
     (partial / "README.md").write_text(text)
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
@@ -80,7 +81,7 @@ def _read(folder: Path) -> tuple[Run, dict[str, Any]]:
 
 
 def checkpoints(folder: Path) -> dict[str, Path]:
-    """What a run has kept, by the names that `which` takes."""
+    """The checkpoints that a run has kept, by the names that `which` takes."""
     there = {"last": RunFolder(folder).checkpoint, "best": folder / "best"}
     steps = sorted(folder.glob("checkpoints/step-??????"))
     there |= {str(int(path.name.removeprefix("step-"))): path for path in steps}
@@ -88,8 +89,8 @@ def checkpoints(folder: Path) -> dict[str, Path]:
 
 
 def _generation(policy: Policy, run: Run) -> GenerationConfig:
-    """Every token that ended a sample in training ends one here, and nothing else than the measured
-    decoding is the default."""
+    """The tokens that ended samples in training end them here too; the default decoding is the one
+    that was measured."""
     return GenerationConfig(
         bos_token_id=policy.tokenizer.bos_token_id,
         eos_token_id=policy.stop_ids,
@@ -102,14 +103,14 @@ def _generation(policy: Policy, run: Run) -> GenerationConfig:
 
 
 def _replaced(folder: Path, policy: Policy) -> bool:
-    """Whether AutoTokenizer makes another tokenizer of what was saved (start.load_tokenizer)."""
+    """Whether AutoTokenizer builds a different tokenizer from the files (start.load_tokenizer)."""
     loaded: Any = AutoTokenizer.from_pretrained(folder)
     return loaded(start.PROBE)["input_ids"] != policy.tokenizer(start.PROBE)["input_ids"]
 
 
 def measured(folder: Path, step: int, run: Run) -> list[str]:
-    """Rows of the card's table: accuracy of each split and decoding at a step, with its interval
-    over questions."""
+    """Rows of the card's table: the accuracy of each split and decoding at a step, with its 95 %
+    interval over questions."""
     evals: Any = pd.read_parquet(
         folder / "evals.parquet",
         columns=["step", "split", "decoding", "question_id", "sample", "correct"],
@@ -132,66 +133,47 @@ def _sampling(run: Run) -> str:
 
 
 def card(
-    run: Run,
-    record: dict[str, Any],
-    folder: Path,
-    step: int,
-    adapter: bool,
-    task: Task,
-    replaced: bool,
+    run: Run, record: dict[str, Any], folder: Path, step: int, *, use: list[str], library: str
 ) -> str:
-    """README.md of an export."""
+    """README.md of an export; `use` says how the model is asked."""
     done = RunFolder(folder).done
-    hub, start = getattr(task, "hub", ""), _start(run.model)
-    front = ["---", "library_name: " + ("peft" if adapter else "transformers")]
+    hub, start = getattr(run.build_task(), "hub", ""), _start(run.model)
+    front = ["---", f"library_name: {library}"]
     front += ["pipeline_tag: text-generation"]
     front += [f"base_model: {run.model.path}"] if _is_hub_id(run.model.path) else []
     front += [f"datasets:\n- {hub}"] if hub else []
     front += [f"tags:\n- evenbench\n- {record['objective'].replace(' then ', '-then-')}", "---"]
     status = done.status if done else "unfinished"
     status += f": {done.reason}" if done and done.reason else ""
-    lines = [
-        *front,
-        f"# {record['objective']} on {record['task']}, seed {record['seed']}",
-        "",
+    measurement = (
+        f"Answers of at most {run.max_tokens} tokens, graded by evenbench's checker "
+        f"{record['grader']['version']}. ± is the half-width of the 95 % interval over questions; "
+        "it holds for this checkpoint and says nothing about other seeds."
+    )
+    header = ["| split | decoding | questions | correct, % |", "|---|---|---|---|"]
+    blocks = [
+        "\n".join([*front, f"# {record['objective']} on {record['task']}, seed {record['seed']}"]),
         f"{start}, trained with `{record['objective']}` on `{record['task']}` by "
         f"Evenbench ({record['source']} data; run `{record['id']}` of the suite "
         f"`{record['suite']}`; {status}; this is the model after update {step}).",
-        "",
         "## Accuracy",
-        "",
-        f"Answers of at most {run.max_tokens} tokens, graded by evenbench's checker "
-        f"{record['grader']['version']}. ± is half of a 95 % interval over questions, for this one "
-        "checkpoint; it says nothing of other seeds.",
-        "",
-        "| split | decoding | questions | correct, % |",
-        "|---|---|---|---|",
-        *measured(folder, step, run),
-        "",
+        measurement,
+        "\n".join(header + measured(folder, step, run)),
         "## Use",
-        "",
-        *_use(run, task, adapter, replaced),
-        "",
+        "\n".join(use),
         "## Method",
-        "",
         _json({"objective": record["objective"], "fields": record["fields"]}),
-        "",
         "## Training",
-        "",
         f"Budget: {_amounts(record['budget'])}. Spent: {_spent(folder, step)}.",
-        "",
         _json({k: record["config"][k] for k in ("rollout", "optimizer", "reward")}),
-        "",
         "## Data",
-        "",
         _json({"task": record["config"]["task"], "hashes": record["data"]}),
-        "",
         "## Provenance",
-        "",
         _json({k: record[k] for k in ("packages", "git", "hardware", "base", "started")}),
     ]
-    lines += ["", "## Warnings", "", *(f"- {w}" for w in record["warnings"])]
-    return "\n".join(lines if record["warnings"] else lines[:-3]) + "\n"
+    if record["warnings"]:
+        blocks += ["## Warnings", "\n".join(f"- {w}" for w in record["warnings"])]
+    return "\n\n".join(blocks) + "\n"
 
 
 def _is_hub_id(path: str | None) -> bool:
@@ -200,13 +182,14 @@ def _is_hub_id(path: str | None) -> bool:
 
 def _start(model: Model) -> str:
     if model.path is None:
-        return "A Llama built on the spot"
+        return "A small Llama built by Evenbench"
     if not _is_hub_id(model.path):
         return "A local model"
     return f"`{model.path}`" + (f" at `{model.revision}`" if model.revision else "")
 
 
-def _use(run: Run, task: Task, adapter: bool, replaced: bool) -> list[str]:
+def _use(run: Run, task: Task, *, adapter: bool, replaced: bool) -> list[str]:
+    """How the model is asked, and what to know when it is loaded."""
     model, stop = run.model, [*task.stop, *run.model.stop]
     text = f"`{json.dumps(getattr(task, 'prompt', '{question}'))}`"
     if model.chat == "none":
@@ -214,7 +197,7 @@ def _use(run: Run, task: Task, adapter: bool, replaced: bool) -> list[str]:
     else:
         options = "".join(f", {k}={v!r}" for k, v in model.chat_options.items())
         lines = [
-            f"The question is put into this user's message: {text}. The prompt is "
+            f"The user's message holds the question like this: {text}. The prompt is "
             f"`tokenizer.apply_chat_template(messages, add_generation_prompt=True{options})`."
         ]
     if model.system:
@@ -222,10 +205,10 @@ def _use(run: Run, task: Task, adapter: bool, replaced: bool) -> list[str]:
     if stop:
         lines += [f"An answer also ends at: {', '.join(f'`{json.dumps(s)}`' for s in stop)}."]
     if adapter:
-        lines += ["The folder holds an adapter (peft) without the weights that it belongs to."]
+        lines += ["The folder holds an adapter (peft) without the weights that it was trained on."]
     if replaced:
         lines += [
-            "`AutoTokenizer` of transformers 5 builds another tokenizer for this architecture; "
+            "`AutoTokenizer` of transformers 5 builds a different tokenizer for this architecture; "
             "load it with `PreTrainedTokenizerFast.from_pretrained`."
         ]
     return lines

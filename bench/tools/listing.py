@@ -13,25 +13,24 @@ from bench.config.entrants import ENTRANTS
 
 WANTS = ("reference", "critic", "entropy", "gold", "mismatched", "pairs", "refill")
 
+WIDE = 110  # columns of a terminal that also has room for what each method is
 
-ROOM = 110  # columns of a terminal from which on a line has room for what a method is
 
-
-def _table(title: str, *columns: str) -> Table:
+def table_of(title: str | None, *columns: str, whole: int = -1) -> Table:
+    """Without rows; the texts of columns up to `whole` are not broken into lines."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(columns[0], no_wrap=True)
-    for column in columns[1:]:
-        table.add_column(column, overflow="fold")
+    for column in columns:
+        table.add_column(column, no_wrap=column in columns[:whole], overflow="fold")
     return table
 
 
 def method_table(width: int = 80) -> Table:
-    """Name, data regimes (the default first), needs, paper, number of hyper-parameters, a line a
-    method; and what it is, where the terminal is wide enough."""
+    """A line per method: name, data sources (the default first), needs, paper, number of
+    hyper-parameters, and on a wide terminal what it is."""
     known = methods.names()
     table = Table(title=f"Methods ({len(known)})", title_justify="left", box=box.SIMPLE_HEAD,
                   pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")  # fmt: skip
-    columns = ["name", "data", "needs", "paper", "fields", *(["about"] if width >= ROOM else [])]
+    columns = ["name", "data", "needs", "paper", "fields", *(["about"] if width >= WIDE else [])]
     for column in columns:
         right = column == "fields"
         table.add_column(column, no_wrap=column != "about", justify="right" if right else "left")
@@ -45,18 +44,18 @@ def method_table(width: int = 80) -> Table:
         fields = str(len(entry.cls.model_fields))
         row = (name, " ".join(data), " ".join(wants), paper, fields, entry.about)
         table.add_row(*map(Text, row[: len(columns)]))
-    more = "" if width >= ROOM else f"From {ROOM} columns on also what each one is (COLUMNS=120)."
+    more = "" if width >= WIDE else f"From {WIDE} columns on also what each is (COLUMNS=120)."
     table.caption = Text(
-        "data: whose answers, the default first. fields: hyper-parameters. paper: at arxiv.org.\n"
-        f"{more}\n",
+        "data: where training rows come from, the default first. fields: hyper-parameters.\n"
+        f"paper: at arxiv.org. {more}\n",
         style="dim",
     )
     return table
 
 
 def entrant_table() -> Table:
-    """Name, data regime, paper, fields."""
-    table = _table("Entrants", "name", "data", "paper", "fields", "about")
+    """A line per trainer of another package."""
+    table = table_of("Entrants", "name", "data", "paper", "fields", "about", whole=1)
     for name, cls in ENTRANTS.items():
         paper = cls.paper.removeprefix("https://arxiv.org/abs/")
         fields = str(len(cls.model_fields))
@@ -65,7 +64,7 @@ def entrant_table() -> Table:
 
 
 def task_table() -> Table:
-    table = _table("Tasks", "name", "splits", "about")
+    table = table_of("Tasks", "name", "splits", "about", whole=1)
     for name in tasks.names():
         entry = tasks.entry(name)
         table.add_row(name, " ".join(entry.cls.splits), Text(entry.about))
@@ -73,14 +72,12 @@ def task_table() -> Table:
 
 
 def recipe_table() -> Table:
-    table = _table("Recipes", "name", "methods", "about", "expected cost")
+    table = table_of("Recipes", "name", "methods", "about", "expected cost", whole=1)
     for name in recipes():
         recipe = read_recipe(name)
-        row = (
-            name,
-            " ".join(recipe.get("methods", [])),
-            recipe.get("about", ""),
-            recipe.get("expected", ""),
-        )
-        table.add_row(*row)
+        cost = recipe.get("expected", "")
+        if why := recipe.get("plan_only"):
+            cost += f". Plan only: {why}"
+        about = recipe.get("about", "")
+        table.add_row(*map(Text, (name, " ".join(recipe.get("methods", [])), about, cost)))
     return table

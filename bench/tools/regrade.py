@@ -1,10 +1,10 @@
-"""Other verdicts on stored responses: another version of the grader, or other options of the task,
-without sampling again.
+"""Stored responses graded again, by another version of the grader or with other options of the
+task, without sampling.
 
-What a run keeps decides what can be regraded: the responses of its last evaluation and, with
-`keep_rollouts`, those that it was trained on. The new verdicts are written beside the old ones
-(`evals-regraded.parquet`, `rollouts-regraded.parquet`), never over them. What the run learned from
-its rewards stays as it was: regrading corrects the measurement, not the training.
+A run keeps the responses of its last evaluation and, with `keep_rollouts`, those that it was
+trained on; only these can be regraded. The new verdicts are written to files of their own
+(`evals-regraded.parquet`, `rollouts-regraded.parquet`). The run was trained on the old rewards, so
+regrading corrects its measurement but not its training.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def regrade(
 ) -> Regraded:
     """Grade the stored responses of runs or suites again, by this version's grader.
 
-    `options` are fields of the task that take the place of the run's, nested ones merged:
+    `options` replace fields of the run's task; nested ones are merged, e.g.
     `{"checker": {"units": "strict"}}`. The grader gets each question's id, prompt and gold answer
     as they were stored.
 
@@ -114,7 +114,8 @@ def regrade(
         graders[run] = (str(row["grader"]), task.grader_version)
         parts.append(graded)
     responses = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    return Regraded(responses, graders, dict(options or {}), written, problems)
+    asked = dict(options or {})
+    return Regraded(responses, graders, asked, written=written, problems=problems)
 
 
 def _task(spec: Mapping[str, Any], options: Mapping[str, Any], run: str) -> Task:
@@ -139,18 +140,18 @@ def _both_hold_fields(old: Any, new: Any) -> bool:
 
 
 def _stored(folder: Path, splits: Sequence[str]) -> pd.DataFrame:
-    """Every response on disk to the task's questions; EVAL_COLUMNS and `file`."""
+    """Every stored response to the task's questions: EVAL_COLUMNS and `file`."""
     found: list[Any] = []
     if (folder / "evals.parquet").is_file():
         evals: Any = pd.read_parquet(folder / "evals.parquet")
         evals = evals[evals["response"].notna() & evals["split"].isin(splits)].copy()
-        # prompt and gold stand on one row of each question
+        # only one row of each question holds its prompt and gold answer
         told = evals.groupby(["split", "question_id"], observed=True)[["prompt", "gold"]]
         evals[["prompt", "gold"]] = told.transform("first")
         found.append(evals.assign(file="evals"))
     for path in sorted((folder / "rollouts").glob("step-*.parquet")):
         samples: Any = pd.read_parquet(path)
-        samples = samples[samples["kind"] == 0]  # no reference answers
+        samples = samples[samples["kind"] == 0]  # without reference answers
         step = int(path.stem.removeprefix("step-"))
         found.append(
             samples.assign(step=step, split="rollouts", decoding="sampled", file="rollouts")
@@ -173,13 +174,13 @@ def _grade(task: Task, frame: Any, seen: dict[Any, Any]) -> pd.DataFrame:
 
 
 def _write(folder: Path, rows: Any, task: Task) -> list[Path]:
-    """Files of the same shape as the run's own; verdicts of the new grader only."""
+    """Write the new verdicts to files with the columns of the run's own."""
     packages = {"evenbench": version("evenbench")}
     options = task.model_dump(mode="json")
     grader = {"version": task.grader_version, "options": options, "packages": packages}
     written = []
     for file, part in rows.groupby("file"):
-        known = [c for c in EVAL_COLUMNS if part[c].notna().any()]  # a rollout's rows have fewer
+        known = [c for c in EVAL_COLUMNS if part[c].notna().any()]  # rows of rollouts have fewer
         columns = [*EVAL_COLUMNS] if file == "evals" else known
         table = pa.Table.from_pandas(part[columns], preserve_index=False)
         table = table.replace_schema_metadata(
@@ -194,7 +195,7 @@ def _write(folder: Path, rows: Any, task: Task) -> list[Path]:
 
 
 def tables(found: Regraded, examples: int = 10) -> list[Table]:
-    """For the terminal: what changed by run and split, then single answers whose verdict did."""
+    """For the terminal: changes by run and split, then single answers whose verdict changed."""
     if not len(found.responses):
         return []
     changes: Any = found.changes
@@ -239,7 +240,7 @@ def _cells(title: str, row: Mapping[str, Any]) -> list[str]:
 
 
 def _examples(flipped: Any, count: int) -> Table:
-    # both directions are shown, where both occur
+    # shows both directions, if both occur
     order = flipped.groupby("correct").cumcount().sort_values(kind="stable").index
     table = Table(title=f"{min(count, len(flipped))} of {len(flipped)} answers", show_lines=True)
     for heading in ("question", "gold", "response", "before", "now", "rule"):
@@ -252,5 +253,5 @@ def _examples(flipped: Any, count: int) -> Table:
 
 
 def _said(correct: bool, extracted: Any) -> str:
-    found = "" if pd.isna(extracted) else f": {extracted}"  # a rollout's rows do not say what
+    found = "" if pd.isna(extracted) else f": {extracted}"  # unknown in rows of rollouts
     return f"{'right' if correct else 'wrong'}{found}"

@@ -24,7 +24,7 @@ from bench.record.store import RunFolder
 from bench.record.track import Track
 from bench.sampling.hf import Sampler
 from methods import Method, Needs
-from results.records import DoneRecord, RunRecord, StateRecord
+from results.records import DoneRecord, StateRecord
 from tasks import Task
 
 from .batch import Assembler, Batch, Group, rollout_frame
@@ -131,13 +131,13 @@ class Session:
 
     def begin(self) -> None:
         """Start anew: write run.json and evaluate the start."""
-        self.folder.write(self._description())
+        record = describe(
+            self.run, suite=self.suite, task=self.task, specs=self.objectives, policy=self.policy,
+            origin=self.origin, warnings=self.warnings,
+        )  # fmt: skip
+        self.folder.write(record)
         self.folder.keep_steps(0)
         self._evaluate()
-
-    def _description(self) -> RunRecord:
-        what = (self.run, self.suite, self.task, self.objectives, self.origin)
-        return describe(*what, self.policy, self.warnings)
 
     def resume(self) -> bool:
         """Go back to the newest checkpoint, and drop what was done after it; False where there is

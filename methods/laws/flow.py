@@ -33,7 +33,7 @@ class Bandit:
 class Path:
     policy_SK: Tensor  # probabilities at S times
     loss_S: Tensor  # of the enumerated groups, unweighted; for the sign of its trend only
-    theta_K: Tensor  # where the flow stands at the end
+    theta_K: Tensor  # at the end of the flow
 
 
 def enumerate_groups(method: Method, problem: Bandit, group: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What each objective makes of the same answers: token weights on stored rollouts of real runs.
+"""How each objective weighs the same answers: token weights on stored rollouts of real runs.
 
     found = anatomy(results.load("runs/quick"))
     found.table()                    # share of |weight| on right, wrong and reference answers
@@ -44,7 +44,7 @@ def objectives(results: Results, names: Iterable[str] | None = None) -> dict[str
 
 
 def weights(method: Method, batch: Batch) -> torch.Tensor:
-    """-dL/dlogp [N, T] at the policy's log-probs: above 0 where a token is made likelier."""
+    """-dL/dlogp [N, T] at the policy's log-probs: above 0 it makes the token more likely."""
     r = batch.rollout
     signal = method.signal(r)
     live_NT = r.mask_NT & signal.trained_N[:, None]
@@ -166,7 +166,7 @@ def classes(reward_N: torch.Tensor) -> dict[str, tuple[float, float]]:
 
 
 def _mean(tables: Sequence[np.ndarray]) -> np.ndarray:
-    """Over the tables that have a number there; NaN where none has."""
+    """Cell by cell, over the tables that have a number in the cell; NaN where none has."""
     stack = np.stack(tables)
     count = np.isfinite(stack).sum(axis=0)
     return np.where(count > 0, np.nansum(stack, axis=0) / np.maximum(count, 1), np.nan)

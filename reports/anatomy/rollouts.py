@@ -23,7 +23,7 @@ class Batch:
 
 
 def stored(results: Results, batches: int = 24) -> list[Batch]:
-    """Stored rollout batches of all runs, at most that many, evenly spaced.
+    """At most `batches` stored rollout batches of all runs, evenly spaced.
 
     Raises:
         FileNotFoundError: no run has any.
@@ -44,7 +44,7 @@ def stored(results: Results, batches: int = 24) -> list[Batch]:
 
 
 def read(file: Path, run: str) -> Batch:
-    """One rollouts/step-NNNNNN.parquet, its rows as they are."""
+    """Read one rollouts/step-NNNNNN.parquet; rows keep their order."""
     frame = pd.read_parquet(file)
     if "policy_logp" not in frame:
         raise ValueError(f"{file}: stored by an older version, without log-probs; run it again")

@@ -1,4 +1,4 @@
-"""What was found about token weights, as a table and figures."""
+"""Token weights as a table and figures."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Anatomy:
     cosine: pd.DataFrame  # methods x methods, of their weights on the same tokens
     shares: pd.DataFrame  # method, right, wrong, reference, lowered: shares of |weight|
     profile: pd.DataFrame  # method, answer, low, high (probability), probability, weight, tokens
-    notes: list[str]  # which batches, and what could not be as in training
+    notes: list[str]  # which batches; what differs from training
 
     def table(self) -> Table:
-        """Where each method's weight lies."""
+        """The shares of each method's weight on right, wrong and reference answers."""
         columns = (
             Column("method", "method"),
             Column("right", "right samples", "percent"),
@@ -68,7 +68,7 @@ def _tree(cosine: pd.DataFrame) -> np.ndarray:
 
 
 def families(cosine: pd.DataFrame) -> list[str]:
-    """Labels in the order of a tree of average linkage, whose neighbours are alike."""
+    """Labels in the order of an average-linkage tree, so that similar methods are neighbours."""
     if len(cosine) < 2:
         return [*cosine.index]
     return [cosine.index[i] for i in hierarchy.leaves_list(_tree(cosine))]

@@ -65,7 +65,7 @@ class Panel:
 
     @property
     def words(self) -> str:
-        """Where theory says that it ends."""
+        """Where it should end, according to theory."""
         return self.theory.words if self.theory else NONE
 
     @property
@@ -87,7 +87,7 @@ def panel(label: str, method: Method, of: Bandit, group: int) -> Panel:
 
 @dataclass(frozen=True)
 class Flows:
-    """A panel for each method, and what they are panels of."""
+    """A panel for each method, all on the same problem."""
 
     panels: list[Panel]
     of: Bandit
@@ -118,7 +118,7 @@ class Flows:
         return Plot(name="flows", title=TITLE, alt=alt, data=data, draw=draw)
 
     def table(self) -> Table:
-        """Where each path ends, and how far from what theory says."""
+        """Where each path ends, and its distance from the end that theory predicts."""
         rows = [(p.label, p.source, p.end, p.words, p.distance) for p in self.panels]
         columns = (
             Column("method", "method"),

@@ -1,4 +1,4 @@
-"""What the papers claim, held against runs.
+"""What the papers claim, tested on runs.
 
 findings = evaluate(results.load("runs/quick"))
 print(claims_table(findings).text())

@@ -1,4 +1,4 @@
-"""Claims held against runs: supported, contradicted, undetermined, law, or not tested, and why."""
+"""Claims tested on runs: supported, contradicted, undetermined, law, or not tested, and why."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ class Finding:
     why: str = ""
 
     @property
+    def scaled(self) -> bool:
+        """Whether the baseline is multiplied by the claim's factor."""
+        return bool(self.against) and self.claim.factor != 1
+
+    @property
     def size(self) -> str:
         """The effect with its interval and the minimum detectable effect, in words."""
         if self.effect != self.effect:
@@ -77,28 +82,28 @@ class _Row:
     status: Status | None = None  # where it needs no test
     why: str = ""
     margin: float | None = None  # in `unit`
-    censored: tuple[int, int] = (0, 0)  # seeds that never got there: of the method, the baseline
+    censored: tuple[int, int] = (0, 0)  # seeds that never reached the level: method, baseline
 
     @property
     def advantage(self) -> float:
-        """The effect, counted from what is claimed and in the claimed direction."""
+        """The effect in the claimed direction, plus the margin if nothing is claimed to be lost."""
         assert self.difference is not None
         sign = 1 if self.claim.direction in ("higher", "not lower", "equal") else -1
         return sign * self.difference.estimate + (self.margin or 0.0) * self.claim.keeps
 
     @property
     def p(self) -> float:
-        """Two-sided, of no advantage; NaN without a test."""
+        """Two-sided p-value of no advantage; NaN without a test."""
         d = self.difference
         if d is None:
             return NAN
-        if not d.se > 1e-12:  # no t test; what is kept may be shown all the same
+        if not d.se > 1e-12:  # no t test; that nothing is lost may still be shown
             return d.p_equivalent if self.claim.keeps else NAN
         return float(2 * sp.t.sf(abs(self.advantage) / d.se, d.df))
 
 
 def evaluate(results: Results, claims: Iterable[Claim] | None = None) -> list[Finding]:
-    """Hold claims (default: all of the project) against runs: a finding a claim, task and baseline.
+    """Test claims (default: the project's) on runs: a finding for each claim, task and baseline.
 
     A claim about methods, metrics or splits that the runs do not have is `not tested`, with the
     reason. Holm's correction is over all claims that can be tested.
@@ -113,7 +118,7 @@ def evaluate(results: Results, claims: Iterable[Claim] | None = None) -> list[Fi
 def _rows(results: Results, claim: Claim) -> list[_Row]:
     if claim.kind == "law":
         status: Status = "law: proved" if claim.outcome == "proved" else "law: refuted"
-        return [_Row(claim, status=status, why=f"{claim.reason} ({claim.test})")]
+        return [_Row(claim, status=status, why=f"{claim.reason} Test: {claim.test}.")]
     if claim.kind == "audit":
         return _audit(claim)
     if claim.kind == "untested":
@@ -241,7 +246,7 @@ def _difference(a: pd.Series, b: pd.Series, delta: float | None) -> tuple[Differ
 
 
 def _finding(row: _Row, p: float, q: float) -> Finding:
-    """p: of no advantage; q: of a difference beyond the margin; both after Holm."""
+    """p: of no advantage; q: of a difference beyond the margin; both Holm-corrected."""
     d, claim = row.difference, row.claim
     if d is None:
         return Finding(claim, row.against, row.task, row.status or "not tested", why=row.why)
@@ -261,8 +266,8 @@ def _finding(row: _Row, p: float, q: float) -> Finding:
 
 
 def _late(row: _Row, status: Status) -> str:
-    """Whose runs never reached a threshold, where that could turn the verdict: they count with the
-    whole budget, which is less than their cost."""
+    """Whose runs never reached a threshold, if that could change the verdict: they count with the
+    whole budget, which is less than their true cost."""
     method, baseline = row.censored
     direction = row.claim.direction
     below = (status == "supported") == (direction in ("lower", "not higher"))

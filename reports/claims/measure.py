@@ -30,7 +30,7 @@ def missing_metric(results: Results, claim: Claim) -> str:
 
 def per_run(results: Results, claim: Claim) -> pd.DataFrame:
     """task, method, seed, value and censored (never reached the threshold) of each run that
-    counts, for a metric that is no accuracy of the last evaluation."""
+    counts, for metrics other than the accuracy of the last evaluation."""
     name, what = claim.metric_name, claim.metric_of
     split = claim.split or scores.headline_split(results)
     if name in ("avg", "greedy"):
@@ -79,8 +79,8 @@ def _gap(results: Results, others: list[str], split: str) -> pd.DataFrame:
 
 
 def _unsolved(results: Results, split: str) -> pd.DataFrame:
-    """Last accuracy on the questions that no run answered rightly, not once, at step 0: the same
-    for all methods, chosen before any of them was trained."""
+    """Last accuracy on the questions to which no run gave a single right answer at step 0: the same
+    questions for all methods, chosen before any of them was trained."""
     decoding = scores.decoding_of(scores.headline_metric(results))
     start = scores.question_scores(results, split, decoding, at="start")
     solved = start.groupby(["task", "question_id"], observed=True)["correct"].sum().reset_index()
@@ -91,7 +91,7 @@ def _unsolved(results: Results, split: str) -> pd.DataFrame:
 
 
 def _fifths(results: Results, metric: str, which: str) -> pd.DataFrame:
-    """Mean of a logged metric over the first or last fifth of the updates, or its fall between."""
+    """Mean of a logged metric over the first or last fifth of the updates, or first minus last."""
     steps = results.steps[[*scores.GROUP, "step", metric]].dropna(subset=[metric])
     steps = steps[steps["run"].isin(scores.counted(results)["run"])]
     part = steps["step"] / steps.groupby("run", observed=True)["step"].transform("max")
@@ -107,14 +107,14 @@ def splits(results: Results, name: str) -> list[str]:
 
 
 def unit(claim: Claim) -> str:
-    """Of the metric, as it is shown; points: shares of 1 as percentage points."""
+    """The unit in which the metric is shown; points are percentage points of a share of 1."""
     if claim.metric_name in COSTS:
         return tables.axis_word(claim.metric_of)
     return claim.metric_of if claim.metric_name in ("first", "last", "fall") else "points"
 
 
 def margin(results: Results, claim: Claim, baseline: float) -> float | None:
-    """In the metric's unit; None: no difference counts as none."""
+    """In the metric's unit; None: there is no margin."""
     if claim.metric_name in COSTS:
         return None if claim.margin is None else claim.margin * baseline
     return results.margin if claim.margin is None and unit(claim) == "points" else claim.margin

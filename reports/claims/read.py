@@ -1,10 +1,10 @@
 """What a claim is, and reading files of claims.
 
 The claims stand in *.toml beside this file, a `[[claim]]` each. A claim about accuracy or cost is
-one-sided in words but tested two-sided, paired by seed. A claim that something is kept ("not
-lower") is one of non-inferiority: it is tested against a loss of the margin, for equality would
-contradict a claim of more, not of this. A claim that is mathematics names the test that proves or
-refutes it.
+one-sided in words but tested two-sided, paired by seed. A claim that nothing is lost
+("not lower") is one of non-inferiority and tested against a loss of the margin: equality
+contradicts a claim of more, but not this one. A claim that is mathematics names the test that
+proves or refutes it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Claim(BaseModel):
     # kind = "runs"
     method: str = ""  # a label or an objective; grao[beta=0.0] is that objective with that field
     against: tuple[str, ...] = ()  # baselines
-    value: float = 0.0  # what the metric is held against where there is no baseline
+    value: float = 0.0  # what the metric is compared with where there is no baseline
     metric: str = "avg"
     split: str | None = None  # None: the headline split
     direction: Literal["higher", "lower", "not lower", "not higher", "equal"] = "higher"
@@ -95,7 +95,7 @@ class Claim(BaseModel):
 
     @property
     def keeps(self) -> bool:
-        """Whether it says that something is kept, not that it is won."""
+        """Whether it claims that nothing is lost, rather than that something is gained."""
         return self.direction.startswith("not")
 
 

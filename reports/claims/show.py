@@ -22,13 +22,13 @@ TONES = {
 
 
 def claims_table(findings: Sequence[Finding]) -> Table:
-    """One row a finding, renders to the terminal, Markdown, LaTeX, CSV and HTML."""
+    """One row a finding."""
     rows = [
         {key: getattr(f.claim, key, None) for key in _COLUMNS}
         | {key: getattr(f, key) for key in _COLUMNS if hasattr(f, key)}
         | {
             "claim": f.claim.claim, "short": f.claim.paper.partition(",")[0],
-            "against": f.against if f.claim.factor == 1 else f"{f.claim.factor:g} × {f.against}",
+            "against": f"{f.claim.factor:g} × {f.against}" if f.scaled else f.against,
             "mark": f"{MARKS[f.status]} {f.status}",
         }
         for f in findings
@@ -70,7 +70,7 @@ def claim_sentences(table: Table) -> list[dict[str, str]]:
         said.append({
             **{k: row[k] for k in ("paper", "claim", "status", "against", "measured")},
             "tone": tone, "sign": MARKS[row["status"]],
-            "found": told if told.endswith((".", ")")) or not told else f"{told}.",
+            "found": told if told.endswith(".") or not told else f"{told}.",
         })  # fmt: skip
     return said
 

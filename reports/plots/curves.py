@@ -1,4 +1,4 @@
-"""What changes along an axis: a line a method (or a term), with a band."""
+"""Line plots: one line with a band for each method, or for each term of a loss."""
 
 from __future__ import annotations
 

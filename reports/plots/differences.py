@@ -83,7 +83,7 @@ def forest(
 
 
 def _difference(ax: Axes, y: float, row: dict[Hashable, float], look: Look) -> str:
-    """Draw one difference over the band of what could not be detected; returns it in words."""
+    """Draw one difference over the band of undetectable ones, and return it in words."""
     colour = look.colour
     effect, low, high, mde = (percent(row[key]) for key in ("effect", "low", "high", "mde"))
     if math.isfinite(mde):

@@ -58,7 +58,7 @@ class Look:
 
 
 def looks(methods: Iterable[str]) -> dict[str, Look]:
-    """Name -> Look, in the fixed order: the known methods first, others by name on free places."""
+    """Name -> Look: known methods in a fixed order, then others by name, with the looks left."""
     given = set(methods)
     known = [name for name in ORDER if name in given]
     others = sorted(given - set(known))

@@ -1,4 +1,4 @@
-"""The parts that figures of several families share: panels, marks, legends, numbers on axes."""
+"""What several figures share: panels, colours of marks, legends, numbers on axes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .look import FAINT, INK, MINUS, Look, css_class
 
 
 def is_narrow(width: float) -> bool:
-    """Whether a figure of that many inches is for one column, or a phone."""
+    """Whether a figure of `width` inches is for one column of a paper or for a phone."""
     return width < 5
 
 
 def panel(width: float, height: float, narrow: float | None = None) -> tuple[Figure, Axes]:
-    """A figure with one panel; inches, `narrow` the height of a narrow one where it is another."""
+    """A figure with one panel, in inches; `narrow` is the height of a narrow one, if it differs."""
     height = narrow if narrow and is_narrow(width) else height
     layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03)
     figure = Figure(figsize=(width, height), layout=layout)
@@ -61,7 +61,7 @@ def by_method(
 
 
 def band(ax: Axes, x: pd.Series, rows: pd.DataFrame, alpha: float, **paint: Any) -> None:
-    """From `low` to `high` of the rows, which are shares."""
+    """A band from `low` to `high` of the rows, which are shares of 1."""
     ax.fill_between(x, 100 * rows["low"], 100 * rows["high"], alpha=alpha, lw=0, **paint)
 
 
@@ -82,13 +82,13 @@ def legend(
 
 
 def legend_columns(names: Iterable[str], width: float, lines: bool = True) -> int:
-    """As many as the longest name allows, in a figure of that many inches."""
+    """How many columns the longest name allows in a figure of `width` inches."""
     longest = max(len(name) for name in [*names, "diverged"])
     return max(1, (50 if is_narrow(width) else 100) // (longest + (9 if lines else 6)))
 
 
 def short_ticks(ax: Axes, width: float) -> None:
-    """A cost from 0 on, written shortly, with as many ticks as the width allows."""
+    """For a cost: from 0 on, in short numbers, with as many ticks as the width allows."""
     ax.set_xlim(left=0)
     ax.xaxis.set_major_formatter(FuncFormatter(short))
     ax.xaxis.set_major_locator(MaxNLocator(5 if is_narrow(width) else 8))

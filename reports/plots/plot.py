@@ -47,7 +47,7 @@ class Plot:
         return buffer.getvalue()
 
     def svg(self, width: float = WIDE) -> str:
-        """An <svg> element to stand inside a page.
+        """An <svg> element for the inside of a page.
 
         Ids are unique per figure and width, what belongs to a method has the class
         `css_class(method)`, and the colours are CSS variables (--ink, --c-0072b2, ...), so that a
@@ -60,7 +60,7 @@ class Plot:
         text = buffer.getvalue()
         text = text[text.index("<svg") :]
         text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
-        text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.S)  # would rule the page
+        text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.S)  # would style the page
         text = re.sub(r'<g id="(m-[0-9a-f]*)"', r'<g class="\1"', text)
         unique = f"{self.name}-{'wide' if width > COLUMN else 'column'}-"
         text = re.sub(r'\bid="', f'id="{unique}', text)
@@ -75,15 +75,15 @@ class Plot:
         return text.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1)
 
     def laid_out(self, width: float) -> Figure:
-        """Drawn and arranged, in the fonts of the caller's rc context. The arranging is the slow
-        part, so it is done once for the page and all files."""
-        return self._wide if width == WIDE else self._arranged(width)
+        """The finished figure, in the fonts of the caller's rc context. The layout is slow, so that
+        of the wide figure is computed once for the page and all files."""
+        return self._wide if width == WIDE else self._with_layout(width)
 
     @cached_property
     def _wide(self) -> Figure:
-        return self._arranged(WIDE)
+        return self._with_layout(WIDE)
 
-    def _arranged(self, width: float) -> Figure:
+    def _with_layout(self, width: float) -> Figure:
         figure = self.draw(width)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")

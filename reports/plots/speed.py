@@ -46,7 +46,7 @@ def growth(points: pd.DataFrame) -> Plot:
             Line2D([], [], color=c, marker=m, ms=3.5, lw=1.2, label=w)
             for w, (c, m) in style.items()
         ]
-        thin = Line2D([], [], color=FAINT, lw=0.6, label="linear growth from the first point")
+        thin = Line2D([], [], color=FAINT, lw=0.6, label="linear growth")
         figure.legend(handles=[*handles, thin], loc="outside upper left", ncols=3, frameon=False)
         return figure
 
@@ -62,7 +62,7 @@ def growth(points: pd.DataFrame) -> Plot:
 def _panel(
     ax: Axes, points: pd.DataFrame, quantity: str, style: dict[str, tuple[str, str]]
 ) -> None:
-    """One quantity of everyone who was measured."""
+    """One line for each implementation that was measured."""
     for one, (colour, marker) in style.items():
         here = points[points["who"] == one].sort_values("value")
         if here.empty:

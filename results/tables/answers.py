@@ -13,10 +13,10 @@ from ..render import Column, Table
 from .parts import seed_table, task_column, tasks
 
 if TYPE_CHECKING:
-    from ..runs import Runs
+    from ..runs import Results
 
 
-def pass_table(results: Runs, split: str | None = None) -> Table:
+def pass_table(results: Results, split: str | None = None) -> Table:
     """pass@k for k = 1, 2, 4, ... up to K, maj@K, all from the sampled answers of the last
     evaluation."""
     split = split or scores.headline_split(results)
@@ -33,7 +33,7 @@ def pass_table(results: Runs, split: str | None = None) -> Table:
     )  # fmt: skip
 
 
-def selection_table(results: Runs, split: str | None = None) -> Table:
+def selection_table(results: Results, split: str | None = None) -> Table:
     """Last, selected (best on validation) and oracle-best evaluation, apart."""
     split = split or scores.headline_split(results)
     validated = "validation" in results.tally.splits
@@ -58,7 +58,7 @@ def selection_table(results: Runs, split: str | None = None) -> Table:
     )
 
 
-def generalisation_table(results: Runs, split: str | None = None) -> Table:
+def generalisation_table(results: Results, split: str | None = None) -> Table:
     """Gap of each other split to the headline split, same checker, paired by seed."""
     split = split or scores.headline_split(results)
     others = sorted(results.tally.splits - {split})
@@ -81,7 +81,7 @@ def generalisation_table(results: Runs, split: str | None = None) -> Table:
     return seed_table(results, "generalisation", "Generalisation", gaps, tuple(notes), signed)
 
 
-def variance_table(results: Runs, split: str | None = None) -> Table:
+def variance_table(results: Results, split: str | None = None) -> Table:
     """Where the variance of one sampled answer comes from."""
     split = split or scores.headline_split(results)
     parts = ("seed", "question", "decoding", "residual")
@@ -105,7 +105,7 @@ def variance_table(results: Runs, split: str | None = None) -> Table:
     return Table("variance", f"Where the variance comes from, {split}", frame, columns, (note,))
 
 
-def drift_table(results: Runs, split: str | None = None) -> Table:
+def drift_table(results: Results, split: str | None = None) -> Table:
     """What else changed between the first and the last evaluation: length, truncation, format; and
     KL, entropy and an engine's drift at the end of training where the runs log them."""
     split = split or scores.headline_split(results)
@@ -144,7 +144,7 @@ def drift_table(results: Runs, split: str | None = None) -> Table:
     )
 
 
-def checker_table(results: Runs, split: str | None = None) -> Table:
+def checker_table(results: Results, split: str | None = None) -> Table:
     """The same answers under the headline reading and under the task's official protocol."""
     split = split or scores.headline_split(results)
     readings: dict[str, scores.Reading] = {"headline": "correct", "official": "strict"}

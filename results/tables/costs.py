@@ -13,10 +13,10 @@ from ..render import Column, Table, si
 from .parts import axis_word, last_costs, task_column
 
 if TYPE_CHECKING:
-    from ..runs import Runs
+    from ..runs import Results
 
 
-def efficiency_table(results: Runs, axis: str | None = None, split: str | None = None) -> Table:
+def efficiency_table(results: Results, axis: str | None = None, split: str | None = None) -> Table:
     """Area under the curve and cost to the thresholds, right-censored at the common budget."""
     axis = axis or curves.budget_axis(results)
     runs = curves.efficiency(results, axis, split)
@@ -63,7 +63,7 @@ def efficiency_table(results: Runs, axis: str | None = None, split: str | None =
     return Table(f"efficiency-{axis}", title, frame, columns, tuple(notes))
 
 
-def axes_table(results: Runs, split: str | None = None) -> Table:
+def axes_table(results: Results, split: str | None = None) -> Table:
     """Accuracy and rank at equal cost on every axis of the ledger."""
     long = curves.at_common_cost(results, split)
     frame = pd.DataFrame({"task": [], "method": []})
@@ -108,7 +108,7 @@ def _flips(long: pd.DataFrame) -> str:
     return "; ".join(parts)
 
 
-def cost_table(results: Runs) -> Table:
+def cost_table(results: Results) -> Table:
     """What a run cost in the end, every entry of the ledger, mean over seeds."""
     costs = last_costs(results)
     entries = [c for c in costs if c not in (*scores.GROUP, "suite", "step")]

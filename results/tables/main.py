@@ -13,11 +13,11 @@ from ..stats import ALPHA
 from .parts import COSTS, axis_word, last_costs, of, task_column, tasks
 
 if TYPE_CHECKING:
-    from ..runs import Runs
+    from ..runs import Results
 
 
 def main_table(
-    results: Runs,
+    results: Results,
     split: str | None = None,
     control: str | None = None,
     delta: float | None = None,
@@ -61,15 +61,9 @@ def main_table(
                 "diverged": int((runs["status"] == "diverged").sum()),
                 "unfinished": int((runs["status"] == "unfinished").sum()),
             }  # fmt: skip
-            c = versus.get((task, method))
-            row |= {
-                "difference": c.difference.estimate if c else None,
-                "difference_half": (c.difference.high - c.difference.low) / 2 if c else None,
-                "p": c.difference.p if c else None, "p_holm": c.p_holm if c else None,
-                "p_equivalent_holm": c.p_equivalent_holm if c else None,
-                "mde": c.difference.mde if c else None,
-                "verdict": c.verdict if c else "control" if method == control else None,
-            }  # fmt: skip
+            found = versus[task, method].row() if (task, method) in versus else {}
+            row |= {name: found.get(key) for name, key in _VERSUS.items()}
+            row["verdict"] = found.get("verdict", "control" if method == control else None)
             rows.append(row)
     frame = pd.DataFrame(rows, columns=None if rows else ["task", "method", *_MAIN])
     frame = frame.sort_values(["task", "accuracy"], ascending=[True, False], ignore_index=True)
@@ -85,7 +79,8 @@ def main_table(
         *accuracies,
         Column("auc", "AUC %", "percent", "auc_half", about="mean accuracy over the common budget",
                wide=True),
-        *_cost_columns(),
+        *(Column(c, axis_word(c), kind, about=about, wide=True)
+          for c, (kind, about) in COSTS.items()),
         Column("difference", f"vs {control}", "points", "difference_half", "", "points"),
         Column("mde", "MDE", "percent", "", "", "smallest difference found with power 0.8, points"),
         Column("verdict", "verdict"),
@@ -100,21 +95,19 @@ def main_table(
     return Table("main", f"Accuracy on {split}", frame, columns, tuple(notes))
 
 
-def _cost_columns() -> list[Column]:
-    return [
-        Column(c, axis_word(c), kind, about=about, wide=True) for c, (kind, about) in COSTS.items()
-    ]
-
-
+_VERSUS = {  # the control: column -> key of Comparison.row
+    "difference": "difference", "difference_half": "half", "p": "p", "p_holm": "p_holm",
+    "p_equivalent_holm": "p_equivalent_holm", "mde": "mde",
+}  # fmt: skip
 _MAIN = (
     "accuracy", "half", "low", "high", "wide_low", "wide_high", "best", "greedy", "greedy_half",
     "auc", "auc_half", *COSTS, "seeds", "questions", "questions_least", "diverged", "unfinished",
-    "difference", "difference_half", "p", "p_holm", "p_equivalent_holm", "mde", "verdict",
+    *_VERSUS, "verdict",
 )  # fmt: skip
 
 
 def comparison_table(
-    results: Runs, split: str | None = None, metric: str | None = None,
+    results: Results, split: str | None = None, metric: str | None = None,
     control: str | None = None, pairs: list[tuple[str, str]] | None = None,
     delta: float | None = None,
 ) -> Table:  # fmt: skip
@@ -153,7 +146,7 @@ def _samples(frame: pd.DataFrame) -> int | str:
 
 
 def _footnote(
-    results: Runs, frame: pd.DataFrame, split: str, metric: str, k: int | str, alpha: float
+    results: Results, frame: pd.DataFrame, split: str, metric: str, k: int | str, alpha: float
 ) -> list[str]:
     """S, n, K, kind of interval, decoding, checker version, data hash."""
     runs = scores.counted(results)
@@ -185,7 +178,7 @@ def _footnote(
     return notes
 
 
-def _checkpoint_half(results: Runs, split: str, task: str, method: str) -> float:
+def _checkpoint_half(results: Results, split: str, task: str, method: str) -> float:
     cube = scores.sample_cube(results, method, split, task)
     return stats.question_interval(cube[0]).half if cube.size else float("nan")
 
@@ -230,7 +223,7 @@ def _verdict_note(control: str | None, made: list[compare.Comparison], delta: fl
     ]
 
 
-def _start_note(results: Runs, split: str) -> list[str]:
+def _start_note(results: Results, split: str) -> list[str]:
     by_run = scores.run_scores(results, split, scores.decoding_of(scores.headline_metric(results)))
     start = by_run[by_run["step"] == 0]
     if start.empty:
@@ -242,7 +235,7 @@ def _start_note(results: Runs, split: str) -> list[str]:
     return [f"Before any update: {values}."]
 
 
-def run_notes(results: Runs) -> list[str]:
+def run_notes(results: Results) -> list[str]:
     """Diverged, unfinished and unequal runs in words."""
     runs, notes = results.runs, []
     several = len(tasks(results)) > 1

@@ -12,10 +12,10 @@ from ..render import Column, Table
 from .parts import of, task_column, tasks
 
 if TYPE_CHECKING:
-    from ..runs import Runs
+    from ..runs import Results
 
 
-def win_table(results: Runs, split: str | None = None) -> Table:
+def win_table(results: Results, split: str | None = None) -> Table:
     """Probability that a run of the row's method beats a run of the column's."""
     split = split or scores.headline_split(results)
     by_seed = scores.seed_scores(scores.metric_scores(results, None, split))
@@ -42,7 +42,7 @@ def win_table(results: Runs, split: str | None = None) -> Table:
     return Table("wins", f"Probability of improvement, {split}", frame, columns, (note,))
 
 
-def aggregate_table(results: Runs, split: str | None = None) -> Table:
+def aggregate_table(results: Results, split: str | None = None) -> Table:
     """IQM, median, mean and optimality gap over tasks and seeds, stratified bootstrap."""
     split = split or scores.headline_split(results)
     by_seed = scores.seed_scores(scores.metric_scores(results, None, split))
@@ -74,7 +74,7 @@ def aggregate_table(results: Runs, split: str | None = None) -> Table:
     return Table("aggregate", f"Over all tasks, {split}", frame, columns, tuple(notes))
 
 
-def failures_table(results: Runs) -> Table:
+def failures_table(results: Results) -> Table:
     """Runs that diverged, are unfinished, or could not be read whole."""
     runs = results.runs[results.runs["status"] != "finished"]
     listed = runs[["run", "method", "seed", "status", "last_step", "reason"]].astype(object)
@@ -98,7 +98,7 @@ def failures_table(results: Runs) -> Table:
     return Table("failures", "Failures", frame, columns, tuple(notes))
 
 
-def published_table(results: Runs, *files: str | Path) -> Table:
+def published_table(results: Results, *files: str | Path) -> Table:
     """Published numbers of the methods that were run, beside what the runs measured."""
     frame = papers.beside(results, *files)
     place = frame["table"].where(frame["table"] == "", frame["table"] + ": ") + frame["column"]
@@ -119,7 +119,7 @@ def published_table(results: Runs, *files: str | Path) -> Table:
     return Table("published", "Published and measured", frame, columns, tuple(notes))
 
 
-def grao_table(results: Runs | None = None) -> Table:
+def grao_table(results: Results | None = None) -> Table:
     """GRAO's headline, recomputed from the paper's own tables; the runs do not matter."""
     columns = (
         Column("baseline", "over"),

@@ -10,7 +10,7 @@ from .. import scores, stats
 from ..render import Column, Kind, Table
 
 if TYPE_CHECKING:
-    from ..runs import Runs
+    from ..runs import Results
 
 COSTS: dict[str, tuple[Kind, str]] = {
     "samples": ("si", "responses generated or reference answers consumed"),
@@ -25,7 +25,7 @@ def axis_word(axis: str) -> str:
     return "FLOPs" if axis == "flops" else axis
 
 
-def tasks(results: Runs) -> list[str]:
+def tasks(results: Results) -> list[str]:
     return sorted({str(t) for t in results.runs["task"]})
 
 
@@ -33,12 +33,12 @@ def of(frame: pd.DataFrame, task: str, method: str) -> pd.DataFrame:
     return frame[(frame["task"] == task) & (frame["method"] == method)]
 
 
-def task_column(results: Runs) -> tuple[Column, ...]:
+def task_column(results: Results) -> tuple[Column, ...]:
     return (Column("task", "Task"),) if len(tasks(results)) > 1 else ()
 
 
 def seed_table(
-    results: Runs, name: str, title: str, by_metric: dict[str, pd.DataFrame],
+    results: Results, name: str, title: str, by_metric: dict[str, pd.DataFrame],
     notes: tuple[str, ...], signed: tuple[str, ...] = (),
 ) -> Table:  # fmt: skip
     """A column per metric, each the mean over seeds with its t interval."""
@@ -65,7 +65,7 @@ def seed_table(
     return Table(name, title, pd.DataFrame(rows, columns=None if rows else keys), columns, notes)
 
 
-def last_costs(results: Runs) -> pd.DataFrame:
+def last_costs(results: Results) -> pd.DataFrame:
     """The last row of the ledger of each run that counts, with zeros where the ledger lacks a
     cost."""
     ledger = results.ledger[results.ledger["run"].isin(scores.counted(results)["run"])]

@@ -40,6 +40,7 @@ Poly = dict[Monomial, Fraction]
 F = Fraction
 
 UNIT: Monomial = frozenset()  # the monomial of a constant term
+ONE_POLY: Poly = {UNIT: F(1)}
 HALF = F(1, 2)
 I_ATOM: Atom = (CONSTANT, "i")
 E_ATOM: Atom = (CONSTANT, "e")
@@ -55,7 +56,7 @@ class Value(NamedTuple):
     """A quotient of two polynomials; the denominator is never the zero polynomial."""
 
     num: Poly
-    den: Poly
+    den: Poly = ONE_POLY
 
 
 class Effort:
@@ -72,15 +73,17 @@ class Effort:
             raise LimitError("too many steps")
 
 
-ONE_POLY: Poly = {UNIT: F(1)}
-
-
 def constant(value: Fraction | int) -> Value:
-    return Value({UNIT: F(value)} if value else {}, ONE_POLY)
+    return Value({UNIT: F(value)} if value else {})
+
+
+def applied(name: str, *arguments: Value) -> Value:
+    """A function of canonical arguments that is left as it stands."""
+    return atom((FUNCTION, name, *map(argument_key, arguments)))
 
 
 def atom(name: Atom, exponent: Fraction | int = 1) -> Value:
-    return Value({frozenset(((name, F(exponent)),)): F(1)}, ONE_POLY)
+    return Value({frozenset(((name, F(exponent)),)): F(1)})
 
 
 ZERO, ONE = constant(0), constant(1)
@@ -172,10 +175,10 @@ def mul_poly(one: Poly, two: Poly, effort: Effort) -> Value:
     """The product of two polynomials (a quotient only where a reduction makes one)."""
     if len(one) == 1 and UNIT in one:
         scale = one[UNIT]
-        return Value({m: c * scale for m, c in two.items()}, ONE_POLY)
+        return Value({m: c * scale for m, c in two.items()})
     if len(two) == 1 and UNIT in two:
         scale = two[UNIT]
-        return Value({m: c * scale for m, c in one.items()}, ONE_POLY)
+        return Value({m: c * scale for m, c in one.items()})
     effort.spend(len(one) * len(two))
     total: Poly = {}
     special: list[Value] = []
@@ -200,7 +203,7 @@ def mul_poly(one: Poly, two: Poly, effort: Effort) -> Value:
                 del total[monomial]
         if len(total) > MAX_TERMS:
             raise LimitError(f"more than {MAX_TERMS} terms")
-    result = Value(total, ONE_POLY)
+    result = Value(total)
     for value in special:
         result = add(result, value, effort)
     return result
@@ -209,9 +212,9 @@ def mul_poly(one: Poly, two: Poly, effort: Effort) -> Value:
 def _expand(
     coefficient: Fraction, monomial: Monomial, extra: list[tuple[Poly, int]], effort: Effort
 ) -> Value:
-    value = Value({monomial: coefficient}, ONE_POLY)
+    value = Value({monomial: coefficient})
     for poly, power in extra:
-        value = mul(value, integer_power(Value(poly, ONE_POLY), power, effort), effort)
+        value = mul(value, integer_power(Value(poly), power, effort), effort)
     return value
 
 
@@ -224,7 +227,7 @@ def add(one: Value, two: Value, effort: Effort) -> Value:
         scale1, scale2 = 1 / one.den[UNIT], 1 / two.den[UNIT]
         total = {m: c * scale1 for m, c in one.num.items()}
         _add_into(total, two.num, scale2)
-        return Value(total, ONE_POLY)
+        return Value(total)
     left = mul_poly(one.num, two.den, effort)
     right = mul_poly(two.num, one.den, effort)
     den = mul_poly(one.den, two.den, effort)
@@ -253,15 +256,15 @@ def inverse(value: Value, effort: Effort) -> Value:
     if len(value.num) == 1:
         ((monomial, coefficient),) = value.num.items()
         if not monomial:
-            return Value({m: c / coefficient for m, c in value.den.items()}, ONE_POLY)
+            return Value({m: c / coefficient for m, c in value.den.items()})
         factor, inverted, extra = reduced({name: -exponent for name, exponent in monomial})
         if all(not is_algebraic(name) for name, _ in monomial):
-            top = Value({inverted: check_bits(factor / coefficient)}, ONE_POLY)
+            top = Value({inverted: check_bits(factor / coefficient)})
             return mul_poly(top.num, value.den, effort) if value.den is not ONE_POLY else top
         # 1/sqrt(S) = sqrt(S)/S: the extra factors with negative power are the new denominator
-        top, den = Value({inverted: factor / coefficient}, ONE_POLY), ONE
+        top, den = Value({inverted: factor / coefficient}), ONE
         for poly, power in extra:
-            piece = integer_power(Value(poly, ONE_POLY), abs(power), effort)
+            piece = integer_power(Value(poly), abs(power), effort)
             if power > 0:
                 top = mul(top, piece, effort)
             else:
@@ -282,7 +285,7 @@ def quotient(one: Value, two: Value, effort: Effort) -> Value:
         return one
     if len(two.num) == 1 and UNIT in two.num:
         scale = 1 / two.num[UNIT]
-        top = one if two.den == ONE_POLY else mul(one, Value(two.den, ONE_POLY), effort)
+        top = one if two.den == ONE_POLY else mul(one, Value(two.den), effort)
         return Value({m: check_bits(c * scale) for m, c in top.num.items()}, top.den)
     flipped = inverse(two, effort)
     top = mul_poly(one.num, flipped.num, effort)
@@ -290,7 +293,7 @@ def quotient(one: Value, two: Value, effort: Effort) -> Value:
     if top.den is ONE_POLY and den.den is ONE_POLY:
         if len(den.num) == 1 and UNIT in den.num:
             scale = 1 / den.num[UNIT]
-            return Value({m: c * scale for m, c in top.num.items()}, ONE_POLY)
+            return Value({m: c * scale for m, c in top.num.items()})
         return Value(top.num, den.num)
     return Value(mul_poly(top.num, den.den, effort).num, mul_poly(den.num, top.den, effort).num)
 
@@ -310,9 +313,9 @@ def integer_power(value: Value, power: int, effort: Effort) -> Value:
         else:
             scale = coefficient**power
         factor, rest, extra = reduced({name: e * power for name, e in monomial})
-        result = Value({rest: check_bits(scale * factor)}, ONE_POLY)
+        result = Value({rest: check_bits(scale * factor)})
         for poly, times in extra:
-            result = mul(result, integer_power(Value(poly, ONE_POLY), times, effort), effort)
+            result = mul(result, integer_power(Value(poly), times, effort), effort)
         return result
     for poly in value:
         if len(poly) > 1:
@@ -335,7 +338,7 @@ def integer_power(value: Value, power: int, effort: Effort) -> Value:
 def _unexpanded(poly: Poly, power: int, effort: Effort) -> Value:
     """A power of too many terms as an atom, with a canonical sign and its content outside."""
     if len(poly) == 1:
-        return integer_power(Value(poly, ONE_POLY), power, effort)
+        return integer_power(Value(poly), power, effort)
     content = content_of(poly)
     if min(poly.items(), key=spelling)[1] < 0:
         content = -content
@@ -373,8 +376,8 @@ def absolute_poly(poly: Poly) -> Value:
     if min(poly.items(), key=spelling)[1] < 0:
         content = -content
     primitive = {m: c / content for m, c in poly.items()}
-    inner = atom((FUNCTION, "abs", (key(primitive),)))
-    return Value({m: c * abs(content) for m, c in inner.num.items()}, ONE_POLY)
+    inner = applied("abs", Value(primitive))
+    return Value({m: c * abs(content) for m, c in inner.num.items()})
 
 
 def argument_key(value: Value) -> tuple[Any, ...]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from tasks.answers.lexer import CLOSING, MAX_ITEMS, OPENING, AnswerError, LimitError, Token
-from tasks.answers.node import EMPTY, ONE, ZERO, Node, number
+from tasks.answers.node import EMPTY, ONE, ZERO, Node, integer, number
 from tasks.answers.vocabulary import BINOMIALS, FRACTIONS, NAMED, NUMBER_SETS, UNWRAPPED
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def command(parser: Expressions, name: str) -> Node:
             inside = parser.bracketed(parser.take().kind)
         else:
             inside = parser.argument()
-        return Node("root", (order or Node("num", (Fraction(2), 0)), inside))
+        return Node("root", (order or integer(2), inside))
     if name in BINOMIALS:
         if parser.kind() == "(":
             inner = parser.bracketed(parser.take().kind)
@@ -85,9 +84,7 @@ def _limits(parser: Expressions) -> tuple[list[Token], Node | None]:
 
 def _big(parser: Expressions, name: str) -> Node:
     low, high = _limits(parser)
-    parser.deeper()
-    body = parser.term()
-    parser.depth -= 1
+    body = parser.deeper(parser.term)
     if len(low) > 2 and low[1].value == "=" and high is not None:
         start = parser.nested(low[2:])
         return Node("big", (name, body, low[0].value, start, high))
@@ -97,9 +94,7 @@ def _big(parser: Expressions, name: str) -> Node:
 
 def _integral(parser: Expressions) -> Node:
     low, high = _limits(parser)
-    parser.deeper()
-    body = parser.term()
-    parser.depth -= 1
+    body = parser.deeper(parser.term)
     if body.op == "set" and len(body.args) == 1:
         body = body.args[0]
     parts = body.args if body.op == "mul" else (body,)

@@ -251,7 +251,7 @@ class Comparer(Relations):
             return False
         if one.args[0] == "minus":
             return self.same(one.args[1], two.args[1]) and self.same(one.args[2], two.args[2])
-        left, right = leaves_of(one), leaves_of(two)
+        left, right = (tuple(leaves_of(node, node.args[0])) for node in (one, two))
         return self.unordered(Node("list", (",", left)), Node("list", (",", right)))
 
     # Matrices

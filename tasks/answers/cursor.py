@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from tasks.answers.lexer import CLOSING, MAX_DEPTH, OPENING, AnswerError, LimitError, Token
 from tasks.answers.node import Node
@@ -69,10 +70,17 @@ class Cursor(ABC):
         """The tokens of a `{...}` group, or the next single token."""
         return self.enclosed() if self.accept("{") else [self.take()]
 
-    def deeper(self) -> None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
+    def check_depth(self) -> None:
+        if self.depth >= MAX_DEPTH:
             raise LimitError(f"nested deeper than {MAX_DEPTH}")
+
+    def deeper(self, rule: Callable[[], Node]) -> Node:
+        """What the rule reads, one level deeper."""
+        self.check_depth()
+        self.depth += 1
+        node = rule()
+        self.depth -= 1
+        return node
 
     @abstractmethod
     def nested(self, tokens: list[Token]) -> Node:

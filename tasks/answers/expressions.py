@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 from tasks.answers import commands
 from tasks.answers.cursor import Cursor
 from tasks.answers.lexer import CLOSING, OPENING, AnswerError, Token
-from tasks.answers.node import EMPTY, ONE, ZERO, Node, number, numeral, repeating
+from tasks.answers.node import EMPTY, ONE, ZERO, Node, integer, number, numeral, repeating
 from tasks.answers.vocabulary import APPLIED, FRACTIONS, INVERTED, NUMBER_WORDS, SEVERAL
 
 CLOSE_OF = {"(": (")", "]"), "[": ("]", ")"), "\\{": ("\\}", "}"), "{": ("}",)}
@@ -72,16 +71,12 @@ class Expressions(Cursor):
 
     def signed(self) -> Node:
         if self.accept("-"):
-            self.deeper()
-            node = self.signed()
-            self.depth -= 1
+            node = self.deeper(self.signed)
             if node.op in ("deg", "percent"):  # the sign belongs to the number: (-5) degrees
                 return Node(node.op, (Node("neg", node.args),))
             return Node("neg", (node,))
         if self.accept("+"):
-            self.deeper()
-            node = self.signed()
-            self.depth -= 1
+            node = self.deeper(self.signed)
             return node
         factors = [self.factor()]
         while self.starts_factor():
@@ -183,14 +178,15 @@ class Expressions(Cursor):
         if kind == "*":
             self.take()
             return Node("prime", (9,))
-        self.deeper()
+        return self.deeper(self.bare_exponent)
+
+    def bare_exponent(self) -> Node:
+        """An exponent without braces; 2^3^2 is read from the right."""
         base = self.primary(single=True)
         if self.accept("!"):
             base = Node("fn", ("fact", base))
-        if self.kind() == "^":  # 2^3^2 from the right
-            self.take()
+        if self.accept("^"):
             base = Node("pow", (base, self.exponent() or ONE))
-        self.depth -= 1
         return base
 
     def subscript(self, base: Node) -> Node:
@@ -329,8 +325,7 @@ class Expressions(Cursor):
         self.bars = bars
         if close not in CLOSE_OF[kind]:
             raise AnswerError(f"{kind} closed by {close}")
-        self.deeper()  # an empty group counts too
-        self.depth -= 1
+        self.check_depth()
         if kind in ("{", "\\{"):
             if kind == "{":
                 for place, token in enumerate(group):
@@ -377,9 +372,7 @@ class Expressions(Cursor):
 
     def absolute(self) -> Node:
         self.bars += 1
-        self.deeper()
-        inner = self.sum()
-        self.depth -= 1
+        inner = self.deeper(self.sum)
         self.bars -= 1
         if not (self.accept("|") or self.accept("mid")):
             raise AnswerError("an absolute value is not closed")
@@ -396,16 +389,14 @@ class Expressions(Cursor):
             elif self.kind() == "_":
                 self.take()
                 base = self.argument()
-        self.deeper()
-        argument = self.function_argument(name)
-        self.depth -= 1
+        argument = self.deeper(lambda: self.function_argument(name))
         arguments: tuple[Any, ...] = (argument,)
         if argument.op in ("list", "seq") and name in SEVERAL:
             arguments = argument.args[-1]
         elif argument.op == "set" and name in ("max", "min", "gcd", "lcm"):
             arguments = argument.args
         if name == "cbrt":
-            return Node("root", (Node("num", (Fraction(3), 0)), *arguments))
+            return Node("root", (integer(3), *arguments))
         if name == "log":
             self.found.add("log")
         if name == "exp":

@@ -28,6 +28,7 @@ from tasks.answers.algebra import (
     Value,
     absolute_poly,
     add,
+    applied,
     argument_key,
     atom,
     check_bits,
@@ -53,23 +54,14 @@ MAX_FACTORIAL = 2_500
 
 
 def power(base: Value, exponent: Value, effort: Effort) -> Value:
-    """base ** exponent."""
+    """base ** exponent. With names in the exponent, b^(r m + ...) is a product over the exponent's
+    monomials m, each an atom to the power r."""
     fixed = rational(exponent)
     if fixed is not None:
         return rational_power(base, fixed, effort)
-    return _symbolic_power(base, exponent, effort)
-
-
-def _symbolic_power(base: Value, exponent: Value, effort: Effort) -> Value:
-    """b^(r m + ...) as a product over the exponent's monomials m, each an atom to the power r."""
     if exponent.den != ONE_POLY:
-        keys = (
-            FUNCTION,
-            "pow",
-            (key(base.num), key(base.den)),
-            (key(exponent.num), key(exponent.den)),
-        )
-        return atom(keys)
+        parts = ((key(part.num), key(part.den)) for part in (base, exponent))
+        return atom((FUNCTION, "pow", *parts))
     if len(exponent.num) > 12:
         raise LimitError("an exponent of too many terms")
     result = ONE
@@ -90,14 +82,14 @@ def _power_by(base: Value, monomial: Monomial, coefficient: Fraction, effort: Ef
         if inner == frozenset(((E_ATOM, F(1)),)) and scale == 1:
             turn = frozenset(((I_ATOM, F(1)), (PI_ATOM, F(1))))
             if monomial == turn:  # e^(i pi r) = cos(pi r) + i sin(pi r)
-                angle = Value({frozenset(((PI_ATOM, F(1)),)): coefficient}, ONE_POLY)
+                angle = Value({frozenset(((PI_ATOM, F(1)),)): coefficient})
                 sine = mul(I_VALUE, trigonometric("sin", angle, effort), effort)
                 return add(trigonometric("cos", angle, effort), sine, effort)
             log = frozenset(monomial)
             if len(log) == 1:
                 ((name, one),) = log
                 if name[0] == FUNCTION and name[1] == "ln" and one == 1:
-                    return power(Value(dict(name[2][0]), ONE_POLY), constant(coefficient), effort)
+                    return power(Value(dict(name[2][0])), constant(coefficient), effort)
         result = ONE
         for name, e in inner:
             core: Atom = (POWER, name, monomial)
@@ -135,12 +127,12 @@ def logarithm(value: Value, effort: Effort) -> Value:
         result = ZERO
         for part, sign in ((number.numerator, 1), (number.denominator, -1)):
             for p, count in factorize(part):
-                piece = atom((FUNCTION, "ln", (key({UNIT: F(p)}),)))
+                piece = applied("ln", constant(p))
                 result = add(result, mul(constant(sign * count), piece, effort), effort)
         return result
     if value.den != ONE_POLY:
-        top = logarithm(Value(value.num, ONE_POLY), effort)
-        return subtract(top, logarithm(Value(value.den, ONE_POLY), effort), effort)
+        top = logarithm(Value(value.num), effort)
+        return subtract(top, logarithm(Value(value.den), effort), effort)
     if len(value.num) == 1:
         ((monomial, coefficient),) = value.num.items()
         result = logarithm(constant(coefficient), effort) if coefficient > 0 else None
@@ -151,18 +143,18 @@ def logarithm(value: Value, effort: Effort) -> Value:
                 elif name[0] == PRIME:
                     piece = logarithm(constant(name[1]), effort)
                 elif name[0] == POWER and name[1] == E_ATOM:
-                    piece = Value({name[2]: F(1)}, ONE_POLY)
+                    piece = Value({name[2]: F(1)})
                 elif name[0] == ROOT:
-                    piece = logarithm(Value(dict(name[1]), ONE_POLY), effort)
+                    piece = logarithm(Value(dict(name[1])), effort)
                 else:
-                    piece = atom((FUNCTION, "ln", (key({frozenset(((name, F(1)),)): F(1)}),)))
+                    piece = applied("ln", atom(name))
                 result = add(result, mul(constant(exponent), piece, effort), effort)
             return result
     content = content_of(value.num)
     if content != 1:
-        rest = Value({m: c / content for m, c in value.num.items()}, ONE_POLY)
+        rest = Value({m: c / content for m, c in value.num.items()})
         return add(logarithm(constant(content), effort), logarithm(rest, effort), effort)
-    return atom((FUNCTION, "ln", (key(value.num),)))
+    return applied("ln", value)
 
 
 def factorial(value: Value, effort: Effort) -> Value:
@@ -176,14 +168,14 @@ def factorial(value: Value, effort: Effort) -> Value:
     if value.den == ONE_POLY:  # (n + k)! = (n + k)...(n + 1) n!
         shift = value.num.get(UNIT, F(0))
         if shift.denominator == 1 and 0 < abs(shift) <= 12:
-            base = Value({m: c for m, c in value.num.items() if m}, ONE_POLY)
-            result = atom((FUNCTION, "fact", argument_key(base)))
+            base = Value({m: c for m, c in value.num.items() if m})
+            result = applied("fact", base)
             for k in range(1, int(shift) + 1):
                 result = mul(result, add(base, constant(k), effort), effort)
             for k in range(0, -int(shift)):
                 result = quotient(result, add(base, constant(-k), effort), effort)
             return result
-    return atom((FUNCTION, "fact", argument_key(value)))
+    return applied("fact", value)
 
 
 def absolute(value: Value, effort: Effort) -> Value:
@@ -192,18 +184,14 @@ def absolute(value: Value, effort: Effort) -> Value:
         return constant(abs(number))
     i_terms = {m for m in value.num if (I_ATOM, F(1)) in m}
     if i_terms and value.den == ONE_POLY:  # |a + bi| = sqrt(a^2 + b^2)
-        real = Value({m: c for m, c in value.num.items() if m not in i_terms}, ONE_POLY)
-        imaginary = Value(
-            {m - {(I_ATOM, F(1))}: c for m, c in value.num.items() if m in i_terms}, ONE_POLY
-        )
+        real = Value({m: c for m, c in value.num.items() if m not in i_terms})
+        unit = {(I_ATOM, F(1))}
+        imaginary = Value({m - unit: c for m, c in value.num.items() if m in i_terms})
         square = add(mul(real, real, effort), mul(imaginary, imaginary, effort), effort)
         return power(square, constant(HALF), effort)
-    if not has_names(value):
-        approximate = evaluate(value)
-        if approximate is not None and abs(approximate[0].imag) <= approximate[1] < abs(
-            approximate[0].real
-        ):
-            return value if approximate[0].real > 0 else negate(value)
+    measured = None if has_names(value) else evaluate(value)
+    if measured and measured.is_real and measured.error < abs(measured.value.real):
+        return value if measured.value.real > 0 else negate(value)
     top = absolute_poly(value.num)
     return top if value.den == ONE_POLY else quotient(top, absolute_poly(value.den), effort)
 
@@ -213,12 +201,12 @@ def _step(name: str, value: Value, effort: Effort) -> Value:
     number = rational(value)
     if number is not None:
         return constant(math.floor(number) if name == "floor" else math.ceil(number))
-    if not has_names(value) and (approximate := evaluate(value)) is not None:
-        real, error = approximate[0].real, approximate[1]
+    if not has_names(value) and (measured := evaluate(value)) is not None:
+        real, error = measured.value.real, measured.error
         low, high = math.floor(real - error), math.floor(real + error)
         if low == high and abs(real) < 2**50 and low != real:
             return constant(low if name == "floor" else low + 1)
-    return atom((FUNCTION, name, argument_key(value)))
+    return applied(name, value)
 
 
 def _extreme(name: str, values: list[Value], effort: Effort) -> Value:
@@ -233,48 +221,34 @@ def _extreme(name: str, values: list[Value], effort: Effort) -> Value:
     if len(keep) == 1:
         return keep[0]
     if not any(has_names(value) for value in keep):
-        measured = [evaluate(value) for value in keep]
-        if all(m is not None and abs(m[0].imag) <= m[1] for m in measured):
-            spans = sorted(
-                ((m[0].real, m[1], n) for n, m in enumerate(measured) if m), reverse=name == "max"
-            )
-            if abs(spans[0][0] - spans[1][0]) > spans[0][1] + spans[1][1]:
-                return keep[spans[0][2]]
-    return atom((FUNCTION, name, frozenset(argument_key(value) for value in keep)))
+        pairs = [(m, value) for value in keep if (m := evaluate(value)) and m.is_real]
+        pairs.sort(key=lambda pair: pair[0].value.real, reverse=name == "max")
+        if len(pairs) == len(keep):
+            (first, value), (second, _) = pairs[:2]
+            if abs(first.value.real - second.value.real) > first.error + second.error:
+                return value
+    return atom((FUNCTION, name, frozenset(map(argument_key, keep))))
 
 
 def _common(name: str, values: list[Value], effort: Effort) -> Value:
     """gcd and lcm of rationals."""
-    numbers = [rational(value) for value in values]
-    if any(number is None for number in numbers):
-        return atom((FUNCTION, name, frozenset(argument_key(value) for value in values)))
-    result = F(0) if name == "gcd" else F(1)
-    for n, number in enumerate(numbers):
-        number = abs(number or F(0))
-        if n == 0:
-            result = number
-        elif name == "gcd":
-            den = math.lcm(result.denominator, number.denominator)
-            result = F(math.gcd(int(result * den), int(number * den)), den)
-        elif not result or not number:
-            result = F(0)
-        else:
-            den = math.lcm(result.denominator, number.denominator)
-            result = F(math.lcm(int(result * den), int(number * den)), den)
-        check_bits(result)
+    numbers = [number for number in map(rational, values) if number is not None]
+    if len(numbers) < len(values):
+        return atom((FUNCTION, name, frozenset(map(argument_key, values))))
+    combine = math.gcd if name == "gcd" else math.lcm
+    result = check_bits(abs(numbers[0]))
+    for number in numbers[1:]:
+        den = math.lcm(result.denominator, number.denominator)
+        result = check_bits(F(combine(int(result * den), int(number * den)), den))
     return constant(result)
 
 
 _RECIPROCAL = {"sec": "cos", "csc": "sin"}
-
-
 _ANGLES = {  # arc functions at the values whose angle is a nice multiple of pi
     "asin": {F(0): F(0), HALF: F(1, 6), F(1): HALF},
     "acos": {F(0): HALF, HALF: F(1, 3), F(1): F(0)},
     "atan": {F(0): F(0), F(1): F(1, 4)},
 }
-
-
 _HYPERBOLIC = words("sinh cosh tanh coth sech csch")
 
 
@@ -356,7 +330,7 @@ def function(name: str, arguments: list[Value], effort: Effort) -> Value:
     if name == "cis":
         sine = mul(I_VALUE, trigonometric("sin", first, effort), effort)
         return add(trigonometric("cos", first, effort), sine, effort)
-    return atom((FUNCTION, name, *(argument_key(argument) for argument in arguments)))
+    return applied(name, *arguments)
 
 
 def _arc_of_root(name: str, value: Value, effort: Effort) -> Value | None:

@@ -80,6 +80,13 @@ _SINGLE = {
     "<=": "<=", ">=": ">=", "=<": "<=", "==": "=", "!=": "!=", "<>": "!=", "=": "=", "<": "<",
     ">": ">", "=>": "=>",
 }  # fmt: skip
+_READY = {  # commands that are one token: (kind, value) of each
+    name: (kind, value)
+    for kind, table in (
+        ("rel", RELATIONS), ("set", SETS), ("const", CONSTANTS), ("fn", FUNCTIONS), ("money", MONEY)
+    )
+    for name, value in table.items()
+}  # fmt: skip
 _ENV = re.compile(r"\\(begin|end)\s*\{([a-zA-Z]+\*?)\}")
 _COLUMNS = re.compile(r"\s*(?:\[[tbc]\])?\s*\{[^{}]{0,60}\}")
 _BRACE = re.compile(r"\\.|[{}]")
@@ -282,30 +289,20 @@ def _command(
             add(Token("sym", "\\" + name, space))
             return place
     if name in IGNORED:
-        if (
-            name in ("left", "right", "mleft", "mright", "middle")
-            and text[place : place + 1] == "."
-        ):
+        sided = name in ("left", "right", "mleft", "mright", "middle")
+        if sided and text[place : place + 1] == ".":
             place += 1
         elif name == "therefore":
             return place
     elif name in SPACES:
         add(Token("quad", "quad", space))
-    elif name in RELATIONS:
-        add(Token("rel", RELATIONS[name], space))
     elif name in OPERATORS:
         mark = OPERATORS[name]
         add(Token("sep", mark, space) if mark in ("and", "or") else Token(mark, mark, space))
-    elif name in SETS:
-        add(Token("set", SETS[name], space))
-    elif name in CONSTANTS:
-        add(Token("const", CONSTANTS[name], space))
-    elif name in FUNCTIONS:
-        add(Token("fn", FUNCTIONS[name], space))
     elif name in GREEK:
         add(Token("sym", name, space))
-    elif name in MONEY:
-        add(Token("money", MONEY[name], space))
+    elif name in _READY:
+        add(Token(*_READY[name], space))
     elif name in TEXTS:
         return _text(text, name, place, space, depth, tokens)
     elif name in ("phantom", "hphantom", "vphantom", "hspace", "vspace", "color"):

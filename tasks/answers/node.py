@@ -25,7 +25,11 @@ class Node(NamedTuple):
     args: tuple[Any, ...]
 
 
-ONE, ZERO = Node("num", (Fraction(1), 0)), Node("num", (Fraction(0), 0))
+def integer(value: int) -> Node:
+    return Node("num", (Fraction(value), 0))
+
+
+ONE, ZERO = integer(1), integer(0)
 EMPTY = Node("set", ())
 REALS = Node("const", ("Reals",))
 KNOWN_TEXTS = {  # words that name a set

@@ -60,7 +60,7 @@ class Measured(NamedTuple):
 
     @property
     def is_real(self) -> bool:
-        return abs(self.value.imag) <= self.error + 1e-14 * abs(self.value)
+        return abs(self.value.imag) <= self.error
 
 
 def evaluate(value: Value, at: Mapping[str, float] | None = None) -> Measured | None:

@@ -1,4 +1,4 @@
-"""What a verdict is, and the options that decide where conventions differ."""
+"""What the checker returns, and the options that decide where conventions differ."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Status = Literal["ok", "wrong", "unparsable_answer", "unparsable_gold", "timeout
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What the checker found.
+    """The checker's verdict on one answer, and how it was reached.
 
     correct: the answer equals the gold. status: `ok` when correct, `wrong` when both sides were
     understood and differ; the other values say why no comparison was possible, and are never

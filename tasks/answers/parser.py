@@ -6,12 +6,9 @@ notes the other one in `found`; the caller may ask for it by naming it in `readi
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 from tasks.answers.expressions import Expressions
 from tasks.answers.lexer import (
     CLOSING,
-    MAX_DEPTH,
     MAX_ITEMS,
     OPENING,
     AnswerError,
@@ -20,7 +17,7 @@ from tasks.answers.lexer import (
     lex,
     tidy,
 )  # fmt: skip
-from tasks.answers.node import KNOWN_TEXTS, Node
+from tasks.answers.node import KNOWN_TEXTS, Node, integer
 from tasks.answers.readings import settled, turned
 from tasks.answers.vocabulary import FILLERS, MAGNITUDES, MONEY_WORDS, NUMBER_WORDS, PARTS
 
@@ -29,10 +26,9 @@ class Parser(Expressions):
     """Lists, relations, units and words around expressions."""
 
     def inner(self, tokens: list[Token]) -> Parser:
+        self.check_depth()
         parser = Parser(tokens, self.reading, self.found)
         parser.depth = self.depth + 1
-        if parser.depth > MAX_DEPTH:
-            raise LimitError(f"nested deeper than {MAX_DEPTH}")
         return parser
 
     def nested(self, tokens: list[Token]) -> Node:
@@ -175,12 +171,11 @@ class Parser(Expressions):
             )
             if part in PARTS:
                 self.place += ahead + 1
-                parts = (Node("num", (Fraction(value), 0)), Node("num", (Fraction(PARTS[part]), 0)))
-                result = Node("div", parts)
+                result = Node("div", (integer(value), integer(PARTS[part])))
                 return self.unit(result) if self.place < len(self.tokens) else result
             if self.place + ahead == len(self.tokens) or self.kind(ahead) == "word":
                 self.place += ahead
-                result = Node("num", (Fraction(value), 0))
+                result = integer(value)
                 return self.unit(result) if self.place < len(self.tokens) else result
         rest = self.tokens[self.place :]
         for n, token in enumerate(rest):
@@ -229,7 +224,7 @@ class Parser(Expressions):
             scale := MAGNITUDES.get(self.tokens[self.place].value.lower())
         ):
             self.take()
-            value = Node("mul", (value, Node("num", (Fraction(scale), 0))))
+            value = Node("mul", (value, integer(scale)))
             if self.kind() not in ("word", "money", "fn"):
                 return value
         start = self.place

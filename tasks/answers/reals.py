@@ -86,9 +86,9 @@ class RealSets:
         if algebra.has_names(value):
             raise AnswerError("an end with a name in it")
         measured = numeric.evaluate(value)
-        if measured is None or abs(measured[0].imag) > 1e-12 + measured[1]:
+        if measured is None or abs(measured.value.imag) > 1e-12 + measured.error:
             raise AnswerError("an end that is no real number")
-        return measured[0].real, value
+        return measured.value.real, value
 
     def ordered(
         self,
@@ -118,7 +118,7 @@ class RealSets:
         measured = numeric.evaluate(value)
         if measured is None:
             raise AnswerError("an end that is no number")
-        return measured[0].real
+        return measured.value.real
 
     def union(self, parts: Sequence[Span]) -> list[Span]:
         low, high = float("-inf"), float("inf")
@@ -212,20 +212,20 @@ class RealSets:
                 rest[monomial] = coefficient
         if set(algebra.names(Value(slope, rest or algebra.ONE_POLY))):
             raise AnswerError("no linear inequality")
-        factor = numeric.evaluate(Value(slope, algebra.ONE_POLY))
-        if factor is None or abs(factor[0].imag) > factor[1] or abs(factor[0].real) <= factor[1]:
+        factor = numeric.evaluate(Value(slope))
+        if factor is None or not factor.is_real or abs(factor.value.real) <= factor.error:
             raise AnswerError("an inequality of no fixed direction")
         bound = algebra.quotient(
-            algebra.negate(Value(rest, algebra.ONE_POLY)),
-            Value(slope, algebra.ONE_POLY),
+            algebra.negate(Value(rest)),
+            Value(slope),
             self.effort,
         )
         measured = numeric.evaluate(bound)
-        if measured is None or abs(measured[0].imag) > 1e-12 + measured[1]:
+        if measured is None or abs(measured.value.imag) > 1e-12 + measured.error:
             raise AnswerError("a bound that is no real number")
-        if factor[0].real < 0:
+        if factor.value.real < 0:
             sign = ORDER_SIGNS[sign]
-        return self._ray(sign, (measured[0].real, bound)), found[0]
+        return self._ray(sign, (measured.value.real, bound)), found[0]
 
     def _ray(self, sign: str, bound: tuple[float, Value | None]) -> list[Span]:
         if bound[1] is None:

@@ -117,9 +117,9 @@ class Relations(Scalars):
         if ratio is None:
             return False
         scale = numeric.evaluate(algebra.quotient(ratio[0], ratio[1], self.effort))
-        if scale is None or abs(scale[0].imag) > scale[1] or abs(scale[0].real) <= scale[1]:
+        if scale is None or not scale.is_real or abs(scale.value.real) <= scale.error:
             return False
-        if (sign2 if scale[0].real > 0 else ORDER_SIGNS[sign2]) != sign1:
+        if (sign2 if scale.value.real > 0 else ORDER_SIGNS[sign2]) != sign1:
             return False
         return self.equal_values(
             algebra.mul(f, ratio[1], self.effort), algebra.mul(g, ratio[0], self.effort)

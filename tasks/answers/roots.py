@@ -7,7 +7,6 @@ from fractions import Fraction
 from functools import lru_cache
 
 from tasks.answers.algebra import (
-    FUNCTION,
     HALF,
     I_ATOM,
     I_VALUE,
@@ -27,6 +26,7 @@ from tasks.answers.algebra import (
     Value,
     absolute_poly,
     add,
+    applied,
     atom,
     constant,
     content_of,
@@ -91,7 +91,7 @@ def root_of_rational(value: Fraction, exponent: Fraction, effort: Effort) -> Val
             name = (PRIME, p)
             exponents[name] = exponents.get(name, F(0)) + sign * count * exponent
     factor, monomial, _ = reduced(exponents)
-    return Value({monomial: factor}, ONE_POLY)
+    return Value({monomial: factor})
 
 
 def rational_power(base: Value, fixed: Fraction, effort: Effort) -> Value:
@@ -120,8 +120,8 @@ def rational_power(base: Value, fixed: Fraction, effort: Effort) -> Value:
     if base.den != ONE_POLY:
         # sqrt(N/D) = sqrt(N D)/D for square roots: one radicand, whatever the notation
         if fixed.denominator == 2:
-            den = Value(base.den, ONE_POLY)
-            inside = mul(Value(base.num, ONE_POLY), den, effort)
+            den = Value(base.den)
+            inside = mul(Value(base.num), den, effort)
             top = rational_power(inside, fixed, effort)
             shift = (
                 integer_power(den, -2 * fixed.numerator // 2, effort)
@@ -129,8 +129,8 @@ def rational_power(base: Value, fixed: Fraction, effort: Effort) -> Value:
                 else (integer_power(den, -fixed.numerator, effort))
             )
             return mul(top, shift, effort)
-        top = rational_power(Value(base.num, ONE_POLY), fixed, effort)
-        return quotient(top, rational_power(Value(base.den, ONE_POLY), fixed, effort), effort)
+        top = rational_power(Value(base.num), fixed, effort)
+        return quotient(top, rational_power(Value(base.den), fixed, effort), effort)
     if len(base.num) == 1:
         return _monomial_root(base, fixed, effort)
     return _sum_root(base, fixed, effort)
@@ -142,7 +142,7 @@ def _monomial_root(base: Value, fixed: Fraction, effort: Effort) -> Value:
     for name, exponent in monomial:
         real = name[0] == NAME or name == OO_ATOM
         if name == I_ATOM:
-            part = atom((ROOT, key({frozenset(((I_ATOM, F(1)),)): F(1)})), fixed % 1)
+            part = atom((ROOT, key(I_VALUE.num)), fixed % 1)
             part = mul(part, integer_power(I_VALUE, math.floor(fixed), effort), effort)
         elif (
             real and fixed.denominator % 2 == 0 and exponent.denominator == 1 and exponent % 2 == 0
@@ -150,17 +150,16 @@ def _monomial_root(base: Value, fixed: Fraction, effort: Effort) -> Value:
             # sqrt(x^2) = |x|; sqrt(x^4) = x^2
             new = exponent * fixed
             if new.denominator == 1 and new % 2:
-                inner = (FUNCTION, "abs", (key({frozenset(((name, F(1)),)): F(1)}),))
-                part = integer_power(atom(inner), int(new), effort)
+                part = integer_power(applied("abs", atom(name)), int(new), effort)
             else:
                 part = atom(name, new)
         elif is_algebraic(name):
-            part = atom((ROOT, key({frozenset(((name, exponent),)): F(1)})), fixed % 1)
+            part = atom((ROOT, key(atom(name, exponent).num)), fixed % 1)
             whole = math.floor(fixed)
             part = mul(part, integer_power(atom(name, exponent), whole, effort), effort)
         else:
             _, root, _ = reduced({name: exponent * fixed})
-            part = Value({root: F(1)}, ONE_POLY)
+            part = Value({root: F(1)})
             if name[0] == PRIME:
                 part = root_of_rational(F(name[1]), exponent * fixed, effort)
         result = mul(result, part, effort)
@@ -168,7 +167,7 @@ def _monomial_root(base: Value, fixed: Fraction, effort: Effort) -> Value:
 
 
 def _sum_root(base: Value, fixed: Fraction, effort: Effort) -> Value:
-    """The root of a sum: its rational content is drawn out, nested square roots are undone."""
+    """The root of a sum: its rational content moves outside, nested square roots are resolved."""
     poly = base.num
     if fixed.denominator == 2 and len(poly) == 2 and (simple := _denest(poly, effort)) is not None:
         return integer_power(simple, fixed.numerator, effort)
@@ -186,7 +185,7 @@ def _sum_root(base: Value, fixed: Fraction, effort: Effort) -> Value:
     whole = math.floor(fixed)
     result = atom((ROOT, key(primitive)), fixed - whole)
     if whole:
-        result = mul(result, integer_power(Value(primitive, ONE_POLY), whole, effort), effort)
+        result = mul(result, integer_power(Value(primitive), whole, effort), effort)
     result = mul(result, root_of_rational(content, fixed, effort), effort)
     return negate(result) if sign < 0 else result
 

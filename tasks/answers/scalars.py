@@ -16,7 +16,7 @@ from tasks.answers.values import value_of
 
 
 class Scalars(ABC):
-    """The state of one comparison and its rules for scalars; see `compare.Comparer`."""
+    """The state of one comparison and its rules for scalars; see compare.py."""
 
     def __init__(self, options: Options, log10: bool = False) -> None:
         self.options = options
@@ -111,11 +111,10 @@ class Scalars(ABC):
         if algebra.has_names(other):
             return False
         measured = numeric.evaluate(other)
-        if measured is None or abs(measured[0].imag) > measured[1]:
+        if measured is None or not measured.is_real:
             return False
-        return abs(float(value) - measured[0].real) <= float(half) + measured[1] + 1e-16 * abs(
-            measured[0]
-        )
+        slack = float(half) + measured.error + 1e-16 * abs(measured.value)
+        return abs(float(value) - measured.value.real) <= slack
 
     def _within(self, left: Value, right: Value) -> bool:
         one, two = algebra.rational(left), algebra.rational(right)

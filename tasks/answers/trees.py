@@ -9,8 +9,12 @@ from typing import Any
 
 from tasks.answers.node import Node
 from tasks.answers.units import unit_key
+from tasks.answers.vocabulary import words
 
 ORDER_SIGNS = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "!=": "!="}
+NAMING = words(  # functions whose value may be what an answer names
+    "apply abs sub lim int sum prod det sgn arg dim rank tr gcd lcm max min"
+)
 EQUAL_SIGNS = frozenset(("=", "~", "==", "to"))
 
 
@@ -42,12 +46,8 @@ def items_of(node: Node) -> tuple[Node, ...]:
 
 def is_number_set(node: Node) -> bool:
     return node.op == "const" and node.args[0] in (
-        "Reals",
-        "Integers",
-        "Naturals",
-        "Rationals",
-        "Complexes",
-    )
+        "Reals", "Integers", "Naturals", "Rationals", "Complexes",
+    )  # fmt: skip
 
 
 def decimal_of(node: Node) -> tuple[Fraction, int] | None:
@@ -118,16 +118,14 @@ def letters_of(node: Node) -> str | None:
         return spelled(node)
     if node.op == "mul":
         parts = [letters_of(part) for part in node.args]
-        return (
-            None if any(part is None for part in parts) else "".join(part or "" for part in parts)
-        )
+        return None if None in parts else "".join(part or "" for part in parts)
     if node.op == "seq" and len(node.args[2]) == 1:
         return letters_of(node.args[2][0])
     return None
 
 
 def without_common_name(node: Node) -> Node:
-    """`n = 1, 2, 3` is the list 1, 2, 3: the name stands for every item."""
+    """`n = 1, 2, 3` is the list 1, 2, 3: the name applies to every item."""
     if node.op != "list":
         return node
     joint, items = node.args
@@ -161,27 +159,13 @@ def _closed_part(part: Any) -> bool:
 def is_name(node: Node) -> bool:
     """What may stand left of "=" as the name of a quantity: x, f(x), AB, |z|, a:b, (x, y)."""
     op, args = node
-    if op in ("sym", "text"):
+    if op in ("sym", "text", "big"):
         return True
     if op == "const":
         return args[0] in ("e", "i", "dots")
     if op == "fn":
-        if args[0] in ("apply", "abs", "sub", "lim", "int", "sum", "prod"):
-            return True
-        return args[0] in (
-            "det",
-            "sgn",
-            "arg",
-            "dim",
-            "rank",
-            "tr",
-            "gcd",
-            "lcm",
-            "max",
-            "min",
-        ) or all(isinstance(part, Node) and is_name(part) for part in args[1:])
-    if op == "big":
-        return True
+        parts = args[1:]
+        return args[0] in NAMING or all(isinstance(part, Node) and is_name(part) for part in parts)
     if op == "mul" or op == "div" or op == "ratio":
         return all(is_name(part) or (op == "mul" and _is_raised_name(part)) for part in args)
     if op == "seq":
@@ -195,9 +179,8 @@ def is_name(node: Node) -> bool:
 
 def _is_derivative(node: Node) -> bool:
     """dy/dx"""
-    return node.op == "div" and all(
-        part.op == "mul" and part.args[0] == Node("sym", ("d",)) for part in node.args
-    )
+    d = Node("sym", ("d",))
+    return node.op == "div" and all(p.op == "mul" and p.args[0] == d for p in node.args)
 
 
 def _is_raised_name(node: Node) -> bool:
@@ -281,23 +264,16 @@ def condition_of(node: Node) -> Node:
     """The relation of `{x : ...}`; other trees stay."""
     if node.op != "builder":
         return node
-    head, tail = node.args
-    if tail.op == "list" and len(tail.args[1]) == 1:
-        return tail.args[1][0]
-    del head
-    return tail
+    condition = node.args[1]
+    single = condition.op == "list" and len(condition.args[1]) == 1
+    return condition.args[1][0] if single else condition
 
 
-def leaves_of(node: Node) -> tuple[Node, ...]:
-    if node.op != "setop":
-        return (node,)
-    return tuple(
-        leaf
-        for part in node.args[1:]
-        for leaf in (
-            leaves_of(part) if part.op == "setop" and part.args[0] == node.args[0] else (part,)
-        )
-    )
+def leaves_of(node: Node, operation: str) -> list[Node]:
+    """The operands of nested uses of one set operation."""
+    if node.op != "setop" or node.args[0] != operation:
+        return [node]
+    return [leaf for part in node.args[1:] for leaf in leaves_of(part, operation)]
 
 
 def have_distinct_names(items: Sequence[Node]) -> bool:

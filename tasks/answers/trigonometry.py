@@ -5,17 +5,16 @@ from __future__ import annotations
 from fractions import Fraction
 
 from tasks.answers.algebra import (
-    FUNCTION,
     HALF,
     ONE_POLY,
     PI_ATOM,
+    PI_VALUE,
     ZERO,
     Effort,
     F,
     Value,
     add,
-    argument_key,
-    atom,
+    applied,
     constant,
     mul,
     negate,
@@ -27,16 +26,12 @@ from tasks.answers.roots import rational_power
 
 # cos of k/60 turns of pi, where it is a sum of square roots: {k: ((coefficient, radicand), ...)}
 _COSINES = {
-    0: ((F(1), 1),),
-    10: ((HALF, 3),),
-    15: ((HALF, 2),),
-    20: ((HALF, 1),),
-    30: (),
+    0: ((F(1), 1),), 10: ((HALF, 3),), 15: ((HALF, 2),), 20: ((HALF, 1),), 30: (),
     5: ((F(1, 4), 6), (F(1, 4), 2)),
     25: ((F(1, 4), 6), (F(-1, 4), 2)),
     12: ((F(1, 4), 1), (F(1, 4), 5)),
     24: ((F(-1, 4), 1), (F(1, 4), 5)),
-}
+}  # fmt: skip
 
 
 def _pi_multiple(angle: Value) -> Fraction | None:
@@ -69,7 +64,7 @@ def cosine_of_pi(turns: Fraction, effort: Effort) -> Value:
         inside = add(constant(5), five if int(sixtieths) == 6 else negate(five), effort)
         value = rational_power(mul(constant(F(1, 8)), inside, effort), HALF, effort)
     else:
-        value = atom((FUNCTION, "cos", ((frozenset(((frozenset(((PI_ATOM, F(1)),)), turns),)),))))
+        value = applied("cos", mul(constant(turns), PI_VALUE, effort))
     return value if sign > 0 else negate(value)
 
 
@@ -83,10 +78,11 @@ def trigonometric(name: str, angle: Value, effort: Effort) -> Value:
     if angle.den == ONE_POLY:
         if 1 < len(angle.num) <= 4:
             monomial, coefficient = min(angle.num.items(), key=spelling)
-            one = Value({monomial: coefficient}, ONE_POLY)
-            rest = Value({m: c for m, c in angle.num.items() if m != monomial}, ONE_POLY)
-            parts = [trigonometric(f, a, effort) for a in (one, rest) for f in ("sin", "cos")]
-            sin1, cos1, sin2, cos2 = parts
+            one = Value({monomial: coefficient})
+            rest = Value({m: c for m, c in angle.num.items() if m != monomial})
+            sin1, cos1, sin2, cos2 = (
+                trigonometric(f, part, effort) for part in (one, rest) for f in ("sin", "cos")
+            )
             if name == "sin":
                 return add(mul(sin1, cos2, effort), mul(cos1, sin2, effort), effort)
             return subtract(mul(cos1, cos2, effort), mul(sin1, sin2, effort), effort)
@@ -97,11 +93,8 @@ def trigonometric(name: str, angle: Value, effort: Effort) -> Value:
                 return flipped if name == "cos" else negate(flipped)
             times = coefficient.numerator
             if 1 < times <= 12:
-                base = Value({monomial: F(1, coefficient.denominator)}, ONE_POLY)
-                sine, cosine = (
-                    trigonometric("sin", base, effort),
-                    trigonometric("cos", base, effort),
-                )
+                base = Value({monomial: F(1, coefficient.denominator)})
+                sine, cosine = (trigonometric(f, base, effort) for f in ("sin", "cos"))
                 s, c = sine, cosine
                 for _ in range(times - 1):
                     s, c = (
@@ -109,4 +102,4 @@ def trigonometric(name: str, angle: Value, effort: Effort) -> Value:
                         subtract(mul(c, cosine, effort), mul(s, sine, effort), effort),
                     )
                 return s if name == "sin" else c
-    return atom((FUNCTION, name, argument_key(angle)))
+    return applied(name, angle)

@@ -6,7 +6,6 @@ from typing import Any
 
 from tasks.answers.algebra import (
     CONSTANT,
-    FUNCTION,
     NAME,
     ONE,
     PI_VALUE,
@@ -16,7 +15,7 @@ from tasks.answers.algebra import (
     Structured,
     Value,
     add,
-    argument_key,
+    applied,
     atom,
     constant,
     mul,
@@ -26,7 +25,7 @@ from tasks.answers.algebra import (
 )  # fmt: skip
 from tasks.answers.functions import function, power
 from tasks.answers.lexer import AnswerError, LimitError
-from tasks.answers.node import Node
+from tasks.answers.node import Node, integer
 
 
 def value_of(node: Node, effort: Effort, log10: bool = False) -> Value:
@@ -38,63 +37,54 @@ def value_of(node: Node, effort: Effort, log10: bool = False) -> Value:
     if op == "sym":
         return atom((NAME, args[0]))
     if op == "const":
-        name = args[0]
-        if name in ("pi", "e", "i", "oo"):
-            return atom((CONSTANT, name))
-        return atom((NAME, f"\\{name}"))
+        known = args[0] in ("pi", "e", "i", "oo")
+        return atom((CONSTANT, args[0]) if known else (NAME, f"\\{args[0]}"))
+
+    def value(part: Node) -> Value:
+        return value_of(part, effort, log10)
+
     if op == "neg":
-        return negate(value_of(args[0], effort, log10))
-    if op == "add":
-        total = value_of(args[0], effort, log10)
+        return negate(value(args[0]))
+    if op in ("add", "mul"):
+        total = value(args[0])
         for part in args[1:]:
-            total = add(total, value_of(part, effort, log10), effort)
-        return total
-    if op == "mul":
-        total = value_of(args[0], effort, log10)
-        for part in args[1:]:
-            total = mul(total, value_of(part, effort, log10), effort)
+            total = (add if op == "add" else mul)(total, value(part), effort)
         return total
     if op == "div":
-        return quotient(value_of(args[0], effort, log10), value_of(args[1], effort, log10), effort)
+        return quotient(value(args[0]), value(args[1]), effort)
     if op == "pow":
-        return power(value_of(args[0], effort, log10), value_of(args[1], effort, log10), effort)
+        return power(value(args[0]), value(args[1]), effort)
     if op == "root":
-        order = rational(value_of(args[0], effort, log10))
+        order = rational(value(args[0]))
         if order is None or not order:
             raise AnswerError("a root of no fixed order")
-        return power(value_of(args[1], effort, log10), constant(1 / order), effort)
+        return power(value(args[1]), constant(1 / order), effort)
     if op == "mixed":
         whole, top, bottom = (part.args[0] for part in args)
         return constant(whole + F(top, bottom))
     if op == "percent":
-        return mul(value_of(args[0], effort, log10), constant(F(1, 100)), effort)
+        return mul(value(args[0]), constant(F(1, 100)), effort)
     if op == "deg":
-        return mul(
-            value_of(args[0], effort, log10), mul(constant(F(1, 180)), PI_VALUE, effort), effort
-        )
+        return mul(value(args[0]), mul(constant(F(1, 180)), PI_VALUE, effort), effort)
     if op == "fn":
-        name = args[0]
+        name, *arguments = args
         if name == "log":
             name = "lg" if log10 else "ln"
-        if name in ("det",) or any(part.op == "matrix" for part in args[1:]):
+        if name == "det" or any(part.op == "matrix" for part in arguments):
             raise Structured(op)
-        return function(name, [value_of(part, effort, log10) for part in args[1:]], effort)
+        return function(name, [value(part) for part in arguments], effort)
     if op == "big":
         return _big(node, effort, log10)
-    if op == "set" and len(args) == 1:
-        return value_of(args[0], effort, log10)
+    if op == "unit" or (op == "set" and len(args) == 1):
+        return value(args[0])
     if op == "seq" and len(args[2]) == 1:
-        return value_of(args[2][0], effort, log10)
-    if op == "unit":
-        return value_of(args[0], effort, log10)
+        return value(args[2][0])
     raise Structured(op)
 
 
 def substitute(node: Node, name: str, by: Node) -> Node:
     """The tree with a name replaced."""
-    if node.op == "sym":
-        return by if node.args[0] == name else node
-    if node.op == "const":
+    if node.op in ("sym", "const"):
         return by if node.args[0] == name else node
     if node.op in ("num", "text", "base"):
         return node
@@ -121,9 +111,8 @@ def _big(node: Node, effort: Effort, log10: bool) -> Value:
             raise LimitError("a sum of too many terms")
         total = ZERO if kind == "sum" else ONE
         for n in range(int(first), int(last) + 1):
-            term = value_of(substitute(body, name, Node("num", (F(n), 0))), effort, log10)
+            term = value_of(substitute(body, name, integer(n)), effort, log10)
             total = add(total, term, effort) if kind == "sum" else mul(total, term, effort)
         return total
     bound = value_of(substitute(body, name, Node("sym", ("\\bound",))), effort, log10)
-    parts = (bound, start, stop)
-    return atom((FUNCTION, f"big {kind}", *(argument_key(part) for part in parts)))
+    return applied(f"big {kind}", bound, start, stop)

@@ -35,12 +35,12 @@ def questions(
 
 
 def process_results(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
-    verdict = grade(doc, results[0])
-    return {"accuracy": float(verdict.correct), "strict": float(verdict.strict)}
+    graded = grade(doc, results[0])
+    return {"accuracy": float(graded.correct), "strict": float(graded.strict)}
 
 
 def grade(doc: dict[str, Any], response: str) -> Grade:
-    """The checker's verdict on a response to one of the rows that `questions` made."""
+    """The grade of a response to one of the rows that `questions` made."""
     return _task(doc[MARK]).grade(Example(doc["id"], doc["prompt"], doc["gold"]), [response])[0]
 
 

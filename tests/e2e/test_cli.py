@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import results
 from bench.cli import app
+from bench.config import read_recipe, recipes
 
 RECIPE = """
 name = "mine"
@@ -160,7 +161,7 @@ def test_gsm8k_from_a_folder(home):
         home, "run", "mine.toml", "--task", "gsm8k", "--data-dir", "data", "--seeds", "1", *changes
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "accuracy near zero is expected" in " ".join(done.stdout.split())
+    assert "will score near zero on gsm8k; set model.path" in " ".join(done.stdout.split())
     with (folder / "train.jsonl").open("a") as file:
         file.write('{"question": "no answer here"}\n')
     (home / "odd.py").write_text("def reward(example, response, grade):\n    return 0 * 1e999\n")
@@ -222,6 +223,29 @@ def test_list_plan_doctor_and_help():
     code, output = said("doctor")
     assert code == 0 and "torch" in output
     assert said("--help")[0] == 0
+
+
+def test_a_recipe_that_cannot_run_is_only_planned(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    reason = read_recipe("gift-dapo-32b")["plan_only"]
+    for verb in ("run", "tune"):
+        code, output = said(verb, "gift-dapo-32b", "--task", "arithmetic")
+        assert code == 2 and "gift-dapo-32b-arithmetic can only be planned" in output
+        assert reason in output
+    code, output = said("plan", "gift-dapo-32b")
+    assert code == 0 and reason in output and "11 days" in output
+    code, output = said("list", "--recipes")
+    assert code == 0 and "Plan only:" in output
+    # with a model that fits one GPU it can be run, for as much as is known before it is loaded
+    smaller = ["-o", "plan_only=", "-o", "model.path=/nowhere", "--task", "arithmetic"]
+    code, output = said("run", "gift-dapo-32b", *smaller)
+    assert code == 2 and "/nowhere" in output and "planned" not in output
+
+
+def test_no_recipe_asks_for_more_than_one_gpu_per_run_unless_it_is_only_planned():
+    for name in recipes():
+        recipe = read_recipe(name)
+        assert recipe.get("hardware", {}).get("gpus_per_run", 1) == 1 or recipe["plan_only"]
 
 
 def test_tasks_are_checked(home):

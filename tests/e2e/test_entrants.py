@@ -235,11 +235,11 @@ def test_fields_are_trls_own_with_trls_defaults(name, tmp_path):
         ({"budget": {"axis": "tokens", "amount": 100}}, "runs by updates or samples"),
         ({"method": {"trl-dpo": {"bta": 1}}}, "did you mean beta"),
         ({"method": {"trl-dpo": {"source": "policy"}}}, "takes replay"),
-        ({"rollout": {"prompts": 4, "group": 4, "epochs": 2}}, "one update of a batch"),
+        ({"rollout": {"prompts": 4, "group": 4, "epochs": 2}}, "one update per batch"),
         (
             {"method": {"trl-dpo": {"phases": [{"method": "trl-dpo", "share": 0.5},
                                                {"method": "grpo", "share": 0.5}]}}},
-            "has the whole run",
+            "needs the whole run",
         ),
     ],
 )  # fmt: skip

@@ -160,7 +160,7 @@ def test_refusals(trained, tmp_path):
         export(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("\n")
-    with pytest.raises(ConfigError, match="holds something that is no export"):
+    with pytest.raises(ConfigError, match="holds files that are not an export"):
         export(trained("gemma3")[1], tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.tex").is_file()
 

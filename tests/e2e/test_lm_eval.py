@@ -29,7 +29,7 @@ from tasks.arithmetic import Arithmetic
 from tests import tiny
 
 pytest.importorskip("lm_eval")
-from bench.tools import lm_eval as benchmarks
+from bench.tools.lm_eval import benchmarks, evaluate, show, subject
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 FINAL = {"points": 1, "curve": {"test": 4}, "final": {"test": 48}, "train_questions": 0}
@@ -110,7 +110,7 @@ def evals(folder: Path) -> Any:
 def test_accuracy_and_answers_are_those_of_the_loop(run, tmp_path):
     before = evals(run)
     file = tmp_path / "deep" / "scores.json"
-    result = benchmarks.evaluate(str(run), ["evenbench_arithmetic"], json_file=file, device="cpu")
+    result = evaluate(str(run), ["evenbench_arithmetic"], json_file=file, device="cpu")
     assert json.loads(file.read_text()) == result
     told = result["tasks"]["evenbench_arithmetic"]
     assert told["accuracy"] == told["in_loop_accuracy"] and 0.2 < told["accuracy"] < 0.8
@@ -132,7 +132,7 @@ def test_accuracy_and_answers_are_those_of_the_loop(run, tmp_path):
     # the run's own rows are as they were, and asking again replaces what was asked
     rest = after[after["split"] != "evenbench_arithmetic"].reset_index(drop=True)
     pd.testing.assert_frame_equal(rest, before, check_dtype=False, check_categorical=False)
-    benchmarks.evaluate(str(run), ["evenbench_arithmetic"], limit=5, device="cpu")
+    evaluate(str(run), ["evenbench_arithmetic"], limit=5, device="cpu")
     again = evals(run)
     assert len(again[again["split"] == "evenbench_arithmetic"]) == 5
     assert len(regrade(run.parent, write=False).responses) == len(
@@ -146,7 +146,7 @@ def test_adapters_and_chat_templates_are_asked_as_in_the_loop(suite, tmp_path):
              "lora": {"r": 4, "alpha": 8.0}}  # fmt: skip
     made = tiny.run("grpo", model=model, budget={"amount": 2}, eval=FINAL, optimizer={"lr": 0.01})
     train(made, tmp_path, "tiny")
-    result = benchmarks.evaluate(str(tmp_path / made.name), ["evenbench_arithmetic"], device="cpu")
+    result = evaluate(str(tmp_path / made.name), ["evenbench_arithmetic"], device="cpu")
     told = result["tasks"]["evenbench_arithmetic"]
     assert result["chat_template"] and told["accuracy"] == told["in_loop_accuracy"]
     rows = evals(tmp_path / made.name)
@@ -179,9 +179,7 @@ def said(*words: str) -> tuple[int, str]:
 def test_a_model_and_lm_evals_own_benchmark_on_local_files(run, tmp_path):
     """Five shots of gsm8k from local rows; the rows make a folder that reads like a run."""
     out, model = tmp_path / "eval", str(long(run / "checkpoint"))
-    result = benchmarks.evaluate(
-        model, ["gsm8k", "evenbench_gsm8k"], limit=2, device="cpu", out=out
-    )
+    result = evaluate(model, ["gsm8k", "evenbench_gsm8k"], limit=2, device="cpu", out=out)
     told = result["tasks"]["gsm8k"]
     assert (told["few_shot"], told["questions"], told["in_loop_accuracy"]) == (5, 2, None)
     assert told["headline"] == "exact_match,flexible-extract" and told["cut"] == 0
@@ -195,7 +193,7 @@ def test_a_model_and_lm_evals_own_benchmark_on_local_files(run, tmp_path):
     prompt = pd.read_parquet(result["rows"])["prompt"].tolist()[0]
     assert prompt.count("Question:") == 6 and "train:" in prompt
     with pytest.raises(ConfigError, match="holds evaluations only"):
-        benchmarks.subject(str(Path(result["rows"]).parent))
+        subject(str(Path(result["rows"]).parent))
 
 
 def test_the_files_work_without_the_project_s_command(run):
@@ -231,9 +229,9 @@ def test_the_files_work_without_the_project_s_command(run):
 def test_prompts_that_were_cut_are_counted(run, tmp_path):
     model = str(long(run / "checkpoint", positions=300))  # 256 of them are the answer's
     names = ["gsm8k", "evenbench_arithmetic"]
-    result = benchmarks.evaluate(model, names, limit=2, device="cpu", out=tmp_path)
+    result = evaluate(model, names, limit=2, device="cpu", out=tmp_path)
     assert [task["cut"] for task in result["tasks"].values()] == [2, 0]
-    assert "gsm8k: 2 of 2" in str(benchmarks.show(result).caption)
+    assert "gsm8k: 2 of 2" in str(show(result).caption)
 
 
 class Server(http.server.BaseHTTPRequestHandler):
@@ -261,7 +259,7 @@ def test_a_server_is_asked_over_http(run, tmp_path):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/v1/completions"
-    result = benchmarks.evaluate(
+    result = evaluate(
         str(run / "checkpoint"), ["evenbench_gsm8k"], "local-completions", url=url,
         model_args={"max_retries": 1}, out=tmp_path / "eval",
     )  # fmt: skip
@@ -275,7 +273,7 @@ def test_a_server_is_asked_over_http(run, tmp_path):
 def test_what_cannot_be_evaluated_is_explained(run, tmp_path, monkeypatch):
     def refused(*names: str, given: Any = run, **options: Any) -> str:
         with pytest.raises(ConfigError) as caught:
-            benchmarks.evaluate(str(given), list(names), **options)
+            evaluate(str(given), list(names), **options)
         return str(caught.value)
 
     assert "did you mean evenbench_arithmetic" in refused("evenbench_arithmetics")
@@ -285,7 +283,7 @@ def test_what_cannot_be_evaluated_is_explained(run, tmp_path, monkeypatch):
     assert "no such folder" in refused("gsm8k", given=tmp_path / "nowhere")
     assert "neither a run" in refused("gsm8k", given=tmp_path)
     (run.parent / "suite.json").write_text("{}")
-    assert "a suite; name one of its runs" in refused("gsm8k", given=run.parent)
+    assert "a suite; give one of its runs" in refused("gsm8k", given=run.parent)
     if "vllm" not in sys.modules:
         monkeypatch.setitem(sys.modules, "vllm", None)
         assert "vllm" in refused("evenbench_arithmetic", backend="vllm")
@@ -305,7 +303,7 @@ def test_what_cannot_be_evaluated_is_explained(run, tmp_path, monkeypatch):
     assert "not finished (evenbench resume)" in refused("gsm8k")
     (run / "DONE").write_text(json.dumps(done))
     shutil.rmtree(run / "checkpoint")
-    assert "no model was kept" in refused("gsm8k")
+    assert "the run kept no model" in refused("gsm8k")
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     assert "pip install 'evenbench[eval]'" in refused("gsm8k")
 
@@ -340,9 +338,9 @@ def test_groups_of_the_papers_resolve():
     assert {"bbq", "arc_challenge", "winogender_all", "aime24", "evenbench_math500"} < gift
     assert {"gsm8k", "hellaswag", "winogrande", "leaderboard_ifeval"} < una
     assert len(gift) > 12 and len(una) > 40
-    wanted = benchmarks._wanted("evenbench_gift", manager)
+    wanted = benchmarks.wanted("evenbench_gift", manager)
     assert "oskarvanderwal/bbq" in wanted and "Idavidrein/gpqa" in wanted
-    wanted = benchmarks._wanted("evenbench_una", manager)
+    wanted = benchmarks.wanted("evenbench_una", manager)
     assert "cais/mmlu" in wanted and "openai/gsm8k" in wanted  # of groups within the group
     with pytest.raises(ConfigError, match="did you mean gsm8k"):
-        benchmarks._find(["gsm8kk"])
+        benchmarks.find(["gsm8kk"])

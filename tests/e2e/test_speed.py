@@ -10,7 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli import app
-from bench.tools import speed
+from bench.tools.speed.compare import compare
+from bench.tools.speed.growth import Point, exponents, measure, points
+from bench.tools.speed.trl import PEERS, alternate, peer
+from bench.tools.speed.work import Ours, Work, build
 from reports import plots
 
 TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -19,13 +22,13 @@ TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    folder = speed.build(TINY, tmp_path_factory.mktemp("speed") / "model")
-    return speed.Work(prompts=2, group=2, tokens=6, model=str(folder), full=True)
+    folder = build(TINY, tmp_path_factory.mktemp("speed") / "model")
+    return Work(prompts=2, group=2, tokens=6, model=str(folder), full=True)
 
 
-@pytest.mark.parametrize("kind", speed.PEERS)
+@pytest.mark.parametrize("kind", PEERS)
 def test_sides_alternate_and_the_ratio_is_of_neighbours(kind, work):
-    rows = speed.compare(kind, work, 1, 2)
+    rows = compare(kind, work, 1, 2)
     assert [r.work for r in rows] == (["grpo", "grpo, all rows"] if kind == "grpo" else [kind])
     for row in rows:
         assert row.steps == 2
@@ -34,11 +37,11 @@ def test_sides_alternate_and_the_ratio_is_of_neighbours(kind, work):
 
 
 def test_both_sides_generate_to_the_limit(work, tmp_path):
-    ours = speed.Ours(work.run("grpo", reward="random"), tmp_path, work)
+    ours = Ours(work.run("grpo", reward="random"), tmp_path, work)
     ours()
     assert ours.session.ledger.tokens_sampled == work.rows * work.tokens
-    trainer = speed.peer("grpo", work, 1, str(tmp_path))
-    seconds = speed.alternate(trainer, {}, "cpu")[0]["trl"]
+    trainer = peer("grpo", work, 1, str(tmp_path))
+    seconds = alternate(trainer, {}, "cpu").seconds["trl"]
     assert len(seconds) == 1
     assert trainer.state.num_input_tokens_seen >= work.rows * work.tokens
 
@@ -48,18 +51,18 @@ def test_rows_without_advantage_are_trained_only_where_asked(work, tmp_path):
     trained = {}
     for drop in (True, False):
         run = constant.run("grpo", reward="format")
-        step = speed.Ours(run, tmp_path, constant, drop=drop)
+        step = Ours(run, tmp_path, constant, drop=drop)
         step()
         trained[drop] = step.session.ledger.tokens_trained
     assert trained[True] == 0 < trained[False]
 
 
 def test_a_point_of_growth(work):
-    point = speed.Point("rows", work.rows, "evenbench", replace(work, model=None), TINY)
-    found = speed.measure(point, 1)
+    point = Point("rows", work.rows, replace(work, model=None), shape=TINY)
+    found = measure(point, 1)
     assert found["seconds"] > 0
     assert found["memory"] >= 0
-    assert {p.who for p in speed.points(peers=False)} == {"evenbench"}
+    assert {p.who for p in points(peers=False)} == {"evenbench"}
 
 
 def test_powers_of_growth_and_their_figure(tmp_path):
@@ -67,7 +70,7 @@ def test_powers_of_growth_and_their_figure(tmp_path):
         ("rows", v, w, v * c, 1e6) for v in (4, 8, 16) for w, c in (("evenbench", 1), ("trl", 3))
     ]
     frame = pd.DataFrame(rows, columns=["axis", "value", "who", "seconds", "memory"])
-    powers = speed.exponents(frame).set_index("who")
+    powers = exponents(frame).set_index("who")
     assert powers["seconds_power"].tolist() == pytest.approx([1, 1])
     assert powers["memory_power"].tolist() == pytest.approx([0, 0])
     paths = plots.growth(frame).save(tmp_path)

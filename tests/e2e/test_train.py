@@ -309,7 +309,7 @@ def test_a_suite_skips_what_is_done_and_goes_on_after_a_failure(tmp_path):
     blocked = tmp_path / suite.runs[1].name
     blocked.mkdir()
     (blocked / "evals.parquet").write_text("not a parquet file")
-    states = run_suite(suite, tmp_path, 2, 1, "cpu", lambda states: None)
+    states = run_suite(suite, tmp_path, 2)
     assert [s.status for s in states] == ["finished", "failed", "finished", "finished"]
     assert states[1].error and (blocked / "error.txt").is_file()
     (blocked / "evals.parquet").unlink()
@@ -318,7 +318,7 @@ def test_a_suite_skips_what_is_done_and_goes_on_after_a_failure(tmp_path):
         for s in states
         if s.status == "finished"
     }
-    states = run_suite(suite, tmp_path, 2, 1, "cpu", lambda states: None)
+    states = run_suite(suite, tmp_path, 2)
     assert [s.status for s in states] == ["finished"] * 4
     for name, stamp in stamps.items():
         assert (tmp_path / name / "DONE").stat().st_mtime_ns == stamp
@@ -339,7 +339,7 @@ def test_a_killed_worker_is_replaced_and_its_run_resumed(tmp_path):
                     child.kill()
                     killed.append(child.pid)
 
-    states = run_suite(suite, tmp_path, 1, 1, "cpu", watch)
+    states = run_suite(suite, tmp_path, 1, watch=watch)
     assert killed and states[0].status == "finished" and states[0].attempts == 2
 
 

@@ -14,7 +14,7 @@ import methods
 from bench.cli import app
 from bench.config import ConfigError, build_suite
 from bench.suite import progress
-from bench.suite.grid import State
+from bench.suite.grid import RunState
 from bench.train.loop import train
 from reports.report import write_report
 from tests import tiny
@@ -141,15 +141,15 @@ DEGENERATE = "implicit reward is identically zero"
 
 
 def test_a_degenerate_setting_is_explained_in_the_run_and_in_the_report(tmp_path, monkeypatch):
-    def here(suite, folder, *options):  # without processes of its own
+    def here(suite, folder, *options, **more):  # without processes of its own
         for run in suite.runs:
             train(run, folder, "tiny")
-        return [State(run, "finished") for run in suite.runs]
+        return [RunState(run, "finished") for run in suite.runs]
 
     monkeypatch.setattr(progress, "run_suite", here)
     suite = build_suite(tiny.recipe(methods=["gift-author-code", "grpo"]))
     console = Console(record=True, width=400)
-    states = progress.watch_suite(console, suite, tmp_path, 1, "cpu")
+    states = progress.watch_suite(console, suite, tmp_path, 1)
     assert [s.status for s in states] == ["finished"] * 2
     assert "gift-author-code: GIFT with anchor='old'" in console.export_text()
     told = json.loads((tmp_path / suite.runs[0].name / "run.json").read_text())["warnings"]

@@ -68,6 +68,18 @@ def sampling(folder: Path, **arguments: Any) -> dict[str, Any]:
     )  # fmt: skip
 
 
+def built(kind: Any, start: Path, args: Any, data: dict[str, Any], **more: Any) -> Any:
+    """One of TRL's trainers, on the model in `start`."""
+    return kind(
+        model=tiny.load(start), args=args, train_dataset=datasets.Dataset.from_dict(data),
+        processing_class=tiny.tokenizer(start), **more,
+    )  # fmt: skip
+
+
+def no_reward(completions: list[str], **_: Any) -> list[float]:
+    return [0.0] * len(completions)
+
+
 def fed(trainer: Any, tokenizer: Any, old_first: bool, sampled: Any = None) -> dict[str, Any]:
     """TRL's own scoring of the given completions: its advantages, reference and old log-probs."""
     ids = [tokenizer(p)["input_ids"] for p in PROMPTS for _ in range(GROUP)]
@@ -97,15 +109,9 @@ def scored(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tenso
 
 @pytest.fixture(scope="module")
 def grpo(start, tmp_path_factory):
-    dataset = datasets.Dataset.from_dict({"prompt": PROMPTS})
     arguments = sampling(tmp_path_factory.mktemp("grpo"), beta=0.04)
-    return trl.GRPOTrainer(
-        model=tiny.load(start),
-        reward_funcs=lambda completions, **_: [0.0] * len(completions),
-        args=trl.GRPOConfig(**arguments),
-        train_dataset=dataset,
-        processing_class=tiny.tokenizer(start),
-    )
+    args, data = trl.GRPOConfig(**arguments), {"prompt": PROMPTS}
+    return built(trl.GRPOTrainer, start, args, data, reward_funcs=no_reward)
 
 
 CLIP = {"epsilon_low": 0.2, "epsilon_high": 0.2}
@@ -217,13 +223,8 @@ def test_dapo_is_trls_on_the_groups_with_variance(grpo, start):
 @pytest.mark.parametrize("kl", [0.0, 0.1])
 def test_rloo(start, tmp_path, kl, later):
     arguments = sampling(tmp_path, beta=kl, epsilon=0.2)
-    trainer = trl.RLOOTrainer(
-        model=tiny.load(start),
-        reward_funcs=lambda completions, **_: [0.0] * len(completions),
-        args=trl.RLOOConfig(**arguments),
-        train_dataset=datasets.Dataset.from_dict({"prompt": PROMPTS}),
-        processing_class=tiny.tokenizer(start),
-    )
+    args, data = trl.RLOOConfig(**arguments), {"prompt": PROMPTS}
+    trainer = built(trl.RLOOTrainer, start, args, data, reward_funcs=no_reward)
     tiny.disturb(trainer.model, seed=1)
     batch = fed(trainer, tiny.tokenizer(start), old_first=False)
     with torch.no_grad():
@@ -249,12 +250,8 @@ def test_rloo(start, tmp_path, kl, later):
 @pytest.mark.parametrize(("name", "loss_type"), [("sft", "nll"), ("dft", "dft")])
 def test_supervised(start, tmp_path, name, loss_type):
     data = {"prompt": PROMPTS, "completion": [" c d e", " f", " g h i j k"]}
-    trainer = trl.SFTTrainer(
-        model=tiny.load(start),
-        args=trl.SFTConfig(**options(tmp_path, per_device_train_batch_size=3, loss_type=loss_type)),
-        train_dataset=datasets.Dataset.from_dict(data),
-        processing_class=tiny.tokenizer(start),
-    )
+    args = trl.SFTConfig(**options(tmp_path, per_device_train_batch_size=3, loss_type=loss_type))
+    trainer = built(trl.SFTTrainer, start, args, data)
     batch = next(iter(trainer.get_train_dataloader()))
     model = trainer.model
     logp_NT, mask_NT = tiny.logp(
@@ -279,13 +276,8 @@ def test_pairs(start, tmp_path, name, fields, theirs):
         "chosen": [" c d e", " f", " g h i j k"],
         "rejected": [" a", " b b b", " m l"],
     }
-    trainer = trl.DPOTrainer(
-        model=tiny.load(start),
-        ref_model=tiny.load(start),
-        args=trl.DPOConfig(**options(tmp_path, per_device_train_batch_size=3, **theirs)),
-        train_dataset=datasets.Dataset.from_dict(data),
-        processing_class=tiny.tokenizer(start),
-    )
+    args = trl.DPOConfig(**options(tmp_path, per_device_train_batch_size=3, **theirs))
+    trainer = built(trl.DPOTrainer, start, args, data, ref_model=tiny.load(start))
     tiny.disturb(trainer.model, seed=3)
     batch = next(iter(trainer.get_train_dataloader()))
     inputs = (batch["input_ids"], batch["attention_mask"], batch["completion_mask"])
@@ -311,13 +303,8 @@ def test_kto(start, tmp_path, move, floored):
         "label": [True, False, True, False],
     }
     arguments = {"beta": 0.5, "desirable_weight": 1.0, "undesirable_weight": 0.7}
-    trainer = trl.KTOTrainer(
-        model=tiny.load(start),
-        ref_model=tiny.load(start),
-        args=trl.KTOConfig(**options(tmp_path, per_device_train_batch_size=4, **arguments)),
-        train_dataset=datasets.Dataset.from_dict(data),
-        processing_class=tiny.tokenizer(start),
-    )
+    args = trl.KTOConfig(**options(tmp_path, per_device_train_batch_size=4, **arguments))
+    trainer = built(trl.KTOTrainer, start, args, data, ref_model=tiny.load(start))
     tiny.disturb(trainer.model, seed=move, size=0.1)
     batch = next(iter(trainer.get_train_dataloader()))
 

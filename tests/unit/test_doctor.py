@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def rendered(rows: list[doctor.Row]) -> str:
+def rendered(rows: list[doctor.Item]) -> str:
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(doctor.table(rows))
     return console.export_text()
@@ -95,7 +95,7 @@ def test_every_requirement_is_pinned():
 
 def test_it_imports_nothing_heavy():
     heavy = "{'torch', 'numpy', 'pandas', 'transformers', 'matplotlib'}"
-    names = f"print({heavy} & set(sys.modules))"
-    code = f"import sys; from bench.tools import doctor; doctor.report(); {names}"
+    code = "import sys; from bench.tools import doctor; doctor.report()\n"
+    code += f"print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "set()\n", done.stderr

@@ -43,8 +43,7 @@ FLOORS = (
 )  # fmt: skip
 # The extras: imported only inside functions, or by modules that are imported only there.
 OPTIONAL = {
-    "datasets", "deepspeed", "liger_kernel", "lm_eval", "math_verify", "peft", "ray", "tensorboard",
-    "trl", "vllm",
+    "datasets", "deepspeed", "lm_eval", "math_verify", "peft", "tensorboard", "trl", "vllm",
 }  # fmt: skip
 
 
@@ -286,9 +285,9 @@ def test_a_package_that_gathers_its_modules_is_no_circle(tree):
 def test_an_optional_import_at_start_is_found(tree):
     tree("bench.cli", "from bench import suite")
     tree("bench.suite", "from .entrants import grpo")
-    tree("bench.entrants.__init__", "import ray.util")
+    tree("bench.entrants.__init__", "import peft.utils")
     root = tree("bench.entrants.grpo", "def run():\n    import trl")
-    assert optional_at_start(root) == ["bench.entrants:1 imports ray.util"]
+    assert optional_at_start(root) == ["bench.entrants:1 imports peft.utils"]
 
 
 def test_a_task_is_imported_at_start(tree):
@@ -297,5 +296,18 @@ def test_a_task_is_imported_at_start(tree):
 
 def test_an_optional_import_that_waits_is_not(tree):
     tree("bench.entrants", "import trl")
-    root = tree("bench.cli", "def run():\n    from bench import entrants\n    import ray")
+    root = tree("bench.cli", "def run():\n    from bench import entrants\n    import trl")
     assert optional_at_start(root) == []
+
+
+def test_help_and_list_load_nothing_heavy():
+    heavy = "{'torch', 'transformers', 'pandas', 'scipy', 'sympy', 'matplotlib'}"
+    code = (
+        "import sys; from typer.testing import CliRunner; from bench.cli import app\n"
+        "def call(*words):\n"
+        "    result = CliRunner().invoke(app, words); assert result.exit_code == 0, result.output\n"
+        f"    return result.output, {heavy} & set(sys.modules)\n"
+        "said, loaded = call('--help'); assert 'resume' in said and not loaded, loaded\n"
+        "said, loaded = call('list'); assert 'gift' in said and loaded <= {'torch'}, loaded"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -96,7 +96,7 @@ def test_a_recipes_cost_needs_neither_hub_nor_data(alone, name):
     assert done.exit_code == 0, done.output
     hardware = recipe["hardware"]
     assert f"{hardware.get('gpus', 1)} x {hardware['name']}" in done.output
-    assert "memory a GPU" in done.output and "does not fit" not in done.output
+    assert "memory per GPU" in done.output and "does not fit" not in done.output
     assert recipe["expected"] in done.output and "estimated by `evenbench plan`" in done.output
 
 
@@ -145,7 +145,12 @@ def test_the_forward_pass_is_said_and_counted(alone):
 
 def test_a_base_built_on_the_spot_is_counted():
     whole, half = (
-        plan(build_suite(tiny.recipe(model={**tiny.MODEL, "pretrain": {"steps": n}})), 1, "cpu", 1)
+        plan(
+            build_suite(tiny.recipe(model={**tiny.MODEL, "pretrain": {"steps": n}})),
+            1,
+            "cpu",
+            teraflops=1,
+        )
         for n in (200, 100)
     )
     assert whole.seconds == half.seconds
@@ -154,7 +159,7 @@ def test_a_base_built_on_the_spot_is_counted():
 
 def test_what_does_not_fit_is_said(alone):
     words = ["plan", "gsm8k-qwen2.5-1.5b", "-o", "micro_tokens=65536"]
-    assert "does not fit into 80 GB a GPU" in CliRunner().invoke(app, words).output
+    assert "does not fit into the 80 GB of a GPU" in CliRunner().invoke(app, words).output
 
 
 def test_costs_follow_what_they_depend_on(alone):
@@ -164,7 +169,7 @@ def test_costs_follow_what_they_depend_on(alone):
     def cost(teraflops=None, on: Hardware | None = hardware, **changes):
         content = tiny.recipe(task={"name": "gsm8k"}, **{"model": base, **changes})
         content["eval"] = {"curve": {"test": 4}, "final": {"test": 8}}
-        return plan(build_suite(content, data=False), 1, "cuda", teraflops, on)
+        return plan(build_suite(content, data=False), 1, "cuda", teraflops=teraflops, hardware=on)
 
     one = cost()
     assert cost(model={**base, "path": "Qwen/Qwen2.5-1.5B"}).flops > 2 * one.flops
@@ -177,4 +182,4 @@ def test_costs_follow_what_they_depend_on(alone):
     slower = hardware.model_copy(update={"bandwidth": 0.3})
     assert cost(on=slower).seconds > one.seconds
     assert cost(teraflops=1000, on=None).seconds < one.seconds  # arithmetic alone
-    assert "the data are not at hand" in one.assumptions
+    assert "the data are not here" in one.assumptions

@@ -27,10 +27,8 @@ def curve(methods, points=4, seeds=3):
     x = np.arange(points) * 10.0
     rows = [
         {"method": m, "seed": s, "x": at, "value": 0.2 + 0.1 * i + 0.005 * at + 0.01 * s}
-        for i, m in enumerate(methods)
-        for s in range(seeds)
-        for at in x
-    ]
+        for i, m in enumerate(methods) for s in range(seeds) for at in x
+    ]  # fmt: skip
     single = pd.DataFrame(rows)
     mean = single.groupby(["method", "x"], sort=False)["value"].agg(["mean", "std"]).reset_index()
     half = 2 * mean["std"]

@@ -1,4 +1,4 @@
-"""Whether two methods differ, and by how much: tests, their corrections, and the verdict."""
+"""How far a mean may be off, and whether two differ: intervals, tests, corrections, the verdict."""
 
 from __future__ import annotations
 
@@ -9,16 +9,146 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 from scipy import stats as sp
 
-from .intervals import ALPHA, Floats
-
+ALPHA = 0.05  # level of tests; intervals cover 1 - ALPHA
 DELTA = 0.02  # margin of equivalence: two points of accuracy
 POWER = 0.8  # of the minimum detectable effect
 
+Floats = NDArray[np.float64]
 Verdict = Literal["better", "worse", "equivalent", "undetermined"]
+
+
+class Interval(NamedTuple):
+    """An estimate with its error. NaN where the data cannot say."""
+
+    mean: float
+    low: float
+    high: float
+    se: float
+    df: float
+    kind: str  # what it is over, in words
+
+    @property
+    def half(self) -> float:
+        """Half the width, the number behind `±`."""
+        return (self.high - self.low) / 2
+
+
+def _t_interval(mean: float, variance: float, df: float, alpha: float, kind: str) -> Interval:
+    se = math.sqrt(variance) if variance >= 0 else math.nan
+    half = se * sp.t.ppf(1 - alpha / 2, df) if df > 0 else math.nan
+    return Interval(float(mean), float(mean - half), float(mean + half), se, df, kind)
+
+
+def seed_interval(x_S: ArrayLike, alpha: float = ALPHA) -> Interval:
+    """Student t over seeds: these questions, new seeds. One seed, or seeds without any spread, give
+    a mean and NaN bounds: the error is unknown, not 0."""
+    x = np.asarray(x_S, float)
+    variance = x.var(ddof=1) / len(x) if len(x) > 1 and np.ptp(x) > 1e-12 else math.nan
+    return _t_interval(x.mean() if len(x) else math.nan, variance, len(x) - 1, alpha, "seeds")
+
+
+def _two_way_variances(x_SQ: Floats) -> tuple[float, float, float]:
+    """Variance of the mean as seen by seeds, by questions, and what both count twice."""
+    seeds, questions = x_SQ.shape
+    by_seed, by_question = x_SQ.mean(1), x_SQ.mean(0)
+    rest = x_SQ - by_seed[:, None] - by_question + x_SQ.mean()
+    cell = (rest**2).sum() / ((seeds - 1) * (questions - 1)) / (seeds * questions)
+    return by_seed.var(ddof=1) / seeds, by_question.var(ddof=1) / questions, cell
+
+
+def two_way_interval(x_SQ: ArrayLike, alpha: float = ALPHA) -> Interval:
+    """New questions and new seeds: variance V_seed + V_question - V_cell, Satterthwaite's df.
+
+    Seeds and questions are crossed random effects. The seed part and the question part each hold
+    the variance of single cells, so it is taken off once; the sum is never let fall below the
+    larger part, which is a bound in expectation. A matrix of paired differences gives the paired
+    interval.
+    """
+    x = np.asarray(x_SQ, float)
+    seeds, questions = x.shape
+    if seeds < 2 or questions < 2:
+        return _t_interval(
+            x.mean() if x.size else math.nan, math.nan, 0, alpha, "seeds and questions"
+        )
+    v_seed, v_question, v_cell = _two_way_variances(x)
+    return _combine(
+        x.mean(),
+        [(v_seed, seeds - 1), (v_question, questions - 1)],
+        [(v_cell, (seeds - 1) * (questions - 1))],
+        alpha,
+    )
+
+
+def two_way_welch(a_SQ: ArrayLike, b_SQ: ArrayLike, alpha: float = ALPHA) -> Interval:
+    """Difference of means, new questions and new seeds, where the seeds differ but the questions
+    (columns) are the same."""
+    a, b = np.asarray(a_SQ, float), np.asarray(b_SQ, float)
+    difference = a.mean(0) - b.mean(0)
+    questions = len(difference)
+    if min(len(a), len(b), questions) < 2:
+        mean = difference.mean() if questions else math.nan
+        return _t_interval(mean, math.nan, 0, alpha, "seeds and questions")
+    (seed_a, _, cell_a), (seed_b, _, cell_b) = _two_way_variances(a), _two_way_variances(b)
+    plus = [
+        (seed_a, len(a) - 1),
+        (seed_b, len(b) - 1),
+        (difference.var(ddof=1) / questions, questions - 1),
+    ]
+    minus = [
+        (cell_a, (len(a) - 1) * (questions - 1)),
+        (cell_b, (len(b) - 1) * (questions - 1)),
+    ]
+    return _combine(difference.mean(), plus, minus, alpha)
+
+
+def _combine(
+    mean: float, plus: list[tuple[float, int]], minus: list[tuple[float, int]], alpha: float
+) -> Interval:
+    """Satterthwaite: a sum of variance estimates (value, df) has df V^2 / sum(v^2 / df)."""
+    variance = sum(v for v, _ in plus) - sum(v for v, _ in minus)
+    variance = max(variance, *(v for v, _ in plus))
+    spread = sum(v**2 / df for v, df in [*plus, *minus])
+    df = variance**2 / spread if spread > 0 else 0.0  # no variance at all: the error is unknown
+    return _t_interval(mean, variance, df, alpha, "seeds and questions")
+
+
+def wilson(successes: float, total: float, alpha: float = ALPHA) -> Interval:
+    """Wilson's score interval of a share; `total` need not be whole."""
+    if total <= 0:
+        return Interval(math.nan, math.nan, math.nan, math.nan, math.inf, "questions")
+    z, p = float(sp.norm.ppf(1 - alpha / 2)), successes / total
+    centre = (p + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z / (1 + z**2 / total) * math.sqrt(p * (1 - p) / total + z**2 / (4 * total**2))
+    se = math.sqrt(p * (1 - p) / total)
+    return Interval(p, max(centre - half, 0.0), min(centre + half, 1.0), se, math.inf, "questions")
+
+
+def question_interval(x_QK: ArrayLike, alpha: float = ALPHA) -> Interval:
+    """One checkpoint, new questions: Wilson on the effective number of answers.
+
+    K samples of one question are not independent: with intraclass correlation r (one-way ANOVA,
+    as in a beta-binomial) they are worth K / (1 + (K - 1) r) answers. Holds for few questions.
+    """
+    x = np.asarray(x_QK, float)
+    questions, samples = x.shape
+    if questions < 2:
+        return Interval(
+            x.mean() if x.size else math.nan, math.nan, math.nan, math.nan, 0, "questions"
+        )
+    correlation = 1.0
+    if samples > 1:
+        between = samples * x.mean(1).var(ddof=1)
+        within = x.var(axis=1, ddof=1).mean()
+        total = between + (samples - 1) * within
+        correlation = float(np.clip((between - within) / total, 0, 1)) if total > 0 else 1.0
+    effective = questions * samples / (1 + (samples - 1) * correlation)
+    # t for z: the correlation is itself estimated from the questions (Korn and Graubard)
+    effective *= (sp.norm.ppf(1 - alpha / 2) / sp.t.ppf(1 - alpha / 2, questions - 1)) ** 2
+    return wilson(float(x.mean() * effective), float(effective), alpha)
 
 
 @dataclass(frozen=True)

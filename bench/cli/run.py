@@ -1,0 +1,188 @@
+"""Verbs that make runs, or say what they would cost: run, resume, plan, tune."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Argument, Option
+
+from . import options
+from .console import console, fail, refusing, say
+from .look import summary
+
+if TYPE_CHECKING:
+    from bench.config import Suite
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    recipe: options.Recipe,
+    methods: options.Methods = None,
+    method: options.Extra = None,
+    seeds: options.Seeds = None,
+    task: options.TaskOption = None,
+    data_dir: options.DataDir = None,
+    source: options.Source = None,
+    override: options.Override = None,
+    out: options.Out = Path("runs"),
+    workers: options.Workers = None,
+    device: options.Device = None,
+    track: Annotated[
+        str | None, Option(help="to follow live: tensorboard | wandb | trackio")
+    ] = None,
+) -> None:
+    """Train and evaluate every method and seed of a recipe, then print the main table.
+
+    Finished runs are skipped and interrupted ones resumed, so the same command continues a suite.
+    """
+    override = [*(override or []), f"track={track}"] if track else override
+    suite = options.Changes(
+        methods=methods, method=method, seeds=seeds, task=task, source=source, override=override
+    ).suite(recipe)
+    _execute(suite, out / suite.name if out.name != suite.name else out, workers, device)
+
+
+@app.command()
+def resume(
+    folder: Annotated[Path, Argument(help="a suite's folder, e.g. runs/quick")],
+    workers: options.Workers = None,
+    device: options.Device = None,
+    data_dir: options.DataDir = None,
+) -> None:
+    """Finish an interrupted suite with the settings that it was started with."""
+    from bench.config import Suite
+
+    file = folder / "suite.json"
+    if not file.is_file():
+        fail(f"{file}: no such file; give the folder of a suite")
+    with refusing(ValueError, where=f"{file}: "):  # of pydantic, or a ConfigError
+        suite = Suite.model_validate_json(file.read_text())
+        for run in suite.runs:
+            run.check_plugins()
+    _execute(suite, folder, workers, device)
+
+
+def _execute(suite: Suite, folder: Path, workers: int | None, device: str | None) -> None:
+    from bench.config import ConfigError
+    from bench.model import start
+    from bench.suite.progress import show_plan, watch_suite
+
+    _refuse_plan_only(suite)
+    device, workers = options.place(device, workers, len(suite.runs))
+    try:
+        with refusing(ConfigError, OSError):  # e.g. a folder that cannot be written to
+            for model in {run.model.model_dump_json(): run.model for run in suite.runs}.values():
+                start.check(model)
+            show_plan(console(), suite, workers, device=device)
+            states = watch_suite(console(), suite, folder, workers, device=device)
+    except KeyboardInterrupt:
+        say(f"\nInterrupted. Finished work is kept. To continue, run: evenbench resume {folder}")
+        raise typer.Exit(130) from None
+    failed = [s for s in states if s.status in ("failed", "busy")]
+    for state in failed:
+        say(f"{state.run.name}: {state.status}: {state.error or ''}", "red")
+    for state in states:
+        if state.status == "diverged":
+            say(f"{state.run.name} diverged: {state.error or ''}", "yellow")
+    summary([folder])
+    if failed:
+        say(f"{len(failed)} run(s) did not finish. After fixing it, run: evenbench resume {folder}")
+        raise typer.Exit(1)
+
+
+def _refuse_plan_only(suite: Suite) -> None:
+    if suite.plan_only:
+        fail(
+            f"{suite.name} can only be planned (evenbench plan): {suite.plan_only}. "
+            "If your settings change that, add -o plan_only="
+        )
+
+
+@app.command()
+def plan(
+    recipe: options.Recipe,
+    methods: options.Methods = None,
+    method: options.Extra = None,
+    seeds: options.Seeds = None,
+    task: options.TaskOption = None,
+    data_dir: options.DataDir = None,
+    source: options.Source = None,
+    override: options.Override = None,
+    workers: options.Workers = None,
+    device: options.Device = None,
+    teraflops: Annotated[
+        float | None, Option(help="matrix rate of a worker, for other machines")
+    ] = None,
+) -> None:
+    """Print a recipe's cost in tokens, FLOPs, memory, disk and time, without running anything.
+
+    The estimate is for the hardware that the recipe names, unless an option says otherwise. No
+    network is used.
+    """
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from bench.config import ConfigError
+    from bench.suite.progress import show_plan
+
+    changes = options.Changes(
+        methods=methods, method=method, seeds=seeds, task=task, source=source, override=override
+    )
+    suite = changes.suite(recipe, data=bool(data_dir))
+    meant = None if device or teraflops else suite.hardware
+    if meant:
+        most = meant.gpus // meant.gpus_per_run
+        where, count = "cuda", max(1, min(workers or most, most, len(suite.runs)))
+    else:
+        where, count = options.place(device, workers, len(suite.runs))
+    with refusing(ConfigError):
+        show_plan(
+            console(), suite, count,
+            device=where, teraflops=teraflops, every_run=True, hardware=meant,
+        )  # fmt: skip
+
+
+@app.command()
+def tune(
+    recipe: options.Recipe,
+    rates: Annotated[str, Option(help="learning rates, comma-separated")] = "1e-5,3e-5,1e-4,3e-4",
+    trial_seeds: Annotated[int, Option(help="seeds per rate, which no run uses")] = 1,
+    methods: options.Methods = None,
+    method: options.Extra = None,
+    task: options.TaskOption = None,
+    data_dir: options.DataDir = None,
+    override: options.Override = None,
+    out: options.Out = Path("runs"),
+    workers: options.Workers = None,
+    device: options.Device = None,
+) -> None:
+    """Choose learning rates: every method gets the same trials, scored on validation questions."""
+    from bench.suite.progress import watch_suite
+    from bench.suite.tune import best
+    from bench.suite.tune import tune as run_trials
+
+    grid = options.listed(rates, float, "--rates")
+    changes = options.Changes(
+        methods=methods, method=method, seeds="1", task=task, override=override
+    )
+    suite = changes.suite(recipe)
+    _refuse_plan_only(suite)
+    folder = out / f"{suite.name}-tune"
+    device, workers = options.place(device, workers, len(suite.runs) * len(grid) * trial_seeds)
+    say(
+        f"{len(suite.runs)} methods x {len(grid)} learning rates x {trial_seeds} seed(s), "
+        "on validation questions"
+    )
+    log = run_trials(
+        suite, grid, trial_seeds, folder,
+        run=lambda trials, at: watch_suite(console(), trials, at, workers, device=device),
+    )  # fmt: skip
+    table = log.pivot_table(index="method", columns="lr", values="score", sort=False)
+    say((100 * table).round(1).to_string())
+    say("\nchosen learning rates, ready for the recipe:", "bold")
+    for row in best(log).to_dict("records"):
+        typer.echo(f"[method.{row['method']}.optimizer]\nlr = {row['lr']:g}")
+    say(f"\nall trials: {folder / 'trials.jsonl'}")
