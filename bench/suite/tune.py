@@ -37,7 +37,7 @@ def trials(suite: Suite, rates: Sequence[float], seeds: int) -> Suite:
 
 
 def collect(suite: Suite, folder: Path) -> pd.DataFrame:
-    """A row a finished trial: method, lr, seed, score (avg@K on validation), greedy, status."""
+    """One row per finished trial: method, lr, seed, score (avg@K on validation), greedy, status."""
     rows: list[dict[str, Any]] = []
     for run in suite.runs:
         path = folder / run.name
@@ -64,7 +64,7 @@ def collect(suite: Suite, folder: Path) -> pd.DataFrame:
 
 
 def best(log: pd.DataFrame) -> pd.DataFrame:
-    """The learning rate of the highest mean score, a row a method; ties go to the smaller."""
+    """The learning rate of the highest mean score: one row per method; ties go to the smaller."""
     mean: Any = log.groupby(["method", "lr"], sort=True)["score"].mean()
     mean = mean.reset_index()
     return mean.loc[mean.groupby("method")["score"].idxmax()].reset_index(drop=True)

@@ -111,10 +111,8 @@ def _replaced(folder: Path, policy: Policy) -> bool:
 def measured(folder: Path, step: int, run: Run) -> list[str]:
     """Rows of the card's table: the accuracy of each split and decoding at a step, with its 95 %
     interval over questions."""
-    evals: Any = pd.read_parquet(
-        folder / "evals.parquet",
-        columns=["step", "split", "decoding", "question_id", "sample", "correct"],
-    )
+    columns = ["step", "split", "decoding", "question_id", "sample", "correct"]
+    evals: Any = pd.read_parquet(folder / "evals.parquet", columns=columns)
     rows = []
     at = evals[evals["step"] == step]
     for (split, decoding), part in at.groupby(["split", "decoding"], observed=True, sort=False):

@@ -131,12 +131,9 @@ def _task(spec: Mapping[str, Any], options: Mapping[str, Any], run: str) -> Task
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    nested = {k: _merged(old[k], v) for k, v in new.items() if _both_hold_fields(old.get(k), v)}
+    inner = {k: v for k, v in new.items() if isinstance(v, Mapping) and k in old}
+    nested = {k: _merged(old[k], v) for k, v in inner.items() if isinstance(old[k], Mapping)}
     return {**old, **new, **nested}
-
-
-def _both_hold_fields(old: Any, new: Any) -> bool:
-    return isinstance(old, Mapping) and isinstance(new, Mapping)
 
 
 def _stored(folder: Path, splits: Sequence[str]) -> pd.DataFrame:

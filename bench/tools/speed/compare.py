@@ -32,7 +32,7 @@ class Pairing:
 
     work: str
     threads: int
-    ours: float  # seconds a step
+    ours: float  # seconds per step
     trl: float
     ratio: float  # TRL's seconds / ours, of steps that follow each other
     ratio_low: float
