@@ -95,8 +95,8 @@ def _table(title: str | None, *columns: str) -> Table:
 
 
 def check_method(name: str) -> tuple[bool, list[Table]]:
-    """Whether no law fails, and a table with the outcome of each law, its name, and below it what there
-    is to say. Raises KeyError or ValidationError."""
+    """Whether no law fails, and a table with the outcome of each law, its name, and below it what
+    there is to say. Raises KeyError or ValidationError."""
     import methods
     from methods.laws import contract
 
