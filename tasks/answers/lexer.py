@@ -341,14 +341,10 @@ def _text(text: str, name: str, place: int, space: str, depth: int, tokens: list
         tokens.append(Token("const" if plain in "ei" else "sym", plain, space))
         return stop
     if name == "operatorname" and plain in KNOWN:
-        return _command_after(plain, space, depth, tokens, stop)
+        _command("", plain, 0, space, False, depth, tokens)
+        return stop
     parts = lex(inner.replace("$", " "), True, depth + 1)
     if parts and not parts[0].space:
         parts[0] = parts[0]._replace(space=space)
     tokens.extend(parts)
-    return stop
-
-
-def _command_after(name: str, space: str, depth: int, tokens: list[Token], stop: int) -> int:
-    _command("", name, 0, space, False, depth, tokens)
     return stop

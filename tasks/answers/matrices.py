@@ -28,40 +28,31 @@ class Matrices:
                 rows = [list(item.args[2]) for item in args[2]]
                 return rows if len({len(row) for row in rows}) == 1 else None
             return [[item] for item in args[2]]
-        if op in ("add", "neg", "mul", "div", "pow", "fn"):
-            if op == "fn" and args[0] == "det":
-                return self._determinant(self.read(args[1]))
-            if op == "fn" and args[0] != "prime9":
-                return self.value(node)
-            parts = [self.read(part) for part in (args[1:] if op == "fn" else args)]
-            if any(part is None for part in parts):
+        if op == "fn" and args[0] == "det":
+            return self._determinant(self.read(args[1]))
+        transposed = op == "fn" and args[0] == "prime9"
+        if op not in ("add", "neg", "mul", "div", "pow") and not transposed:
+            return self.value(node)
+        parts = [self.read(part) for part in (args[1:] if transposed else args)]
+        values = [] if None in parts else [self._values(part) for part in parts]
+        if not values or None in values:
+            return None
+        first, *rest = values
+        if transposed:
+            return None if isinstance(first, Value) else _transposed(first)
+        if op == "neg":
+            return self._scale(first, constant(-1))
+        if op == "div":
+            by = rest[0]
+            return self._scale(first, algebra.inverse(by, effort)) if type(by) is Value else None
+        if op == "pow":
+            return self._power(first, rest[0])
+        total = first
+        for part in rest:
+            total = self._sum(total, part) if op == "add" else self._product(total, part)
+            if total is None:
                 return None
-            values = [self._values(part) for part in parts]
-            if any(part is None for part in values):
-                return None
-            if op == "fn":
-                return (
-                    [list(row) for row in zip(*values[0], strict=True)]
-                    if not isinstance(values[0], Value)
-                    else None
-                )
-            if op == "neg":
-                return self._scale(values[0], constant(-1))
-            if op == "div":
-                return (
-                    self._scale(values[0], algebra.inverse(values[1], effort))
-                    if isinstance(values[1], Value)
-                    else None
-                )
-            if op == "pow":
-                return self._power(values[0], values[1])
-            total = values[0]
-            for part in values[1:]:
-                total = self._sum(total, part) if op == "add" else self._product(total, part)
-                if total is None:
-                    return None
-            return total
-        return self.value(node)
+        return total
 
     def _values(self, part: Any) -> Any:
         if part is None or isinstance(part, Value):
@@ -101,9 +92,8 @@ class Matrices:
             for column in range(len(two[0])):
                 total = algebra.ZERO
                 for n, cell in enumerate(row):
-                    total = algebra.add(
-                        total, algebra.mul(cell, two[n][column], self.effort), self.effort
-                    )
+                    term = algebra.mul(cell, two[n][column], self.effort)
+                    total = algebra.add(total, term, self.effort)
                 cells.append(total)
             rows.append(cells)
         return rows
@@ -116,14 +106,11 @@ class Matrices:
         times = algebra.rational(power)
         if times is None and algebra.names(power) is not None:
             if list(algebra.names(power)) in (["T"], ["\\top"]):
-                return [list(row) for row in zip(*part, strict=True)]
+                return _transposed(part)
             return None
-        if (
-            times is None
-            or times.denominator != 1
-            or len(part) != len(part[0])
-            or not 0 < times <= 64
-        ):
+        if times is None or times.denominator != 1 or not 0 < times <= 64:
+            return None
+        if len(part) != len(part[0]):
             return None
         result = part
         for _ in range(int(times) - 1):
@@ -142,6 +129,10 @@ class Matrices:
             term = algebra.mul(cell, self._determinant(minor), self.effort)
             total = algebra.add(total, algebra.negate(term) if n % 2 else term, self.effort)
         return total
+
+
+def _transposed(rows: list[list[Any]]) -> list[list[Any]]:
+    return [list(row) for row in zip(*rows, strict=True)]
 
 
 def column(rows: list[list[Any]]) -> list[list[Any]]:

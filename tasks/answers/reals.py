@@ -28,6 +28,13 @@ class Span(NamedTuple):
     high_closed: bool
 
 
+class End(NamedTuple):
+    """Of an interval: its place on the line, and its value (None if infinite)."""
+
+    place: float
+    value: Value | None
+
+
 class RealSets:
     """Reads trees as sets of reals; `value` gives a tree's scalar value, None if it has none."""
 
@@ -75,42 +82,30 @@ class RealSets:
                 return self.solution(node)
         raise AnswerError("no set of reals")
 
-    def end(self, node: Node) -> tuple[float, Value | None]:
-        """An end of an interval: its place on the line, and its value (None if infinite)."""
+    def end(self, node: Node) -> End:
         value = self.value(node)
         if value is None:
             raise AnswerError("an end that is no number")
         for sign, place in ((1, float("inf")), (-1, float("-inf"))):
             if value.num == {m: sign * c for m, c in algebra.OO_VALUE.num.items()}:
-                return place, None
+                return End(place, None)
         if algebra.has_names(value):
             raise AnswerError("an end with a name in it")
         measured = numeric.evaluate(value)
         if measured is None or abs(measured.value.imag) > 1e-12 + measured.error:
             raise AnswerError("an end that is no real number")
-        return measured.value.real, value
+        return End(measured.value.real, value)
 
-    def ordered(
-        self,
-        low: tuple[float, Value | None],
-        low_closed: bool,
-        high: tuple[float, Value | None],
-        high_closed: bool,
-    ) -> list[Span]:
-        if low[0] > high[0]:
+    def ordered(self, low: End, low_closed: bool, high: End, high_closed: bool) -> list[Span]:
+        if low.place > high.place:
             raise AnswerError("an interval whose ends are in the wrong order")
-        if low[0] == float("inf") or high[0] == float("-inf"):
+        if low.place == float("inf") or high.place == float("-inf"):
             raise AnswerError("an interval at infinity")
-        if low[0] == high[0] and not (low_closed and high_closed):
+        if low.place == high.place and not (low_closed and high_closed):
             return []
-        return [
-            Span(
-                low[1],
-                low_closed and low[1] is not None,
-                high[1],
-                high_closed and high[1] is not None,
-            )
-        ]
+        low_closed = low_closed and low.value is not None
+        high_closed = high_closed and high.value is not None
+        return [Span(low.value, low_closed, high.value, high_closed)]
 
     def place(self, value: Value | None, infinite: float) -> float:
         if value is None:
@@ -191,12 +186,9 @@ class RealSets:
             raise AnswerError("no inequality of numbers")
         if any(name == algebra.OO_ATOM for v in (one, two) for name in algebra.atoms(v)):
             for a, b, s in ((left, right, sign), (right, left, ORDER_SIGNS[sign])):
-                if a.op == "sym":
-                    place = self.end(b)
-                    if (place[0] == float("inf") and s[0] == "<") or (
-                        place[0] == float("-inf") and s[0] == ">"
-                    ):
-                        return [Span(None, False, None, False)], a.args[0]
+                everything = ((float("inf"), "<"), (float("-inf"), ">"))
+                if a.op == "sym" and (self.end(b).place, s[0]) in everything:
+                    return [Span(None, False, None, False)], a.args[0]
             raise AnswerError("an inequality at infinity")
         f = algebra.subtract(one, two, self.effort)
         found = sorted(set(algebra.names(f)))
@@ -225,13 +217,13 @@ class RealSets:
             raise AnswerError("a bound that is no real number")
         if factor.value.real < 0:
             sign = ORDER_SIGNS[sign]
-        return self._ray(sign, (measured.value.real, bound)), found[0]
+        return self._ray(sign, End(measured.value.real, bound)), found[0]
 
-    def _ray(self, sign: str, bound: tuple[float, Value | None]) -> list[Span]:
-        if bound[1] is None:
+    def _ray(self, sign: str, bound: End) -> list[Span]:
+        if bound.value is None:
             raise AnswerError("an inequality at infinity")
         if sign == "!=":
-            return [Span(None, False, bound[1], False), Span(bound[1], False, None, False)]
+            return [Span(None, False, bound.value, False), Span(bound.value, False, None, False)]
         if sign in ("<", "<="):
-            return [Span(None, False, bound[1], sign == "<=")]
-        return [Span(bound[1], sign == ">=", None, False)]
+            return [Span(None, False, bound.value, sign == "<=")]
+        return [Span(bound.value, sign == ">=", None, False)]

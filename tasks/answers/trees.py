@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from tasks.answers.node import Node
+from tasks.answers.node import Node, numeral
 from tasks.answers.units import unit_key
 from tasks.answers.vocabulary import words
 
@@ -94,11 +94,8 @@ def has_zero(node: Node) -> bool:
 
 def spelled(node: Node) -> str:
     value, places = node.args
-    scaled = value * 10**places
-    if scaled.denominator != 1 or value < 0:
-        return "?"
-    digits = str(int(scaled)).rjust(places + 1, "0")
-    return f"{digits[:-places]}.{digits[-places:]}" if places else digits
+    whole = (value * 10**places).denominator == 1
+    return numeral(value, places) if whole and value >= 0 else "?"
 
 
 def numeral_digits(node: Node) -> str:
