@@ -1,7 +1,5 @@
 """CISPO: Clipped Importance Sampling weight Policy Optimization."""
 
-from __future__ import annotations
-
 from pydantic import Field
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """DAPO: Decoupled Clip and Dynamic sAmpling Policy Optimization."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from pydantic import Field

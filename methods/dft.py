@@ -1,7 +1,5 @@
 """DFT: Dynamic Fine-Tuning."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor

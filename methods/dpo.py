@@ -1,7 +1,5 @@
 """DPO: Direct Preference Optimization."""
 
-from __future__ import annotations
-
 import torch
 from pydantic import Field
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Dr. GRPO: GRPO done right."""
 
-from __future__ import annotations
-
 from . import reduce
 from .grpo import GRPO
 from .registry import register

@@ -1,7 +1,5 @@
 """GIFT: Group-relative Implicit Fine-Tuning."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

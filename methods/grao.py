@@ -1,7 +1,5 @@
 """GRAO: Group Relative Alignment Optimization."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """GRPO: Group Relative Policy Optimisation."""
 
-from __future__ import annotations
-
 from .registry import register
 from .surrogate import ClippedSurrogate, GroupAdvantage
 

@@ -1,7 +1,5 @@
 """Two ways of giving GRPO the reference answers that GRAO uses."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """GSPO: Group Sequence Policy Optimization."""
 
-from __future__ import annotations
-
 from pydantic import Field
 from torch import Tensor
 

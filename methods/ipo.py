@@ -1,7 +1,5 @@
 """IPO: Identity Preference Optimization."""
 
-from __future__ import annotations
-
 from pydantic import Field
 from torch import Tensor
 

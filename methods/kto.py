@@ -1,7 +1,5 @@
 """KTO: Kahneman-Tversky Optimization."""
 
-from __future__ import annotations
-
 import torch
 from pydantic import Field
 

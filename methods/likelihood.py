@@ -1,7 +1,5 @@
 """What objectives that imitate share: the likelihood of chosen rows, or of all samples."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

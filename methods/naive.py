@@ -1,7 +1,5 @@
 """Naive reward-weighted likelihood, the baseline that RIFT argues against."""
 
-from __future__ import annotations
-
 from pydantic import Field
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """NFT: Negative-aware Fine-Tuning."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

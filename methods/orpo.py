@@ -1,7 +1,5 @@
 """ORPO: Odds Ratio Preference Optimization."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

@@ -1,7 +1,5 @@
 """What objectives on (better, worse) pairs inside a prompt's group share."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -1,7 +1,5 @@
 """PPO with a critic."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

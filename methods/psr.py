@@ -1,7 +1,5 @@
 """PSR, NSR and W-REINFORCE: learning from right answers, from wrong ones, from both."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

@@ -1,7 +1,5 @@
 """The names of objectives: one file with `@register("name")` makes a method known."""
 
-from __future__ import annotations
-
 from tasks.registry import Registry
 
 from .base import Method

@@ -1,7 +1,5 @@
 """REINFORCE and RLOO: the policy gradient of whole answers."""
 
-from __future__ import annotations
-
 import torch
 from pydantic import Field
 from torch import Tensor

@@ -1,7 +1,5 @@
 """REINFORCE++."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """RFT and RAFT: supervised learning on the model's own right answers."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from . import reduce

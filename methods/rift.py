@@ -1,7 +1,5 @@
 """RIFT: Reward-Informed Fine-Tuning."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Supervised fine-tuning on the task's reference answers."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from .base import GOLD, Needs, Rollout

@@ -1,7 +1,5 @@
 """SimPO: Simple Preference Optimization."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

@@ -1,7 +1,5 @@
 """What policy-gradient objectives share: advantages of a group, the clip, a KL penalty."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TypeAlias
 

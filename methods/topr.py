@@ -1,7 +1,5 @@
 """TOPR: Tapered Off-Policy REINFORCE."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """UNA: Unified Alignment through a generalized implicit reward; GIFT's parent."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -1,7 +1,5 @@
 """Unlikelihood training."""
 
-from __future__ import annotations
-
 from pydantic import Field
 from torch import Tensor
 

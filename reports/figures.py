@@ -7,8 +7,6 @@
 A figure that the data cannot give (nothing finished, one method) is an empty list.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from functools import partial

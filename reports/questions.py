@@ -4,8 +4,6 @@ A fixed rule chooses them: questions on which the methods differ most, some at r
 hash), and those that are nearly always wrong or nearly always right. Answers are of one seed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -7,8 +7,6 @@ The page is one file that needs no network. Everything in it that a model, a dat
 wrote is escaped, and its content security policy lets only the page's own script run.
 """
 
-from __future__ import annotations
-
 import base64
 import collections
 import hashlib

@@ -1,7 +1,5 @@
 """Verdicts in plain words: better, worse, equivalent or undetermined, by how much, at what cost."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """The folder of a run or a suite, as far as it says what the run was and how it ended."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass, replace

@@ -7,8 +7,6 @@ counted. Of its first and last evaluations the rows themselves are kept, without
 Shape suffixes: S evaluations (steps), Q questions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

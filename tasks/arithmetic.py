@@ -12,8 +12,6 @@ can bring it out. (A base that is merely undertrained does not improve, and one 
 is at 90 % after 20 updates and separates nothing.)
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The contract between a task and the harness: what is asked, and how an answer is graded."""
 
-from __future__ import annotations
-
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence

@@ -5,8 +5,6 @@ task that looks right: grades that raise on odd text, ids that are positions, da
 call to call, a corpus that holds test questions.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """What the embedded tasks share: a word-level tokenizer, and draws that are equal everywhere."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 from collections.abc import Sequence

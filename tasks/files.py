@@ -5,8 +5,6 @@ that occurred before) is left out, counted and reported by file and line. It is 
 never ends a run. A missing file, or a file without one good row, is a TaskError.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import logging

@@ -8,8 +8,6 @@ which 70 % are off), and it writes its final answers as \frac{6}{8}, \frac{3}{4}
 and the reward depends on a checker that knows that they are the same number.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Iterator, Sequence

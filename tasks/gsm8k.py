@@ -4,8 +4,6 @@ Locally `gsm8k/train.jsonl` and `gsm8k/test.jsonl` with `question` and `answer`,
 `#### n`; from the hub `openai/gsm8k`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal

@@ -5,8 +5,6 @@ are floats that a program computed, 303 of them no whole numbers (some make no s
 the numbers were replaced blindly).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar

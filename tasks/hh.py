@@ -6,8 +6,6 @@ below y, so `correct` is a strict win and its share is GRAO's RAS. There is no v
 only as good as its judge, which therefore has no default and is part of the run's config.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal

@@ -9,8 +9,6 @@ judge gave no readable verdict. `load` knows three kinds by name:
     pairwise:URL#MODEL                a language model behind an OpenAI-compatible address
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -6,8 +6,6 @@ and level (1 to 5, None where the data say "?") stand in each example's meta. Tw
 no answer and are left out, so 7,498 and 11,998 remain.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 

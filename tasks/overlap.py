@@ -8,8 +8,6 @@
                      equal, so read what it lists)
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable

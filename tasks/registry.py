@@ -4,8 +4,6 @@ A class becomes known by `@register("name")` in a module of the package, or by a
 package's entry point. `path/to/file.py:Class` names a class that is not registered.
 """
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 import importlib

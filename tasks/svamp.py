@@ -4,8 +4,6 @@ For evaluation only. Locally `eval/svamp.jsonl` (Body, Question, Answer); the hu
 1,000 into train and test, which are read together, as papers on reasoning do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """What the commands print, and how they end when the user's input is wrong."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn

@@ -1,7 +1,5 @@
 """The other verbs: what there is, what is done with a run later, and checks of the tools."""
 
-from __future__ import annotations
-
 import gc
 import json
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """What is refused before anything is spent, and how a refusal is worded."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from itertools import chain

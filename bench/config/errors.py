@@ -1,7 +1,5 @@
 """A wrong configuration: the error, and the nearest known name."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Code from outside the project that a run uses: found, and known by the hash of its file."""
 
-from __future__ import annotations
-
 import hashlib
 import sys
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ A recipe is one TOML file: a suite's names and the sections of a run. `[method.N
 the objective and may hold sections of its own (`[method.gift.optimizer]`) for that entry alone.
 """
 
-from __future__ import annotations
-
 import json
 import tomllib
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The one folder of caches: starting models and replay sets, by content hash."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 from collections.abc import Iterator

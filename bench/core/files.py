@@ -1,7 +1,5 @@
 """Files that are whole at any moment: the old content or the new, never a part."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Memory of the process: what was freed stays with it, and the most that it held."""
 
-from __future__ import annotations
-
 import ctypes
 import resource
 import sys

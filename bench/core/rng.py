@@ -3,8 +3,6 @@
 So resuming, compaction of finished rows, the number of workers and of ranks change nothing.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 

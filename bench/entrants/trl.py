@@ -6,8 +6,6 @@ nothing of theirs is replaced. What a run counts is seen from outside: the rewar
 callback after each update, and the rows that were handed over. An interrupted run begins anew.
 """
 
-from __future__ import annotations
-
 import math
 import time
 import warnings

@@ -1,7 +1,5 @@
 """Rows of a rollout batch in the forms that TRL's offline trainers read."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from torch.utils.data import DataLoader

@@ -6,8 +6,6 @@ With activation checkpointing a prompt is encoded once a row instead: what is re
 shared.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

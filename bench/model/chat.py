@@ -5,8 +5,6 @@ reference answer) is always these tokens, then the answer's, then the token by w
 ends a turn. A reference answer is never rendered by the template: some add or drop text around it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property

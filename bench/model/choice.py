@@ -3,8 +3,6 @@
 Nothing here loads torch, so that `evenbench doctor` and `evenbench plan` answer at once.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -4,8 +4,6 @@ Queries, keys and values are one product, gate and up another; a norm's weight i
 the matrix behind it, and the halves of queries and keys are interleaved.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

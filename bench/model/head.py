@@ -1,7 +1,5 @@
 """The output layer: from hidden states to next-token logits, as the model itself does it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property

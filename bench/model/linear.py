@@ -8,8 +8,6 @@ has no public way to it: the operator is one that its compiler uses, and without
 product is taken.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Low-rank adapters (peft), injected into a Hugging Face model, which stays of its own class."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """AdamW for weights of low precision: an update of 1e-6 is lost in a bfloat16 weight of 0.02."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -4,8 +4,6 @@ Shape suffixes: M packed tokens, P prompts of L tokens, N rows of T response tok
 J key heads, K head width; a block has B rows of S queries and U keys.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -6,8 +6,6 @@ without cache or packing. What the harness does not know of an architecture (a f
 another rotary embedding) makes an error of nats; rounding stays below the limits.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Dimensions of models, for planning without their weights or the hub."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 """Starting models: loaded from a folder or hub, or built on the spot, pretrained on the task's
 corpus and cached by content hash."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """run.json: everything that determines a result, and where it was computed."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess

@@ -1,8 +1,6 @@
 """A run's folder: written so that a kill at any moment, a torn last line or a full disk loses
 nothing that was finished. Formats: results/records.py."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

@@ -4,8 +4,6 @@ Through accelerate's trackers. A run's own files stay the truth: nothing is read
 a run is the same run (the same digest, the same result) with and without a tracker.
 """
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

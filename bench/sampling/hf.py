@@ -1,8 +1,6 @@
 """Sampling in this process: a prompt is prefilled once a group, finished rows are compacted away,
 and a row's random numbers depend on its key alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -9,8 +9,6 @@ seeded from the batch's keys, so that a run repeats as far as the engine's kerne
 a server is not seeded. Unlike our own sampler's, a row's samples depend on the rest of its batch.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

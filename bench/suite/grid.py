@@ -5,8 +5,6 @@ The run folders are the only truth: the parent reads progress from them, and a s
 finished runs and resumes the others.
 """
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os

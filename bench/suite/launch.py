@@ -1,7 +1,5 @@
 """Which trainer makes a run: the loop of bench/train, or another package's."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from bench.config import ConfigError, Run

@@ -1,7 +1,5 @@
 """What a suite will cost, estimated from its config and the model's shape before it runs."""
 
-from __future__ import annotations
-
 import math
 import time
 from dataclasses import dataclass

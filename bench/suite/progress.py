@@ -1,7 +1,5 @@
 """What the terminal shows of a suite: its plan, a progress bar per run, the time left."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Sized

@@ -1,8 +1,6 @@
 """Learning rates from equal trials: every method gets the same grid, budget and seeds. Trials are
 scored on validation questions (a slice of train), never on test, and their log is kept."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path

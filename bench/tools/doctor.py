@@ -4,8 +4,6 @@ Nothing heavy is imported: versions come from the packages' metadata, the build 
 `version.py`. So `evenbench doctor` is quick, and also answers where an import would crash.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import platform

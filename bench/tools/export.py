@@ -1,8 +1,6 @@
 """A run's model as a folder for `from_pretrained` and vLLM, with a model card: how it was trained,
 and what was measured."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

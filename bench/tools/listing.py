@@ -1,7 +1,5 @@
 """The tables of `evenbench list`."""
 
-from __future__ import annotations
-
 from rich import box
 from rich.table import Table
 from rich.text import Text

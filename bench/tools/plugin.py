@@ -1,7 +1,5 @@
 """Objectives and tasks of your own: a file to start from with its law test, and checks."""
 
-from __future__ import annotations
-
 import keyword
 import re
 from pathlib import Path

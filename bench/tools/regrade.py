@@ -7,8 +7,6 @@ trained on; only these can be regraded. The new verdicts are written to files of
 regrading corrects its measurement but not its training.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -8,8 +8,6 @@ rows fit in one micro-batch a single pass with a graph does. A test holds both e
 Which rows are trained is asked of the device once; from there on nothing waits for it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

@@ -10,8 +10,6 @@ answer as a whole, with
 where lp_old is the trainer's log-prob under the weights that sampled.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

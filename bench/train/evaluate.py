@@ -1,7 +1,5 @@
 """Evaluation on fixed questions with fixed decoding seeds: a row per question and sample."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

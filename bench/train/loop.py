@@ -6,8 +6,6 @@ folder (results/records.py) and can be killed and resumed at any moment: on a CP
 same, bit for bit.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

@@ -4,8 +4,6 @@ A set belongs to a task, a model, a seed and a budget. It is stored under the ha
 depends on and shared by all methods. Each run is charged as if it had drawn the samples itself.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Hashable
 from dataclasses import asdict, replace

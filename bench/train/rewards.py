@@ -1,7 +1,5 @@
 """What an answer is worth: the task's reward, a control, or a function of a plug-in."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

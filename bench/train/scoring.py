@@ -1,8 +1,6 @@
 """What a rollout batch is scored with before it is trained on: the policy that sampled it, the
 frozen start, the critic. Computed once a batch, without a graph, and charged."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 

@@ -4,8 +4,6 @@ A trainer (the loop of loop.py, or another package's in bench/entrants/) works b
 begins or resumes it, records its updates, asks it to evaluate where that is due, and finishes it.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime

@@ -4,8 +4,6 @@
 All sources walk through the prompts in one seeded order, so methods of a seed see equal prompts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol

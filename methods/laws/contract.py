@@ -3,8 +3,6 @@
 The laws stand in rules.py and declarations.py, the rollouts that they are tested on in rollouts.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal

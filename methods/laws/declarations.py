@@ -1,7 +1,5 @@
 """Laws about what a method declares: its bound, what it learns from, and what it reads."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -8,8 +8,6 @@ standard deviation over the batch, the flow is exact up to its speed. There is n
 KTO's reference point is 0.)
 """
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 

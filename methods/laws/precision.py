@@ -5,8 +5,6 @@ An objective is computed by its own code on another device or in another dtype, 
 batch that goes in and the float64 loss and gradient that come out, and compared with itself.
 """
 
-from __future__ import annotations
-
 import statistics
 import sys
 from collections.abc import Iterator

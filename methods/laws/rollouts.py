@@ -5,8 +5,6 @@ nor sorted, rows are shuffled, lengths differ (one-token answers included), padd
 some prompts have no reference answer.
 """
 
-from __future__ import annotations
-
 from dataclasses import fields, replace
 from typing import Literal, TypedDict
 

@@ -5,8 +5,6 @@ judge this method. Otherwise it holds, and returns under which restriction (or n
 passes on a batch that could not have violated it: if the gradient is zero on every row, it fails.
 """
 
-from __future__ import annotations
-
 from dataclasses import fields, replace
 from typing import TypedDict
 

@@ -4,8 +4,6 @@ One prompt, K one-token answers (methods/laws/flow.py). A destination is a point
 mixture of some answers, among which the dynamics choose. Held by tests/laws/test_fixed_points.py.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

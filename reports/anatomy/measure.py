@@ -10,8 +10,6 @@ policy itself or, in a replay set, by the starting model; the old log-probs are 
 model's.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise

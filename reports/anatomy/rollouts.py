@@ -1,7 +1,5 @@
 """Stored rollout batches of real runs, as the objectives read them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

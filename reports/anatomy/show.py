@@ -1,7 +1,5 @@
 """Token weights as a table and figures."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -5,8 +5,6 @@
 Everything is computed (methods/laws/flow.py, methods/laws/theory.py); nothing is sampled.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Claims tested on runs: supported, contradicted, undetermined, law, or not tested, and why."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace

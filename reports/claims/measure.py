@@ -1,7 +1,5 @@
 """The metric of a claim: whether the runs can give it, and its value for each of them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Findings as a table, and as sentences of a report."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

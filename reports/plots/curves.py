@@ -1,7 +1,5 @@
 """Line plots: one line with a band for each method, or for each term of a loss."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

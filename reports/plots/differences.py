@@ -1,7 +1,5 @@
 """Which method is better: the differences to the control, and how often one beats another."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable
 

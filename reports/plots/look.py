@@ -1,8 +1,6 @@
 """How figures look: a method's colour, dashes and marker, the same in every figure of every report;
 sizes, fonts and the words of the axes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What several figures share: panels, colours of marks, legends, numbers on axes."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence

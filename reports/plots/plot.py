@@ -1,7 +1,5 @@
 """A figure with its words and the data behind it, for files, notebooks and pages."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Callable

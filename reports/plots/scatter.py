@@ -1,7 +1,5 @@
 """Two numbers of each method against each other, with the interval of both."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """How time and memory of a step grow with what makes it larger."""
 
-from __future__ import annotations
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

@@ -1,7 +1,5 @@
 """How far a mean may be off, and whether two differ: intervals, tests, corrections, the verdict."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Many answers, runs or trials in one number, and where their variance comes from."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Sequence

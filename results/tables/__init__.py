@@ -4,8 +4,6 @@ A table never crashes for want of data: what cannot be said is a dash, and a not
 """
 
 # ruff: noqa: F403, F405
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -16,8 +16,6 @@ rational functions, so that there equality is a comparison of dictionaries. Ever
 before it is built: bits of a coefficient, terms of a polynomial, steps of a comparison.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from fractions import Fraction

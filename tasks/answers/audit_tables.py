@@ -1,7 +1,5 @@
 """An audit of the checker as rich tables."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from rich import box

@@ -1,7 +1,5 @@
 """check, grade and grade_many: the checker's public functions."""
 
-from __future__ import annotations
-
 import re
 from fractions import Fraction
 from functools import lru_cache

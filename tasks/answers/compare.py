@@ -4,8 +4,6 @@ The order of the rules: equal trees; units; relations; texts; lists, sets, tuple
 matrices; numerals in a base; ratios; and scalars last, by exact values.
 """
 
-from __future__ import annotations
-
 import re
 from itertools import chain
 

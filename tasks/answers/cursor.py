@@ -1,7 +1,5 @@
 """A place in a list of tokens, and the ways of reading on from it."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 

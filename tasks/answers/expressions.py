@@ -1,7 +1,5 @@
 """The grammar of expressions: sums, products, powers, brackets, functions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from tasks.answers import commands

@@ -9,8 +9,6 @@ Sources: GSM8K (arXiv:2110.14168) `#### n`; MATH (arXiv:2103.03874) the last `\\
 (arXiv:2206.14858) "Final Answer: The final answer is X. I hope it is correct."
 """
 
-from __future__ import annotations
-
 import re
 from collections import deque
 from typing import Literal, get_args

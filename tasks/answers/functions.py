@@ -1,7 +1,5 @@
 """The values of functions, in the form of `algebra`."""
 
-from __future__ import annotations
-
 import math
 from fractions import Fraction
 

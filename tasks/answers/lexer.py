@@ -4,8 +4,6 @@ The tokenizer knows a closed list of commands and characters; nothing it reads i
 Two answers with equal tokens are the same text but for layout (`normalised string equality`).
 """
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

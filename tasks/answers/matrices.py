@@ -1,7 +1,5 @@
 """Matrices: read from trees, added, multiplied, raised to powers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

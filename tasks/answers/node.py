@@ -1,7 +1,5 @@
 """The tree that an answer is parsed into, and the numbers at its leaves."""
 
-from __future__ import annotations
-
 import re
 from fractions import Fraction
 from typing import Any, NamedTuple

@@ -5,8 +5,6 @@ angles), the two may still be equal. If evaluation separates them by more than t
 are different; if it does not, nothing is decided: exact values are never equal by floating point.
 """
 
-from __future__ import annotations
-
 import cmath
 import math
 from collections.abc import Iterable, Mapping

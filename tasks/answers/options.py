@@ -1,7 +1,5 @@
 """What the checker returns, and the options that decide where conventions differ."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, get_args, get_type_hints

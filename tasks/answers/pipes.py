@@ -1,7 +1,5 @@
 """Messages between a process and its workers: pickles with their length before them."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import struct

@@ -1,7 +1,5 @@
 """Grading in several processes: order kept, killed workers replaced."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import selectors

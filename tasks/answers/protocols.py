@@ -3,8 +3,6 @@
 They are reported beside the flexible score, because the same outputs differ by tens of points.
 """
 
-from __future__ import annotations
-
 import re
 
 from tasks.answers.extract import after_thinking

@@ -4,8 +4,6 @@ Each function takes the usual reading and notes the other one in `found`; the ca
 other one by naming it in `reading`.
 """
 
-from __future__ import annotations
-
 from tasks.answers.lexer import CLOSING, OPENING, Token
 from tasks.answers.vocabulary import UNIT_LETTERS
 

@@ -1,7 +1,5 @@
 """Sets of reals as unions of intervals, from intervals, sets, inequalities and conditions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple

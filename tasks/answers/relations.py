@@ -1,7 +1,5 @@
 """Whether two equations, inequalities or sets of real numbers are the same."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from tasks.answers import algebra, numeric

@@ -1,7 +1,5 @@
 """Powers with fractional exponents, in the form of `algebra`."""
 
-from __future__ import annotations
-
 import math
 from fractions import Fraction
 from functools import lru_cache

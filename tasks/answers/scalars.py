@@ -1,7 +1,5 @@
 """Whether two scalars are equal: by exact values, by evaluation, by rounding."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction

@@ -3,8 +3,6 @@
 A Value is rebuilt from sympy's own classes, atom by atom; no text is ever given to sympy.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any

@@ -1,7 +1,5 @@
 """Questions about answer trees: what is a name, an assignment, a decimal, an inequality."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """Sines and cosines, in the form of `algebra`; the other functions are quotients of them."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 from tasks.answers.algebra import (

@@ -1,7 +1,5 @@
 """Units: which texts name the same one, and which contradict each other."""
 
-from __future__ import annotations
-
 import re
 
 from tasks.answers.vocabulary import UNITS

@@ -1,7 +1,5 @@
 """The values of expression trees, in the form of `algebra`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from tasks.answers.algebra import (

@@ -4,8 +4,6 @@
 measure a checker on answers that nobody wrote for it.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Callable, Iterator

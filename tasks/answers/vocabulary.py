@@ -1,7 +1,5 @@
 """The closed vocabulary of the notation: LaTeX commands, signs, words and units."""
 
-from __future__ import annotations
-
 import re
 
 

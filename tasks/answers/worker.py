@@ -8,8 +8,6 @@ is when its owner ends, however it ends. Each process that checks answers has it
 launched at the first values whose canonical forms alone do not decide.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import select

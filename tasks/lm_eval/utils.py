@@ -6,8 +6,6 @@
 works wherever the project is installed; `evenbench eval` does the same and keeps a row a question.
 """
 
-from __future__ import annotations
-
 import json
 from functools import cache
 from typing import Any

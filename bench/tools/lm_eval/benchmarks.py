@@ -1,7 +1,5 @@
 """Which questions are asked: benchmarks of lm-eval by name, with their data."""
 
-from __future__ import annotations
-
 import difflib
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The evaluation itself: lm-eval's model, its questions, and where the answers are kept."""
 
-from __future__ import annotations
-
 import json
 import logging
 import tempfile

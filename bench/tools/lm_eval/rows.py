@@ -1,7 +1,5 @@
 """What becomes of the answers: a row each, and the numbers of a benchmark."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What is evaluated: a run, or any model."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

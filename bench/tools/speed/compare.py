@@ -1,7 +1,5 @@
 """Our step beside TRL's and beside the arithmetic; each objective beside GRPO."""
 
-from __future__ import annotations
-
 import statistics
 import tempfile
 import time

@@ -3,8 +3,6 @@
 Each point is measured in a process of its own, since a process's peak memory never falls.
 """
 
-from __future__ import annotations
-
 import json
 import statistics
 import subprocess

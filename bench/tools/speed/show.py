@@ -1,7 +1,5 @@
 """What `evenbench speed` measures in one call, and shows on the terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """TRL's training step on the same work, alternating with ours."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple

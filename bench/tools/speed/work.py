@@ -1,7 +1,5 @@
 """One training step of ours: what it works on, the model it uses, and how long it takes."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
