@@ -129,7 +129,7 @@ def test_ways_through_the_model_differ_in_time(alone):
 def test_the_forward_pass_is_said_and_counted(alone):
     def cost(device="cpu", **section):
         model = {"path": "Qwen/Qwen2.5-0.5B", **section}
-        return plan(build_suite(tiny.recipe(model=model)), 1, device, 1)
+        return plan(build_suite(tiny.recipe(model=model)), 1, device, teraflops=1)
 
     assert "forward pass: packed (faster on a CPU)" in cost().assumptions
     assert "forward pass: transformers" in cost("cuda").assumptions
