@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-Source = Literal["policy", "replay", "demonstrations"]
+SourceName = Literal["policy", "replay", "demonstrations"]
 # The task's reward (Rollout.reward_N) or the checker's verdict, right or wrong (Rollout.correct_N).
 Judgement = Literal["reward", "verdict"]
 
@@ -27,8 +27,8 @@ SAMPLE, GOLD, MISMATCHED = 0, 1, 2  # values of Rollout.kind_N
 class Needs:
     """What a method asks of the harness; it may depend on the method's fields."""
 
-    source: Source = "policy"  # the paper's data regime, the default of a run
-    sources: tuple[Source, ...] = ("policy", "replay")  # every regime that it can consume
+    source: SourceName = "policy"  # the paper's data regime, the default of a run
+    sources: tuple[SourceName, ...] = ("policy", "replay")  # every regime that it can consume
     learns_from: tuple[Judgement, ...] = ("reward",)  # (): from reference answers alone
     reference: bool = False  # ref_logp_NT: one forward of the frozen start per row
     critic: bool = False  # value_NT and old_value_NT: a second model

@@ -44,7 +44,7 @@ class Likelihood(Method):
             rollout.mask_NT,
             self.targets(rollout),
             self.reduction,
-            rollout.max_tokens,
+            max_tokens=rollout.max_tokens,
         )
         return Loss(value, {"nll": reduce.mean_live(-logp_NT, live_NT)})
 

@@ -75,7 +75,7 @@ class NFT(Method):
             rollout.mask_NT,
             signal.trained_N,
             "token_mean",
-            rollout.max_tokens,
+            max_tokens=rollout.max_tokens,
         )
         return Loss(
             value,

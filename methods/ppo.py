@@ -113,5 +113,5 @@ class PPO(ClippedSurrogate):
     def mean(self, x_NT: Tensor, rollout: Rollout) -> Tensor:
         counted_N = self.counted(rollout)
         return reduce.aggregate(
-            x_NT, rollout.mask_NT, counted_N, self.aggregation, rollout.max_tokens
+            x_NT, rollout.mask_NT, counted_N, self.aggregation, max_tokens=rollout.max_tokens
         )

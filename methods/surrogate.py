@@ -69,7 +69,7 @@ class PolicyGradient(Method):
             loss_NT = loss_NT + weight_NT * reduce.kl(delta_NT, self.kl_estimator)
             metrics["kl"] = reduce.mean_live(reduce.kl(delta_NT, "k3"), live_NT)
         value = reduce.aggregate(
-            loss_NT, rollout.mask_NT, counted_N, self.aggregation, rollout.max_tokens
+            loss_NT, rollout.mask_NT, counted_N, self.aggregation, max_tokens=rollout.max_tokens
         )
         return Loss(value, metrics)
 

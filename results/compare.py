@@ -111,9 +111,13 @@ def family(
     split = split or scores.headline_split(results)
     metric = metric or scores.headline_metric(results)
     delta = results.margin if delta is None else delta
-    frame = scores.metric_scores(results, metric, split, reading, at)
+    frame = scores.metric_scores(results, metric, split, reading, at=at)
     tasks = [str(t) for t in sorted(results.runs["task"].unique())]
-    made = [_compare(frame, a, b, t, split, metric, delta, alpha) for t in tasks for a, b in pairs]
+    made = [
+        _compare(frame, a, b, t, split=split, metric=metric, delta=delta, alpha=alpha)
+        for t in tasks
+        for a, b in pairs
+    ]
     adjusted = stats.holm([c.difference.p for c in made])
     equivalent = stats.holm([c.difference.p_equivalent for c in made])
     tested = int((adjusted == adjusted).sum())
@@ -196,8 +200,9 @@ def _compare(
             notes.append(f"these questions are too {'easy' if level[0] else 'hard'} to tell")
     nan = float("nan")
     return Comparison(
-        a, b, task, split, metric, difference, wide, nan, nan, 1, "undetermined", delta,
-        len(questions), "; ".join(notes),
+        a, b, task, split, metric=metric, difference=difference, wide=wide, p_holm=nan,
+        p_equivalent_holm=nan, family=1, verdict="undetermined", delta=delta,
+        questions=len(questions), note="; ".join(notes),
     )  # fmt: skip
 
 
@@ -247,7 +252,12 @@ def best_group(
     best = str(means.idxmax())
     others = [str(m) for m in means.index if m != best]
     place = split or scores.headline_split(results)
-    made = [_compare(frame, m, best, str(tasks[0]), place, metric, DELTA, alpha) for m in others]
+    made = [
+        _compare(
+            frame, m, best, str(tasks[0]), split=place, metric=metric, delta=DELTA, alpha=alpha
+        )
+        for m in others
+    ]
     p = stats.holm([c.difference.p for c in made])
     if not len(p) or all(p != p):
         return best, set()

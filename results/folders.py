@@ -21,7 +21,7 @@ class Problem(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class StoredRun:
     """One run's folder and the label under which it is counted."""
 
     folder: Path
@@ -94,7 +94,7 @@ def read_suite(folder: Path) -> SuiteRecord:
         return SuiteRecord()
 
 
-def read_run(folder: Path) -> tuple[Run | None, list[Problem]]:
+def read_run(folder: Path) -> tuple[StoredRun | None, list[Problem]]:
     """The run in a folder, unless its record is missing or broken, and what is wrong with it.
     Raises SchemaError."""
     name = folder.name
@@ -106,7 +106,9 @@ def read_run(folder: Path) -> tuple[Run | None, list[Problem]]:
         raise
     except ValueError as error:
         return None, [Problem(name, f"run.json is broken ({error}): left out")]
-    run = Run(folder, record, None, record.suite or folder.parent.name, record.method)
+    run = StoredRun(
+        folder, record, done=None, suite=record.suite or folder.parent.name, method=record.method
+    )
     try:
         done = DoneRecord.read(folder / DoneRecord.file)
     except FileNotFoundError:

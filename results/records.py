@@ -35,7 +35,6 @@ SCHEMA_VERSION = 1
 BUDGET_AXES = ("updates", "samples", "tokens", "flops", "seconds")
 
 Content = dict[str, Any]  # of a JSON file
-Source = Literal["policy", "replay", "demonstrations"]
 Value = str | int | float | None
 # A column's dtype in parquet and pandas, where its Python type does not tell it
 Int32 = Annotated[int, "int32"]
@@ -117,7 +116,7 @@ class RunRecord(Record):
     task: str
     seed: int
     source: str | None = None  # of each phase: a Source, joined by ' then '
-    config: Content = {}  # the whole resolved config (bench.config.Run)
+    config: Content = {}  # the whole resolved config (bench.config.RunConfig)
     budget: dict[str, float] = {}  # amount of the one axis that ends the run
     packages: dict[str, str] = {}  # versions
     hardware: dict[str, Value] = {}  # cpu, cores, threads, memory_gb, gpu
@@ -271,7 +270,7 @@ class RolloutRow(BaseModel):
     group: int  # rows of one prompt of the batch share it
     sample: int  # 0..G-1; -1 for a reference answer
     kind: int  # 0 a sample, 1 the reference answer (also of methods that do not train on it)
-    source: Source
+    source: str  # policy | replay | demonstrations
     prompt: str
     response: str
     gold: str

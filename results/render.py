@@ -25,7 +25,7 @@ LATEX = {
     "α": r"$\alpha$", "β": r"$\beta$", "δ": r"$\delta$", "λ": r"$\lambda$",
 }  # fmt: skip
 
-Kind = Literal["text", "percent", "points", "plain", "number", "count", "si", "p"]
+ColumnKind = Literal["text", "percent", "points", "plain", "number", "count", "si", "p"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Column:
 
     key: str
     header: str
-    kind: Kind = "text"  # percent: a share x 100; points: with its sign; plain: as it is
+    kind: ColumnKind = "text"  # percent: a share x 100; points: with its sign; plain: as it is
     error: str = ""  # half-width in the unit of `key`, shown as `±`
     bold: str = ""  # bool
     about: str = ""  # what the column says, for a tooltip

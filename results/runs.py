@@ -29,7 +29,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .folders import Problem, Run, read_run, read_steps, read_suite, run_folders
+from .folders import Problem, StoredRun, read_run, read_steps, read_suite, run_folders
 from .records import EVAL_COLUMNS, LEDGER_COLUMNS, RunRecord, SuiteRecord
 from .tally import WITHOUT_TEXTS, Tally, Unreadable, count, read_table, take
 
@@ -46,11 +46,11 @@ class Results:
 
     def __init__(
         self,
-        runs: Iterable[Run],
+        runs: Iterable[StoredRun],
         problems: Iterable[Problem] = (),
         suites: Iterable[SuiteRecord] = (),
     ):
-        unique: dict[str, Run] = {}
+        unique: dict[str, StoredRun] = {}
         for run in runs:
             unique.setdefault(run.keys["run"], run)  # one id, one result
         self._runs, clashes = _separate([*unique.values()])
@@ -183,7 +183,7 @@ class Results:
         at once, with Holm's correction, see `results.compare.family`."""
         from .compare import compare
 
-        return compare(self, a, b, metric, split, **options)
+        return compare(self, a, b, metric, split=split, **options)
 
     def table(self, name: str = "main", **options: Any) -> Table:
         """One of `results.tables.TABLES`, by name; KeyError names them all."""
@@ -259,7 +259,7 @@ def load(path: str | Path | Iterable[str | Path]) -> Results:
         SchemaError: a run was written by a newer version of evenbench.
     """
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]
-    runs: list[Run] = []
+    runs: list[StoredRun] = []
     problems: list[Problem] = []
     suites: list[SuiteRecord] = []
     for place in paths:
@@ -276,10 +276,10 @@ def load(path: str | Path | Iterable[str | Path]) -> Results:
     return Results(runs, problems, suites)
 
 
-def _separate(runs: list[Run]) -> tuple[list[Run], list[Problem]]:
+def _separate(runs: list[StoredRun]) -> tuple[list[StoredRun], list[Problem]]:
     """Runs of one label and task must be one treatment: where suites differ, the label gets the
     suite's name."""
-    groups: dict[tuple[str, str], list[Run]] = {}
+    groups: dict[tuple[str, str], list[StoredRun]] = {}
     for run in runs:
         groups.setdefault((run.method, run.record.task), []).append(run)
     mixed = {
@@ -299,12 +299,14 @@ def _separate(runs: list[Run]) -> tuple[list[Run], list[Problem]]:
     return [replace(run, method=labels.get(id(run), run.method)) for run in runs], problems
 
 
-def _repeats_seed(group: list[Run]) -> bool:
+def _repeats_seed(group: list[StoredRun]) -> bool:
     seeds = [run.record.seed for run in group]
     return len(seeds) != len(set(seeds))
 
 
-_EXAMPLE = Run(Path(), RunRecord(id="", method="", task="", seed=0), None, "", "")
+_EXAMPLE = StoredRun(
+    Path(), RunRecord(id="", method="", task="", seed=0), done=None, suite="", method=""
+)
 
 
 def _last_rows(table: pa.Table, split: str) -> np.ndarray:

@@ -251,7 +251,7 @@ def metric_scores(
     if name == "maj":
         return majority_scores(results, split, int(k) if k.isdigit() else None, at)
     decoding = "greedy" if name == "greedy" else "sampled"
-    frame = question_scores(results, split, decoding, reading, at)
+    frame = question_scores(results, split, decoding, reading, at=at)
     return pass_scores(frame, int(k)) if name == "pass" else frame
 
 

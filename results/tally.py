@@ -131,8 +131,9 @@ def count(table: pa.Table, run: int, places: dict[str, int]) -> tuple[list[Count
         found.append(
             Counts(
                 run, splits[one // len(decodings)], decodings[one % len(decodings)],
-                steps_S, questions_Q, _counted(cell, shape), _counted(cell[correct[rows]], shape),
-                None if strict is None else _counted(cell[strict[rows]], shape),
+                steps_S, questions_Q=questions_Q, samples_SQ=_counted(cell, shape),
+                correct_SQ=_counted(cell[correct[rows]], shape),
+                strict_SQ=None if strict is None else _counted(cell[strict[rows]], shape),
             )
         )  # fmt: skip
         ends.append(rows[(s == 0) | (s == len(steps_S) - 1)])

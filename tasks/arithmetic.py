@@ -34,7 +34,7 @@ LOSS = (" loses", " sells", " gives", " drops", " eats", " breaks", " lends")
 SYMBOLS = (*"0123456789", " ", "+", "-", "=", ";", ".", "?", "####", " has", " now")
 
 
-class Kind(NamedTuple):
+class ChainKind(NamedTuple):
     """A family of problems; bounds are inclusive. Changes are 1 to 9; no result is negative."""
 
     steps: tuple[int, int]
@@ -43,14 +43,14 @@ class Kind(NamedTuple):
 
 # 2-3 steps from at most 20 are what the base knows best, and 5 steps are longer than any text that
 # it has seen; larger starts and 4 steps occur in 15 % of its text.
-ALIGN = Kind(steps=(2, 3), start=(1, 20))
-WIDE = Kind(steps=(2, 4), start=(1, 30))
-SPLITS: dict[str, tuple[Kind, int, str]] = {  # split: kind, size, home (see embedded.py)
+ALIGN = ChainKind(steps=(2, 3), start=(1, 20))
+WIDE = ChainKind(steps=(2, 4), start=(1, 30))
+SPLITS: dict[str, tuple[ChainKind, int, str]] = {  # split: kind, size, home (see embedded.py)
     "validation": (ALIGN, 256, "validation"),
     "test": (ALIGN, 512, "test"),
-    "ood-start": (Kind(steps=(2, 3), start=(21, 30)), 256, "test"),
-    "ood-4": (Kind(steps=(4, 4), start=(1, 20)), 256, "test"),
-    "ood-5": (Kind(steps=(5, 5), start=(1, 20)), 256, "test"),
+    "ood-start": (ChainKind(steps=(2, 3), start=(21, 30)), 256, "test"),
+    "ood-4": (ChainKind(steps=(4, 4), start=(1, 20)), 256, "test"),
+    "ood-5": (ChainKind(steps=(5, 5), start=(1, 20)), 256, "test"),
 }
 
 
@@ -89,7 +89,7 @@ class Arithmetic(Task):
 
     def examples(self, split: str) -> Sequence[Example]:
         if split == "train":
-            drawn = _draw("train", ALIGN, self.pool, "train", self.data_seed)
+            drawn = _draw("train", ALIGN, self.pool, "train", seed=self.data_seed)
             solved, rest = drawn[: self.gold_answers], drawn[self.gold_answers :]
             return [self._example(*d, solved=True) for d in solved] + [
                 self._example(*d, solved=False) for d in rest
@@ -105,7 +105,7 @@ class Arithmetic(Task):
             lines = {"own": work(chain), "sum": f"{chain.numbers}={chain.answer}", "terse": ""}
             solution = f"{lines[self.gold_style]}####{chain.answer}"
         meta = {"steps": len(chain.changes)}
-        return Example(content_id(prompt), prompt, str(chain.answer), solution, meta)
+        return Example(content_id(prompt), prompt, str(chain.answer), solution, meta=meta)
 
     def grade(self, example: Example, responses: Sequence[str]) -> list[Grade]:
         return [_grade(response, example.gold) for response in responses]
@@ -160,7 +160,7 @@ def _off(draw: random.Random, least: int, most: int) -> int:
     return -size if draw.random() < 0.5 and size <= least else size
 
 
-def _chain(draw: random.Random, kind: Kind) -> Chain:
+def _chain(draw: random.Random, kind: ChainKind) -> Chain:
     start = kind.start[0] + below(draw, kind.start[1] - kind.start[0] + 1)
     steps = kind.steps[0] + below(draw, kind.steps[1] - kind.steps[0] + 1)
     value, changes = start, []
@@ -180,7 +180,9 @@ def _words(draw: random.Random, chain: Chain) -> str:
 
 
 @cache
-def _draw(purpose: str, kind: Kind, size: int, where: str, seed: int) -> list[tuple[str, Chain]]:
+def _draw(
+    purpose: str, kind: ChainKind, size: int, where: str, seed: int
+) -> list[tuple[str, Chain]]:
     """Prompts of distinct chains. (Beyond a pool of about 2,500 the chains of two steps run out,
     and three steps make up the rest.)"""
     draw, found = rng("arithmetic", 1, purpose, seed), {}
@@ -206,11 +208,13 @@ def _grade(response: str, gold: str) -> Grade:
     strict = official is not None and official.group(1).replace(",", "") == gold
     numbers = list(_NUMBER.finditer(response))
     if not numbers:
-        return Grade(False, strict, "unparsable_answer", "no-number", None, False)
+        return Grade(
+            False, strict, "unparsable_answer", "no-number", extracted=None, format_ok=False
+        )
     last = numbers[-1]
     text = last.group()
     if text[0] == "-" and last.start() and response[last.start() - 1].isdigit():
         text = text[1:]
     correct = text == gold
-    return Grade(correct, strict, "ok" if correct else "wrong", "last-number", text,
-                 _FORM.fullmatch(response) is not None)  # fmt: skip
+    return Grade(correct, strict, "ok" if correct else "wrong", "last-number", extracted=text,
+                 format_ok=_FORM.fullmatch(response) is not None)  # fmt: skip

@@ -314,13 +314,13 @@ def boxed_grade(response: str, gold: str, options: Options, number: bool = False
     verdict = grade(response, gold, "auto", options)
     comparable = response.replace("{,}", "").replace(",", "") if number else response
     strict = math_strict(comparable, gold)
-    return Grade(verdict.correct, strict, verdict.status, verdict.how, verdict.extracted,
-                 "\\boxed" in response)  # fmt: skip
+    return Grade(verdict.correct, strict, verdict.status, verdict.how, extracted=verdict.extracted,
+                 format_ok="\\boxed" in response)  # fmt: skip
 
 
 def hashes_grade(response: str, gold: str, options: Options) -> Grade:
     """Answers asked for after `####`: flexible is the last number, strict GSM8K's protocol."""
     verdict = grade(response, gold, "last-number", options)
     strict = gsm8k_strict(response, gold)
-    return Grade(verdict.correct, strict, verdict.status, verdict.how, verdict.extracted,
-                 "#### " in response)  # fmt: skip
+    return Grade(verdict.correct, strict, verdict.status, verdict.how, extracted=verdict.extracted,
+                 format_ok="#### " in response)  # fmt: skip

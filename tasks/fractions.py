@@ -99,7 +99,7 @@ class Fractions(Task):
 def _example(problem: FractionSum, solution: str | None) -> Example:
     prompt, gold = problem.text + "=?", latex(problem.answer)
     meta = {"denominator": max(problem.b, problem.d)}
-    return Example(content_id(prompt), prompt, gold, solution, meta)
+    return Example(content_id(prompt), prompt, gold, solution, meta=meta)
 
 
 def latex(value: Fraction) -> str:
@@ -156,8 +156,8 @@ def _problem(draw: random.Random, largest: int) -> FractionSum:
     b, d = 2 + below(draw, largest - 1), 2 + below(draw, largest - 1)
     a, c = 1 + below(draw, b - 1), 1 + below(draw, d - 1)
     if draw.random() < 0.5:
-        return FractionSum(a, b, 1, c, d)
-    return FractionSum(a, b, -1, c, d) if a * d >= c * b else FractionSum(c, d, -1, a, b)
+        return FractionSum(a, b, 1, c, d=d)
+    return FractionSum(a, b, -1, c, d=d) if a * d >= c * b else FractionSum(c, d, -1, a, d=b)
 
 
 @cache

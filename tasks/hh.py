@@ -79,12 +79,28 @@ class HH(FileTask):
 
     def _grade(self, score: float, response: str) -> Grade:
         if not math.isfinite(score):  # without a verdict the reward is 0
-            return Grade(False, False, "unparsable_answer", "no verdict", response, True, 0.0)
+            return Grade(
+                False,
+                False,
+                "unparsable_answer",
+                "no verdict",
+                extracted=response,
+                format_ok=True,
+                reward=0.0,
+            )
         sign = 0 if abs(score) <= self.tie else int(math.copysign(1, score))
         won = sign > 0
         reward = float(sign) if self.reward == "sign" else score
         how = {1: "win", 0: "tie", -1: "loss"}[sign]
-        return Grade(won, won, "ok" if won else "wrong", how, response, True, reward)
+        return Grade(
+            won,
+            won,
+            "ok" if won else "wrong",
+            how,
+            extracted=response,
+            format_ok=True,
+            reward=reward,
+        )
 
 
 def _last_turn(row: dict[str, Any], name: str) -> str:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import tasks
-from bench.config import Model, Run, build_suite
+from bench.config import Model, RunConfig, build_suite
 from bench.model.policy import Policy
 from bench.model.rows import Rows, pad
 from bench.model.start import build_tokenizer
@@ -62,7 +62,7 @@ def recipe(**changes: Any) -> dict[str, Any]:
     return {**base, **changes}
 
 
-def run(label: str = "grpo", **changes: Any) -> Run:
+def run(label: str = "grpo", **changes: Any) -> RunConfig:
     return build_suite(recipe(methods=[label], **changes)).runs[0]
 
 

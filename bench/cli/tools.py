@@ -177,7 +177,7 @@ def speed(
     device: options.Device = None,
 ) -> None:
     """Time our training step and TRL's on the same work, alternating, and relative to the FLOPs."""
-    from bench.tools.speed.show import Job, watch_speed
+    from bench.tools.speed.show import SpeedJob, watch_speed
     from bench.tools.speed.trl import PEERS
     from bench.tools.speed.work import SHAPES, Work
 
@@ -192,7 +192,7 @@ def speed(
     counts = options.listed(threads, int, "--threads")
     device, _ = options.place(device, 1, 1)
     work = Work(prompts, group, tokens, device=device)
-    job = Job(kinds, [1] if device == "cuda" else counts, steps, work=work, shape=shape,
+    job = SpeedJob(kinds, [1] if device == "cuda" else counts, steps, work=work, shape=shape,
               methods=methods, growth=growth)  # fmt: skip
     figures, frame = watch_speed(console(), job)
     if frame is not None:

@@ -4,9 +4,9 @@ from .checks import explain
 from .errors import ConfigError
 from .plugins import installed_rewards
 from .recipe import build_suite, override, read_recipe, recipes
-from .sections import Backend, Correct, Hardware, Lora, Model, Phase, Run, Suite
+from .sections import Backend, Correct, Hardware, Lora, Model, Phase, RunConfig, Suite
 
 __all__ = [
-    "Backend", "ConfigError", "Correct", "Hardware", "Lora", "Model", "Phase", "Run", "Suite",
+    "Backend", "ConfigError", "Correct", "Hardware", "Lora", "Model", "Phase", "RunConfig", "Suite",
     "build_suite", "explain", "installed_rewards", "override", "read_recipe", "recipes",
 ]  # fmt: skip

@@ -14,12 +14,12 @@ from methods import Method
 from .entrants import ENTRANTS, Entrant
 from .errors import ConfigError, nearest
 from .plugins import installed_rewards
-from .sections import Run, Section, Suite
+from .sections import RunConfig, Section, Suite
 
 S = TypeVar("S", bound=Section)
 
 
-def check(run: Run, origin: str, data: bool) -> None:
+def check(run: RunConfig, origin: str, data: bool) -> None:
     """Raises ConfigError where a run cannot work as the recipe asks."""
     where = f"{origin}: method.{run.method}"
     try:
@@ -33,7 +33,7 @@ def check(run: Run, origin: str, data: bool) -> None:
         raise ConfigError(f"{where}: {problem}")
 
 
-def _of_methods(run: Run, built: list[Method | Entrant], data: bool) -> Iterator[str]:
+def _of_methods(run: RunConfig, built: list[Method | Entrant], data: bool) -> Iterator[str]:
     """What is wrong with the objectives, their data sources and their batches."""
     task = run.build_task()
     for i, (phase, method) in enumerate(zip(run.phases, built, strict=True)):
@@ -63,7 +63,7 @@ def _of_methods(run: Run, built: list[Method | Entrant], data: bool) -> Iterator
             yield f"{name} needs reference answers; task {run.task['name']!r} has none"
 
 
-def _of_reward(run: Run, built: list[Method | Entrant]) -> Iterator[str]:
+def _of_reward(run: RunConfig, built: list[Method | Entrant]) -> Iterator[str]:
     known = ("correct", "format", "random", *installed_rewards())
     if run.reward not in known and ".py:" not in run.reward:
         yield f"reward = {run.reward!r}{nearest(run.reward, known)}; or path.py:function"
@@ -78,7 +78,7 @@ def _of_reward(run: Run, built: list[Method | Entrant]) -> Iterator[str]:
             )
 
 
-def _of_settings(run: Run) -> Iterator[str]:
+def _of_settings(run: RunConfig) -> Iterator[str]:
     """What is not installed, and what the evaluation lacks."""
     if run.sampler.name == "vllm" and not (find_spec("vllm") and find_spec("trl")):
         yield (
@@ -127,7 +127,7 @@ def explain(error: ValidationError, origin: str) -> str:
 
 def _model_at(title: str, location: tuple[Any, ...]) -> list[str] | None:
     """The field names that are allowed where an unknown key was found."""
-    model: Any = {"Run": Run, "Suite": Suite}.get(title)
+    model: Any = {"RunConfig": RunConfig, "Suite": Suite}.get(title)
     if model is None:
         known = [
             *(methods.entry(n).cls for n in methods.names()),

@@ -19,7 +19,7 @@ from methods import Needs
 if TYPE_CHECKING:
     from tasks import Task
 
-    from .sections import Run
+    from .sections import RunConfig
 
 
 class Entrant(BaseModel):
@@ -41,7 +41,7 @@ class Entrant(BaseModel):
     def warnings(self, updates_per_rollout: int) -> list[str]:
         return []
 
-    def problem(self, run: Run, task: Task) -> str | None:
+    def problem(self, run: RunConfig, task: Task) -> str | None:
         """Why it cannot run as the recipe asks; None where it can."""
         if find_spec(self.package) is None:
             return f"needs the package {self.package}: pip install '{self.extra}'"
@@ -67,7 +67,7 @@ class Online(Entrant):
         reference = self.beta > 0
         return Needs(sources=("policy",), reference=reference, old=self.old, group_min=2)
 
-    def problem(self, run: Run, task: Task) -> str | None:
+    def problem(self, run: RunConfig, task: Task) -> str | None:
         shape = run.rollout
         rows, parts = shape.prompts * shape.group, shape.minibatches * self.micro_batches
         if rows % parts:
@@ -90,7 +90,7 @@ class Online(Entrant):
 class Offline(Entrant):
     """A trainer that gets its rows."""
 
-    def problem(self, run: Run, task: Task) -> str | None:
+    def problem(self, run: RunConfig, task: Task) -> str | None:
         if run.rollout.updates > 1:
             return "rollout.minibatches and epochs: it makes one update per batch of data"
         return super().problem(run, task)
@@ -143,7 +143,7 @@ class TrlKTO(Offline):
     def needs(self) -> Needs:
         return Needs(source="replay", sources=("replay",), reference=True, mismatched=True)
 
-    def problem(self, run: Run, task: Task) -> str | None:
+    def problem(self, run: RunConfig, task: Task) -> str | None:
         if run.rollout.prompts < 2:
             return "rollout.prompts = 1: its reference point needs answers to other prompts"
         return super().problem(run, task)

@@ -19,12 +19,12 @@ from .checks import check, explain, validated
 from .entrants import ENTRANTS
 from .errors import ConfigError, nearest
 from .plugins import plugin_code
-from .sections import Run, Suite
+from .sections import RunConfig, Suite
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 # Keys of a recipe: those that a method's own section may hold too, those of the suite, all.
 MADE = ("method", "phases", "task", "seed", "plugins")  # fields of a run that are made of others
-RUN_KEYS = tuple(key for key in Run.model_fields if key not in MADE)
+RUN_KEYS = tuple(key for key in RunConfig.model_fields if key not in MADE)
 SUITE_KEYS = tuple(key for key in Suite.model_fields if key != "runs")
 KEYS = (*RUN_KEYS, *SUITE_KEYS, "methods", "seeds", "task", "method")
 
@@ -141,7 +141,7 @@ def _task(recipe: Mapping[str, Any], origin: str) -> dict[str, Any]:
     return task
 
 
-def _run(recipe: Mapping[str, Any], label: str, task: dict[str, Any], origin: str) -> Run:
+def _run(recipe: Mapping[str, Any], label: str, task: dict[str, Any], origin: str) -> RunConfig:
     """The run of one label, with seed 0."""
     own = dict(recipe.get("method", {}).get(label, {}))
     if not isinstance(own, dict):
@@ -162,7 +162,7 @@ def _run(recipe: Mapping[str, Any], label: str, task: dict[str, Any], origin: st
     if not phases:
         phases = [{"method": own.pop("objective", label), "fields": own, "source": source}]
     values = {"method": label, "phases": phases, "task": task, "seed": 0, **sections}
-    run = validated(Run, values, f"{origin}: method.{label}")
+    run = validated(RunConfig, values, f"{origin}: method.{label}")
     try:
         plugins = plugin_code([p.method for p in run.phases], run.task["name"], run.reward)
     except ConfigError as error:

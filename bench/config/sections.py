@@ -30,7 +30,7 @@ from .plugins import plugin_code
 Axis = Literal["updates", "samples", "tokens", "flops", "seconds"]
 Backend = Literal["hf", "vllm", "local-completions"]  # of `evenbench eval`
 Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
-Forward = Literal["auto", "packed", "transformers"]
+BackboneName = Literal["auto", "packed", "transformers"]
 
 
 LATER = "later"  # marks a field that runs from before it lack: `Annotated[int, LATER] = 3`
@@ -87,7 +87,7 @@ class Model(Section):
     attention: Attention | None = None  # of transformers; None: its choice
     # which forward pass: ours (bench/model/packed.py), the model's own, or what suits the model and
     # the device (bench/model/choice.py)
-    backbone: Annotated[Forward, LATER] = "auto"
+    backbone: Annotated[BackboneName, LATER] = "auto"
     checkpointing: bool = False  # recompute activations in the backward pass; changes no result
     lora: Lora | None = None
     hidden: int = Field(default=96, ge=8)
@@ -129,7 +129,7 @@ class Model(Section):
         return self
 
     @property
-    def forward(self) -> Forward:
+    def forward(self) -> BackboneName:
         """`backbone`, but a named attention needs transformers' forward."""
         return "transformers" if self.attention else self.backbone
 
@@ -211,7 +211,7 @@ class Evaluation(Section):
 Correct = Literal["none", "token_truncate", "sequence_truncate"]
 
 
-class Sampler(Section):
+class SamplerSection(Section):
     """What draws the training samples: this process, or vLLM."""
 
     name: Literal["hf", "vllm"] = "hf"
@@ -226,7 +226,7 @@ class Sampler(Section):
     limit: float = Field(default=3.0, ge=1)  # of an importance weight
 
     @model_validator(mode="after")
-    def _fits(self) -> Sampler:
+    def _fits(self) -> SamplerSection:
         if self.name == "hf" and (changed := self.model_dump(exclude_defaults=True)):
             raise ValueError(f"{', '.join(sorted(changed))}: only with name = 'vllm'")
         if (self.mode == "server") != (self.server is not None):
@@ -245,10 +245,10 @@ class Phase(Section):
     method: str
     fields: dict[str, Any] = {}
     share: float = Field(default=1.0, gt=0, le=1)
-    source: methods.base.Source | None = None  # None: the objective's own
+    source: methods.base.SourceName | None = None  # None: the objective's own
 
 
-class Run(Section):
+class RunConfig(Section):
     """One training run, everything that determines its result."""
 
     method: str  # label, unique in a suite
@@ -261,7 +261,7 @@ class Run(Section):
     budget: Budget = Budget()
     eval: Evaluation = Evaluation()
     plugins: dict[str, str] = {}  # code from outside: its name, the hash of its file
-    sampler: Sampler = Sampler()
+    sampler: SamplerSection = SamplerSection()
     reward: str = "correct"  # correct | format | random | path.py:function | an installed one
     replay_rollouts: int | None = Field(default=None, ge=1)  # None: as many as a policy run draws
     # the models a run keeps: the last one, also the best on validation questions, or all evaluated
@@ -285,7 +285,7 @@ class Run(Section):
         """The objectives, or the one entrant."""
         return [build(p.method, **p.fields) for p in self.phases]
 
-    def source(self, phase: int) -> methods.base.Source:
+    def source(self, phase: int) -> methods.base.SourceName:
         return self.phases[phase].source or self.build_methods()[phase].needs().source
 
     @property
@@ -324,7 +324,7 @@ class Run(Section):
         unused["model"] = {"checkpointing"}
         if not self.plugins:
             unused["plugins"] = True
-        if self.sampler == Sampler():  # ids are older than it
+        if self.sampler == SamplerSection():  # ids are older than it
             unused["sampler"] = True
         content = self.model_dump(mode="json", exclude=unused)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
@@ -352,7 +352,7 @@ def build(name: str, **fields: Any) -> methods.Method | Entrant:
 
 class Suite(Section):
     name: str
-    runs: tuple[Run, ...]
+    runs: tuple[RunConfig, ...]
     control: str | None = None  # the method that the others are compared with
     margin: float = Field(default=0.02, gt=0)  # equivalence margin, in accuracy
     about: str = ""

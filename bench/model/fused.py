@@ -74,7 +74,7 @@ class FusedWeights:
             None if biases[0] is None else _stacked(biases, self._order),
             lora.weight(attention.o_proj, self.adapters),
             self._fused(norms[1], (mlp.gate_proj, mlp.up_proj), None, known and known.gate_up),
-            lora.weight(mlp.down_proj, self.adapters),
+            down=lora.weight(mlp.down_proj, self.adapters),
         )
 
     def _fused(

@@ -42,7 +42,9 @@ class PackedCache:
 
     def chosen(self, layers: list[tuple[Tensor, Tensor]], row_N: Tensor) -> PackedCache:
         position_N, gap_NX = self.position_N[row_N], self.gap_NX[row_N]
-        return PackedCache(layers, self.weights, self.used, position_N, self.gap_first, gap_NX)
+        return PackedCache(
+            layers, self.weights, self.used, position_N, gap_first=self.gap_first, gap_NX=gap_NX
+        )
 
 
 class PackedBackbone:
@@ -63,7 +65,9 @@ class PackedBackbone:
 
     def prefill(self, ids_PL: Tensor, mask_PL: Tensor) -> tuple[Tensor, PackedCache]:
         none = torch.zeros(0, 0, dtype=torch.int64)
-        rows = Rows(ids_PL, mask_PL, none.flatten(), none, none.bool(), none.flatten())
+        rows = Rows(
+            ids_PL, mask_PL, none.flatten(), none, mask_NT=none.bool(), temperature_N=none.flatten()
+        )
         device, weights = self.model.device, self.weights.layers()
         packing = Packing(rows, self.heads, self.kv_heads, device)
         states, layers = self._forward(packing, weights)
@@ -72,7 +76,9 @@ class PackedBackbone:
         first = int(length_P.min())
         ended_PX = sent(torch.arange(first, used) >= length_P[:, None], device)
         gap_PX = state_PD.new_zeros(ended_PX.shape).masked_fill(ended_PX, -torch.inf)
-        return state_PD, PackedCache(layers, weights, used, sent(length_P, device), first, gap_PX)
+        return state_PD, PackedCache(
+            layers, weights, used, sent(length_P, device), gap_first=first, gap_NX=gap_PX
+        )
 
     def expand(self, cache: PackedCache, prompt_N: Tensor) -> PackedCache:
         """A row for each of the given prompts, with room for further tokens."""

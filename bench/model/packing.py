@@ -87,7 +87,7 @@ class Packing:
     def _prompt_block(self) -> Block:
         at_PL, real_PL = self._tokens(self.start_P, self.length_P)
         causal = torch.ones(at_PL.shape[1], at_PL.shape[1], dtype=torch.bool, device=self.device)
-        return Block(at_PL, at_PL, real_PL, real_PL, causal.tril()[None])
+        return Block(at_PL, at_PL, real_PL, real_PL, visible=causal.tril()[None])
 
     def _response_block(self, row_B: Tensor, prompt_B: Tensor) -> Block:
         at_BL, real_BL = self._tokens(self.start_P[prompt_B], self.length_P[prompt_B])
@@ -97,7 +97,7 @@ class Packing:
         visible = torch.ones(len(seen), S, L + S, dtype=torch.bool, device=self.device).tril(L)
         visible[:, :, :L] = sent(seen, self.device)[:, None]
         at_BU, real_BU = torch.cat([at_BL, at_BS], 1), torch.cat([real_BL, real_BS], 1)
-        return Block(at_BS, at_BU, real_BS, real_BU, visible)
+        return Block(at_BS, at_BU, real_BS, real_BU, visible=visible)
 
     def _tokens(self, start_B: Tensor, length_B: Tensor) -> tuple[Tensor, Tensor]:
         """Packed tokens (B, longest) of some sequences, and which of them are real."""

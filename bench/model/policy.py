@@ -66,7 +66,7 @@ class Policy:
         """The policy as it is now, for good: with its adapters off, or a frozen copy."""
         shared = lora.adapted(self.model)
         model = self.model if shared else copy.deepcopy(self.model).requires_grad_(False)
-        frozen = Policy(model, self.tokenizer, self.chat, self.stop, self.asked)
+        frozen = Policy(model, self.tokenizer, self.chat, self.stop, asked=self.asked)
         if shared:
             frozen.backbone = AdapterOff(model)
             frozen.lean = frozen.lean and PackedBackbone(model, adapters=False)

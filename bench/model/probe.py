@@ -27,7 +27,7 @@ def probe(policy: Policy) -> None:
     vocabulary = policy.model.config.get_text_config().vocab_size
     ids = iter(torch.linspace(0, vocabulary - 1, sum(PROMPTS + ANSWERS)).long().tolist())
     prompts, answers = ([[next(ids) for _ in range(n)] for n in ns] for ns in (PROMPTS, ANSWERS))
-    rows = pad(prompts, PROMPT_OF, answers, [1.0] * len(answers), policy.pad_id)
+    rows = pad(prompts, PROMPT_OF, answers, [1.0] * len(answers), pad_id=policy.pad_id)
     model, dtype, forward = type(policy.model).__name__, policy.model.dtype, policy.forward
     limit = LIMITS.get(dtype, LIMITS[torch.bfloat16])
     try:
@@ -52,7 +52,7 @@ def _own(policy: Policy, rows: Rows) -> Tensor:
     prompts = [rows.prompt_PL[p][rows.prompt_mask_PL[p]] for p in PROMPT_OF]
     answers = [ids_T[mask_T] for ids_T, mask_T in zip(rows.response_NT, rows.mask_NT, strict=True)]
     texts = [torch.cat(pair).tolist() for pair in zip(prompts, answers, strict=True)]
-    whole = pad([], PROMPT_OF, texts, [1.0] * len(texts), policy.pad_id)
+    whole = pad([], PROMPT_OF, texts, [1.0] * len(texts), pad_id=policy.pad_id)
     ids_NS, mask_NS = (sent(x, policy.device) for x in (whole.response_NT, whole.mask_NT))
     output = policy.model(input_ids=ids_NS, attention_mask=mask_NS.long(), use_cache=False)
     wide_NSV = output.logits if output.logits.dtype == torch.float64 else output.logits.float()

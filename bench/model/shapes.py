@@ -61,25 +61,26 @@ class Shape:
 
 
 # From the models' config.json, by name on the hub without what does not change the shape.
-KNOWN = {
-    "Qwen/Qwen2.5-0.5B": Shape(896, 24, 14, 2, 64, 4864, 151936, True),
-    "Qwen/Qwen2.5-1.5B": Shape(1536, 28, 12, 2, 128, 8960, 151936, True),
-    "Qwen/Qwen2.5-3B": Shape(2048, 36, 16, 2, 128, 11008, 151936, True),
-    "Qwen/Qwen2.5-7B": Shape(3584, 28, 28, 4, 128, 18944, 152064, False),
-    "Qwen/Qwen2.5-14B": Shape(5120, 48, 40, 8, 128, 13824, 152064, False),
-    "Qwen/Qwen2.5-32B": Shape(5120, 64, 40, 8, 128, 27648, 152064, False),
-    "Qwen/Qwen3-0.6B": Shape(1024, 28, 16, 8, 128, 3072, 151936, True),
-    "Qwen/Qwen3-1.7B": Shape(2048, 28, 16, 8, 128, 6144, 151936, True),
-    "Qwen/Qwen3-4B": Shape(2560, 36, 32, 8, 128, 9728, 151936, True),
-    "Qwen/Qwen3-8B": Shape(4096, 36, 32, 8, 128, 12288, 151936, False),
-    "meta-llama/Llama-3.2-1B": Shape(2048, 16, 32, 8, 64, 8192, 128256, True),
-    "meta-llama/Llama-3.2-3B": Shape(3072, 28, 24, 8, 128, 8192, 128256, True),
-    "meta-llama/Llama-3.1-8B": Shape(4096, 32, 32, 8, 128, 14336, 128256, False),
-    "mistralai/Mistral-7B-v0.1": Shape(4096, 32, 32, 8, 128, 14336, 32000, False),
-    "google/gemma-2-2b": Shape(2304, 26, 8, 4, 256, 9216, 256000, True),
-    "google/gemma-3-1b": Shape(1152, 26, 4, 1, 256, 6912, 262144, True),
-    "openai-community/gpt2": Shape(768, 12, 12, 12, 64, 3072, 50257, True, gated=False),
+SHAPES = {
+    "Qwen/Qwen2.5-0.5B": (896, 24, 14, 2, 64, 4864, 151936, True),
+    "Qwen/Qwen2.5-1.5B": (1536, 28, 12, 2, 128, 8960, 151936, True),
+    "Qwen/Qwen2.5-3B": (2048, 36, 16, 2, 128, 11008, 151936, True),
+    "Qwen/Qwen2.5-7B": (3584, 28, 28, 4, 128, 18944, 152064, False),
+    "Qwen/Qwen2.5-14B": (5120, 48, 40, 8, 128, 13824, 152064, False),
+    "Qwen/Qwen2.5-32B": (5120, 64, 40, 8, 128, 27648, 152064, False),
+    "Qwen/Qwen3-0.6B": (1024, 28, 16, 8, 128, 3072, 151936, True),
+    "Qwen/Qwen3-1.7B": (2048, 28, 16, 8, 128, 6144, 151936, True),
+    "Qwen/Qwen3-4B": (2560, 36, 32, 8, 128, 9728, 151936, True),
+    "Qwen/Qwen3-8B": (4096, 36, 32, 8, 128, 12288, 151936, False),
+    "meta-llama/Llama-3.2-1B": (2048, 16, 32, 8, 64, 8192, 128256, True),
+    "meta-llama/Llama-3.2-3B": (3072, 28, 24, 8, 128, 8192, 128256, True),
+    "meta-llama/Llama-3.1-8B": (4096, 32, 32, 8, 128, 14336, 128256, False),
+    "mistralai/Mistral-7B-v0.1": (4096, 32, 32, 8, 128, 14336, 32000, False),
+    "google/gemma-2-2b": (2304, 26, 8, 4, 256, 9216, 256000, True),
+    "google/gemma-3-1b": (1152, 26, 4, 1, 256, 6912, 262144, True),
+    "openai-community/gpt2": (768, 12, 12, 12, 64, 3072, 50257, True, False),
 }
+KNOWN = {name: Shape(*sizes) for name, sizes in SHAPES.items()}
 VARIANTS = ("-Instruct", "-Base", "-it", "-pt")
 
 

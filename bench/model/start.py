@@ -104,7 +104,7 @@ def load(where: Path | str, model: Model, device: str = "cpu") -> Policy:
         if model.checkpointing:
             recompute(network)
         stop = stop_strings(model)
-        policy = Policy(network.to(device), tokenizer, chat, stop, model.forward)
+        policy = Policy(network.to(device), tokenizer, chat, stop, asked=model.forward)
         probe(policy)
         return policy
 
@@ -275,7 +275,7 @@ def _pretrain(
     tokens, mean = 0, float("nan")
     for step in range(plan.steps):
         batch = [_text(policy, plan.length, *pair) for pair in islice(texts, plan.batch)]
-        rows = pad([[start]], [0] * plan.batch, batch, [1.0] * plan.batch, policy.pad_id)
+        rows = pad([[start]], [0] * plan.batch, batch, [1.0] * plan.batch, pad_id=policy.pad_id)
         logp_NT, _ = policy.score(rows)
         loss = -logp_NT.sum() / int(rows.mask_NT.sum())
         loss.backward()

@@ -41,7 +41,7 @@ class Flops:
             output.numel(),
             4 * config.num_hidden_layers * width,
             sum(p.numel() for p in matrices if not p.requires_grad),
-            not output.requires_grad,
+            head_frozen=not output.requires_grad,
         )
 
     def training(self, rows: Rows, head: bool = True) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 
-from bench.config import Run
+from bench.config import RunConfig
 from bench.model import start
 from bench.model.policy import Policy
 from results.records import Base, Grader, RunRecord, Value
@@ -26,7 +26,7 @@ PACKAGES = (
 
 
 def describe(
-    run: Run, *, suite: str, task: Task, specs: Sequence[BaseModel], policy: Policy,
+    run: RunConfig, *, suite: str, task: Task, specs: Sequence[BaseModel], policy: Policy,
     origin: Path | str, warnings: Sequence[str],
 ) -> RunRecord:  # fmt: skip
     """What determines the run's result, and where it is computed. `origin`: folder or hub id of

@@ -62,7 +62,7 @@ def sample(
         )
     prompt_N = torch.arange(P).repeat_interleave(group)
     nothing = [[] for _ in range(N)]
-    head = pad(prompts, prompt_N.tolist(), nothing, [temperature] * N, policy.pad_id)
+    head = pad(prompts, prompt_N.tolist(), nothing, [temperature] * N, pad_id=policy.pad_id)
     most = policy.cached_rows(CACHE_BYTES, longest + max_tokens) // group
     if (most := max(1, most)) < P:
         at = range(0, P, most)
@@ -95,7 +95,7 @@ def sample(
         recent.append((token_A, chance_A))
         running_A = running_A & (token_A[:, None] != ends_E).all(-1)
         if stop:
-            _write(recent, drawn_TN, chance_TN, row_A, t + 1)
+            _write(recent, drawn_TN, chance_TN, row_A, end=t + 1)
             tails = drawn_TN[max(0, t + 1 - STOP_TAIL) : t + 1, row_A].t().tolist()
             texts = policy.decode_many(tails)
             halted_A = torch.tensor([any(s in text for s in stop) for text in texts], device=device)
@@ -112,13 +112,13 @@ def sample(
             break
         size = whole(left)
         if left < compact * len(row_A) and size < len(row_A):
-            _write(recent, drawn_TN, chance_TN, row_A, t + 1)
+            _write(recent, drawn_TN, chance_TN, row_A, end=t + 1)
             kept_A = _fill(running_A, size)
             cache, row_A, token_A = backbone.keep(cache, kept_A), row_A[kept_A], token_A[kept_A]
             running_A = running_A[kept_A]
             uniform_TA = None if uniform_TA is None else uniform_TA[:, kept_A]
         hidden_AD = backbone.step(token_A, cache)
-    _write(recent, drawn_TN, chance_TN, row_A, t + 1)
+    _write(recent, drawn_TN, chance_TN, row_A, end=t + 1)
 
     # a row's first end token ends it, whatever was drawn for it until it left the batch
     ended_TN = torch.isin(drawn_TN, ends_E)
@@ -132,15 +132,15 @@ def sample(
         head.prompt_mask_PL,
         head.prompt_N,
         drawn_TN[:T].t().cpu().masked_fill(~mask_NT, policy.pad_id),
-        mask_NT,
-        head.temperature_N,
+        mask_NT=mask_NT,
+        temperature_N=head.temperature_N,
     )
     return Samples(
         rows,
         chance_TN[:T].t().cpu().masked_fill(~mask_NT, 1.0).log().float(),
         (finished_N | ended_N).cpu(),
         sum(map(len, prompts)),
-        int(length_N.sum()),
+        sampled_tokens=int(length_N.sum()),
     )
 
 
@@ -150,14 +150,14 @@ def _joined(
     """Parts of a batch, one after another, as one."""
     texts = [ids for part in parts for ids in part.response_ids()]
     prompt_N, temperature_N = head.prompt_N.tolist(), head.temperature_N.tolist()
-    rows = pad(prompts, prompt_N, texts, temperature_N, policy.pad_id)
+    rows = pad(prompts, prompt_N, texts, temperature_N, pad_id=policy.pad_id)
     logp_M = torch.cat([part.logp_NT[part.rows.mask_NT] for part in parts])
     return Samples(
         rows,
         rows.placed(logp_M),
         torch.cat([part.finished_N for part in parts]),
         sum(part.prompt_tokens for part in parts),
-        sum(part.sampled_tokens for part in parts),
+        sampled_tokens=sum(part.sampled_tokens for part in parts),
     )
 
 
@@ -178,7 +178,15 @@ class Sampler:
         stop: Sequence[str] = (),
     ) -> Samples:
         """See `sample`."""
-        return sample(policy, prompts, group, keys_N, max_tokens, temperature, stop)
+        return sample(
+            policy,
+            prompts,
+            group,
+            keys_N,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            stop=stop,
+        )
 
 
 def _choose(logits_AV: torch.Tensor, temperature: float, uniform_A: torch.Tensor | None):

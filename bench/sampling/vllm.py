@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from bench.config import ConfigError, Run
+from bench.config import ConfigError, RunConfig
 from bench.model import lora
 from bench.model.policy import Policy
 from bench.model.rows import pad
@@ -39,7 +39,7 @@ class VLLMSampler(Sampler):
 
     batches = False  # the engine batches by itself
 
-    def __init__(self, run: Run, policy: Policy):
+    def __init__(self, run: RunConfig, policy: Policy):
         from accelerate import Accelerator
 
         self.policy, chosen = policy, run.sampler
@@ -105,7 +105,7 @@ class VLLMSampler(Sampler):
             [p for p in range(len(prompts)) for _ in range(group)],
             ids_N,
             [temperature] * N,
-            policy.pad_id,
+            pad_id=policy.pad_id,
         )
         logp_NT = torch.zeros(rows.mask_NT.shape)
         for n, found in enumerate(found_N):
@@ -117,7 +117,7 @@ class VLLMSampler(Sampler):
             logp_NT,
             torch.tensor([self._ended(ids, max_tokens, stop) for ids in ids_N], dtype=torch.bool),
             sum(map(len, prompts)),
-            sum(map(len, ids_N)),
+            sampled_tokens=sum(map(len, ids_N)),
         )
 
     def _ended(self, ids: list[int], max_tokens: int, stop: Sequence[str]) -> bool:

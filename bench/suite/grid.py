@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Literal
 
-from bench.config import ConfigError, Run, Suite
+from bench.config import ConfigError, RunConfig, Suite
 from bench.core.files import write_atomic
 from bench.core.memory import keep_freed
 from bench.record.store import RunFolder
@@ -29,15 +29,15 @@ from bench.record.store import RunFolder
 ATTEMPTS = 2  # of a run whose worker was killed
 FULL = 1 << 20  # bytes: below this much free space we report a full disk as the cause
 
-Status = Literal["waiting", "running", "finished", "diverged", "failed", "busy"]
+RunStatus = Literal["waiting", "running", "finished", "diverged", "failed", "busy"]
 
 
 @dataclass
 class RunState:
     """One run, as the parent process sees it."""
 
-    run: Run
-    status: Status = "waiting"
+    run: RunConfig
+    status: RunStatus = "waiting"
     error: str | None = None
     attempts: int = 0
 

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from bench.config import ConfigError, Run
+from bench.config import ConfigError, RunConfig
 from bench.config.entrants import Entrant
 from bench.train.loop import train
 from results.records import DoneRecord
 
 
-def launch(run: Run, suite_folder: Path, suite: str, device: str = "cpu") -> DoneRecord | None:
+def launch(
+    run: RunConfig, suite_folder: Path, suite: str, device: str = "cpu"
+) -> DoneRecord | None:
     """`train.train` by the trainer that the run's method names.
 
     Raises ConfigError where an entrant cannot run as asked, or its package is missing.

@@ -4,7 +4,7 @@ import math
 import time
 from dataclasses import dataclass
 
-from bench.config import ConfigError, Hardware, Run, Suite
+from bench.config import ConfigError, Hardware, RunConfig, Suite
 from bench.model.choice import Forward, choose
 from bench.model.shapes import Shape, shape
 from bench.sampling.hf import CACHE_BYTES
@@ -101,13 +101,13 @@ def _questions(task: Task) -> tuple[float, dict[str, int], bool]:
         return PROMPT, {s: known.get(s, SPLIT) for s in task.splits}, True
 
 
-def _shape(run: Run) -> Shape:
+def _shape(run: RunConfig) -> Shape:
     task = run.build_task()
     words = len(task.vocabulary()) + 4 if task.word_pattern else run.model.vocabulary
     return shape(run.model, words)
 
 
-def _forward(run: Run, model: Shape, device: str) -> Forward:
+def _forward(run: RunConfig, model: Shape, device: str) -> Forward:
     try:
         apart = bool(run.model.lora or run.model.checkpointing)
         return choose(run.model.forward, device, model.misfit, apart)
@@ -115,7 +115,7 @@ def _forward(run: Run, model: Shape, device: str) -> Forward:
         raise ConfigError(f"model.{error}") from error
 
 
-def _run(run: Run, device: str, hardware: Hardware | None) -> dict[str, float]:
+def _run(run: RunConfig, device: str, hardware: Hardware | None) -> dict[str, float]:
     task, r, model = run.build_task(), run.rollout, _shape(run)
     characters, sizes, guessed = _questions(task)
     prompt = characters / (2 if task.word_pattern or not run.model.path else 4)
@@ -178,7 +178,9 @@ def _run(run: Run, device: str, hardware: Hardware | None) -> dict[str, float]:
     }
 
 
-def _waiting(run: Run, model: Shape, prompt: float, rows: float, *, hardware: Hardware) -> float:
+def _waiting(
+    run: RunConfig, model: Shape, prompt: float, rows: float, *, hardware: Hardware
+) -> float:
     """Seconds that sampling so many rows waits for the GPU's memory and for the launch of kernels:
     one step per token of the longest row, for each batch that fits into the cache."""
     size = BYTES[run.model.dtype]
@@ -193,7 +195,7 @@ def _waiting(run: Run, model: Shape, prompt: float, rows: float, *, hardware: Ha
     return steps * (read + model.layers * layer)
 
 
-def _memory(run: Run, model: Shape, prompt: float, device: str) -> float:
+def _memory(run: RunConfig, model: Shape, prompt: float, device: str) -> float:
     """Bytes of weights and optimiser, and of the cache or the activations, whichever is larger."""
     size, rows = BYTES[run.model.dtype], run.rollout.prompts * run.rollout.group
     needs = [m.needs() for m in run.build_methods()]
@@ -214,11 +216,11 @@ def _memory(run: Run, model: Shape, prompt: float, device: str) -> float:
     return held + max(tokens * deep * model.width * size, cache) + 4e8
 
 
-def _trained(run: Run, model: Shape) -> int:
+def _trained(run: RunConfig, model: Shape) -> int:
     return model.adapters(run.model.lora) if run.model.lora else model.parameters
 
 
-def _kept(run: Run, model: Shape) -> float:
+def _kept(run: RunConfig, model: Shape) -> float:
     """Bytes of the checkpoints that stay."""
     copies = {"none": 0, "last": 1, "best": 2, "all": 2 + run.eval.points}[run.checkpoint]
     return copies * _trained(run, model) * BYTES[run.model.dtype]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.config import Run, Suite
+from bench.config import RunConfig, Suite
 from bench.core.files import write_atomic
 from bench.record.store import RunFolder
 
@@ -21,7 +21,7 @@ def trials(suite: Suite, rates: Sequence[float], seeds: int) -> Suite:
     """A suite of `len(rates) * seeds` trials a method, evaluated on validation questions alone."""
     questions = {"curve": {"validation": 0}, "final": {"validation": 0}, "train_questions": 0}
     plan = suite.runs[0].eval.model_copy(update={**questions, "points": 1})
-    runs: list[Run] = []
+    runs: list[RunConfig] = []
     for run in {r.method: r for r in suite.runs}.values():
         for rate in rates:
             optimizer = run.optimizer.model_copy(update={"lr": rate})

@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from transformers import AutoTokenizer, GenerationConfig
 
-from bench.config import ConfigError, Model, Run
+from bench.config import ConfigError, Model, RunConfig
 from bench.model import lora, start
 from bench.model.policy import Policy
 from bench.record.store import RunFolder
@@ -68,12 +68,12 @@ def export(
     return out
 
 
-def _read(folder: Path) -> tuple[Run, dict[str, Any]]:
+def _read(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
     if not (folder / "run.json").is_file():
         raise ConfigError(f"{folder}: no run.json; give the folder of one run, runs/SUITE/RUN")
     record = RunFolder(folder).record.model_dump(mode="json")
     try:
-        return Run.model_validate(record["config"]), record
+        return RunConfig.model_validate(record["config"]), record
     except ValidationError as error:
         raise ConfigError(f"{folder / 'run.json'}: {error}") from None
 
@@ -86,7 +86,7 @@ def checkpoints(folder: Path) -> dict[str, Path]:
     return {name: path for name, path in there.items() if path and path.is_dir()}
 
 
-def _generation(policy: Policy, run: Run) -> GenerationConfig:
+def _generation(policy: Policy, run: RunConfig) -> GenerationConfig:
     """The tokens that ended samples in training end them here too; the default decoding is the one
     that was measured."""
     return GenerationConfig(
@@ -106,7 +106,7 @@ def _replaced(folder: Path, policy: Policy) -> bool:
     return loaded(start.PROBE)["input_ids"] != policy.tokenizer(start.PROBE)["input_ids"]
 
 
-def measured(folder: Path, step: int, run: Run) -> list[str]:
+def measured(folder: Path, step: int, run: RunConfig) -> list[str]:
     """Rows of the card's table: the accuracy of each split and decoding at a step, with its 95 %
     interval over questions."""
     columns = ["step", "split", "decoding", "question_id", "sample", "correct"]
@@ -124,12 +124,12 @@ def measured(folder: Path, step: int, run: Run) -> list[str]:
     return rows
 
 
-def _sampling(run: Run) -> str:
+def _sampling(run: RunConfig) -> str:
     return f"temperature {run.eval.temperature:g}, top-p 1"
 
 
 def card(
-    run: Run, record: dict[str, Any], folder: Path, step: int, *, use: list[str], library: str
+    run: RunConfig, record: dict[str, Any], folder: Path, step: int, *, use: list[str], library: str
 ) -> str:
     """README.md of an export; `use` says how the model is asked."""
     done = RunFolder(folder).done
@@ -184,7 +184,7 @@ def _start(model: Model) -> str:
     return f"`{model.path}`" + (f" at `{model.revision}`" if model.revision else "")
 
 
-def _use(run: Run, task: Task, *, adapter: bool, replaced: bool) -> list[str]:
+def _use(run: RunConfig, task: Task, *, adapter: bool, replaced: bool) -> list[str]:
     """How the model is asked, and what to know when it is loaded."""
     model, stop = run.model, [*task.stop, *run.model.stop]
     text = f"`{json.dumps(getattr(task, 'prompt', '{question}'))}`"

@@ -9,17 +9,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from bench.config import Run
+from bench.config import RunConfig
 from bench.core import rng
 from bench.model.policy import Policy
 from bench.model.rows import Rows, pad
 from methods import GOLD, MISMATCHED, SAMPLE, Needs, Rollout, Signal
-from methods.base import Source
+from methods.base import SourceName
 from tasks import Example, Grade, Task
 
 from .rewards import Reward
 
-GOLD_GRADE = Grade(True, True, "ok", "reference", None, True)
+GOLD_GRADE = Grade(True, True, "ok", "reference", extracted=None, format_ok=True)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ OldLogp = Literal["none", "own_pass", "scored", "start"]
 """
 
 
-def old_logp(needs: Needs, source: Source, updates: int, corrected: bool = False) -> OldLogp:
+def old_logp(needs: Needs, source: SourceName, updates: int, corrected: bool = False) -> OldLogp:
     """The one place where this is decided. `updates` are those of a rollout batch; `corrected`:
     a correction of the sampling engine reads old log-probs, whatever the objective does."""
     single = source == "policy" and updates == 1
@@ -108,7 +108,7 @@ class ScoredBatch:
 class Assembler:
     """Makes the batches of one run."""
 
-    run: Run
+    run: RunConfig
     task: Task
     policy: Policy
     reward: Reward

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.config import Run
+from bench.config import RunConfig
 from bench.core import rng
 from bench.model.policy import Policy
 from bench.record.ledger import Flops, Ledger
@@ -17,7 +17,7 @@ CPU_ROWS, ROWS = 256, 1024  # sampled at once: on a CPU as many as its caches be
 
 
 @dataclass(frozen=True)
-class Question:
+class AskedQuestion:
     split: str
     example: Example
     prompt: list[int]  # token ids
@@ -25,7 +25,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Evaluator:
-    run: Run
+    run: RunConfig
     task: Task
     policy: Policy
     flops: Flops
@@ -42,7 +42,7 @@ class Evaluator:
         with ledger.phase("evaluate"):
             self.sampler.sync()
             questions = [
-                Question(split, example, self.policy.encode_prompt(example.prompt))
+                AskedQuestion(split, example, self.policy.encode_prompt(example.prompt))
                 for split, count in splits.items()
                 for example in self.task.examples(split)[: count or None]
             ]
@@ -59,7 +59,7 @@ class Evaluator:
             return frame
 
     def _decoded(
-        self, questions: Sequence[Question], decoding: str, group: int, ledger: Ledger
+        self, questions: Sequence[AskedQuestion], decoding: str, group: int, ledger: Ledger
     ) -> list[dict[str, Any]]:
         """`group` rows a question, in the order of questions."""
         # by length, so that a batch holds little padding
@@ -72,7 +72,7 @@ class Evaluator:
         return [row for i in range(len(questions)) for row in found[i]]
 
     def _block(
-        self, questions: list[Question], decoding: str, group: int, ledger: Ledger
+        self, questions: list[AskedQuestion], decoding: str, group: int, ledger: Ledger
     ) -> list[list[dict[str, Any]]]:
         """The rows of each question of one batch."""
         run, keys = self.run, None

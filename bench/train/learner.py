@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from bench.config.sections import Optimizer, Run
+from bench.config.sections import Optimizer, RunConfig
 from bench.model import lora
 from bench.model.optim import AdamW
 from bench.model.policy import Critic, Policy
@@ -33,17 +33,25 @@ class Learner:
     critic_optimizer: AdamW | None = None
 
     @classmethod
-    def of(cls, run: Run, policy: Policy, with_critic: bool) -> Learner:
+    def of(cls, run: RunConfig, policy: Policy, with_critic: bool) -> Learner:
         """The critic begins as a copy of the policy."""
         o = run.optimizer
         critic = Critic(copy.deepcopy(policy.model), policy.asked) if with_critic else None
 
         def adamw(model: Policy | Critic, lr: float) -> AdamW:
             fused = policy.device.type == "cuda"
-            return AdamW(model.parameters(), lr, o.betas, o.eps, o.weight_decay, fused=fused)
+            return AdamW(
+                model.parameters(), lr, o.betas, o.eps, weight_decay=o.weight_decay, fused=fused
+            )
 
         own = adamw(policy, o.lr)
-        return cls(o, policy, own, critic, adamw(critic, o.critic_lr or o.lr) if critic else None)
+        return cls(
+            o,
+            policy,
+            own,
+            critic,
+            critic_optimizer=adamw(critic, o.critic_lr or o.lr) if critic else None,
+        )
 
     def apply(self, result: Backward, factor: float) -> Applied:
         """Clip the gradients and step, with the learning rates times `factor`. A non-finite loss or

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.config import Run
+from bench.config import RunConfig
 from bench.core import rng
 from bench.record.ledger import forget_peak
 from bench.record.store import RunFolder
@@ -47,7 +47,7 @@ class Loop:
         self.methods = own if methods is None else methods
         learner, micro_tokens = session.learner, session.run.micro_tokens
         self.scorer = Scorer(
-            learner.policy, session.start, learner.critic, session.flops, micro_tokens
+            learner.policy, session.start, learner.critic, session.flops, micro_tokens=micro_tokens
         )
         self._sources = dict(sources or {})
 
@@ -163,7 +163,7 @@ class Loop:
 
 
 def train(
-    run: Run, suite_folder: Path, suite: str, device: str = "cpu", by: type[Trainer] = Loop
+    run: RunConfig, suite_folder: Path, suite: str, device: str = "cpu", by: type[Trainer] = Loop
 ) -> DoneRecord | None:
     """Train one run in its folder, or finish it; None where another process works on the run.
     `by`: another trainer than the loop."""

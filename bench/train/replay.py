@@ -113,4 +113,4 @@ def _response(row: dict[Hashable, Any]) -> Response:
     if grade.reward is not None and grade.reward != grade.reward:  # parquet has NaN for None
         grade = replace(grade, reward=None)
     ids, logp = row["tokens"].tolist(), row["logp"].tolist()
-    return Response(ids, row["response"], grade, bool(row["finished"]), logp)
+    return Response(ids, row["response"], grade, bool(row["finished"]), logp=logp)

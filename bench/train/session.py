@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 import methods
-from bench.config import ConfigError, Run
+from bench.config import ConfigError, RunConfig
 from bench.model import start
 from bench.model.policy import Policy
 from bench.record.ledger import Flops, Ledger
@@ -48,12 +48,12 @@ class Position:
 class Session:
     """Everything of one run that does not depend on who trains."""
 
-    def __init__(self, run: Run, folder: RunFolder, suite: str, device: str = "cpu"):
+    def __init__(self, run: RunConfig, folder: RunFolder, suite: str, device: str = "cpu"):
         run.check_plugins()
         self.run, self.folder, self.suite = run, folder, suite
         self.task = run.build_task()
         self.objectives = run.build_methods()
-        self.sources: list[methods.base.Source] = [
+        self.sources: list[methods.base.SourceName] = [
             run.source(i) for i in range(len(self.objectives))
         ]
         self.origin = start.ensure(run.model, self.task, device=device)
@@ -66,13 +66,13 @@ class Session:
         self.assembler = Assembler(run, self.task, policy, reward_function(run.reward))
         self.sampler, self.correction = self._sampler()
         drawing = self.sampler if run.sampler.evaluate else Sampler()
-        self.evaluate = Evaluator(run, self.task, policy, self.flops, drawing)
+        self.evaluate = Evaluator(run, self.task, policy, self.flops, sampler=drawing)
         self.warnings = self._warnings()
         self.ledger, self.position = Ledger(), Position()
         self.track = None
         if run.track:
             config = run.model_dump(mode="json")
-            self.track = Track(run.track, suite, run.name, folder.path.parent, config)
+            self.track = Track(run.track, suite, run.name, folder.path.parent, config=config)
 
     def _sampler(self) -> tuple[Sampler, Correction | None]:
         """Who draws, and what is done about an engine's other probabilities."""
@@ -99,7 +99,7 @@ class Session:
 
     @property
     def drawer(self) -> Drawer:
-        return Drawer(self.run, self.task, self.policy, self.flops, self.sampler)
+        return Drawer(self.run, self.task, self.policy, self.flops, sampler=self.sampler)
 
     def source(self, name: str) -> Source:
         """Where a batch's groups come from, by its name; a replay set is drawn first where it is
@@ -251,7 +251,7 @@ class Trainer(Protocol):
         ...
 
 
-def broken_rows(run: Run, task: Task, listed: int = 10) -> list[str]:
+def broken_rows(run: RunConfig, task: Task, listed: int = 10) -> list[str]:
     """A warning where rows of the data that the run uses are left out: how many, which, and why."""
     asked = [run.eval.asked(task.splits, final) for final in (False, True)]
     splits = dict.fromkeys(["train", *asked[0], *asked[1]])

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 
-from bench.config import Run
+from bench.config import RunConfig
 from bench.core import rng
 from bench.model.policy import Policy
 from bench.record.ledger import Flops, Ledger
@@ -38,7 +38,7 @@ class Source(Protocol):
 class Drawer:
     """Draws and grades samples, and charges for both."""
 
-    run: Run
+    run: RunConfig
     task: Task
     policy: Policy
     flops: Flops
@@ -69,7 +69,9 @@ class Drawer:
                 at = range(p * G, (p + 1) * G)
                 grades = self.task.grade(example, [texts_N[n] for n in at])
                 rows = [
-                    Response(ids_N[n], texts_N[n], grade, finished_N[n], logp_N[n][: len(ids_N[n])])
+                    Response(
+                        ids_N[n], texts_N[n], grade, finished_N[n], logp=logp_N[n][: len(ids_N[n])]
+                    )
                     for n, grade in zip(at, grades, strict=True)
                 ]
                 groups.append(Group(example, rows))
@@ -123,7 +125,7 @@ class PolicySource:
 class DemonstrationSource:
     """Reference answers: as many rows as a policy run has samples."""
 
-    def __init__(self, run: Run, task: Task):
+    def __init__(self, run: RunConfig, task: Task):
         self.run = run
         self.examples = [e for e in task.examples("train") if e.solution]
 

@@ -8,14 +8,14 @@ import torch
 from methods import reduce, registry
 from methods.base import Judgement, Leaves, Method, Rollout
 
-from .rollouts import Correct, gradients, rollout, scored
+from .rollouts import CorrectPattern, gradients, rollout, scored
 from .rules import pulled, require, same
 
 
 def extremes(method: Method, far: float) -> tuple[list[float], list[float]]:
     """|loss| and largest |gradient| with all, only right or only wrong rows at a logp of `far`."""
     values, slopes = [], []
-    cases: tuple[Correct, ...] = ("mixed", "right", "wrong")
+    cases: tuple[CorrectPattern, ...] = ("mixed", "right", "wrong")
     for correct in cases:
         r = rollout(method, seed=6, correct=correct)
         signal, at = scored(method, r)

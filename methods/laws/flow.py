@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from methods.base import GOLD, SAMPLE, Leaves, Method, Rollout, Source
+from methods.base import GOLD, SAMPLE, Leaves, Method, Rollout, SourceName
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,11 @@ def enumerate_groups(method: Method, problem: Bandit, group: int) -> tuple[Tenso
 
 
 def expected_gradient(
-    method: Method, problem: Bandit, theta_K: Tensor, group: int = 4, source: Source | None = None
+    method: Method,
+    problem: Bandit,
+    theta_K: Tensor,
+    group: int = 4,
+    source: SourceName | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(loss on the enumerated groups, expected dL/dtheta [K]) where the policy is softmax(theta).
 
@@ -96,7 +100,7 @@ def expected_gradient(
 
 
 def velocity(
-    method: Method, problem: Bandit, policy_K: Tensor, group: int = 4, **options: Source
+    method: Method, problem: Bandit, policy_K: Tensor, group: int = 4, **options: SourceName
 ) -> Tensor:
     """d policy / dt [K] under dtheta/dt = -expected gradient; sums to 0."""
     _, gradient_K = expected_gradient(method, problem, policy_K.log(), group, **options)
@@ -110,15 +114,15 @@ def flow(
     time: float,
     steps: int,
     group: int = 4,
-    source: Source | None = None,
+    source: SourceName | None = None,
 ) -> Path:
     """Integrate dtheta/dt = -expected gradient from the policy `start_K` (Heun's method)."""
     theta_K, dt = start_K.log(), time / steps
     policies, losses = [start_K], []
     for _ in range(steps):
-        loss, first_K = expected_gradient(method, problem, theta_K, group, source)
+        loss, first_K = expected_gradient(method, problem, theta_K, group, source=source)
         ahead_K = theta_K - dt * first_K
-        _, second_K = expected_gradient(method, problem, ahead_K, group, source)
+        _, second_K = expected_gradient(method, problem, ahead_K, group, source=source)
         theta_K = theta_K - dt * (first_K + second_K) / 2
         policies.append(theta_K.softmax(-1))
         losses.append(loss)

@@ -81,7 +81,7 @@ def error(
     `dtype` is that of the arithmetic; with `stored`, log-probs and values are first rounded to it.
     """
     return statistics.median(
-        _error(method, dtype, stored, spread, device, seed) for seed in range(seeds)
+        _error(method, dtype, stored, spread, device=device, seed=seed) for seed in range(seeds)
     )
 
 

@@ -13,19 +13,19 @@ from torch import Tensor
 
 from methods.base import GOLD, MISMATCHED, SAMPLE, Leaves, Loss, Method, Rollout, Signal
 
-Correct = Literal["mixed", "right", "wrong", "ties"]  # ties: no group holds both
+CorrectPattern = Literal["mixed", "right", "wrong", "ties"]  # ties: no group holds both
 
 
-class Options(TypedDict, total=False):
+class RolloutOptions(TypedDict, total=False):
     """Arguments of `rollout`."""
 
-    correct: Correct
+    correct: CorrectPattern
     one_token: bool
     prompts: int
     group: int
 
 
-EDGES: dict[str, Options] = {
+EDGES: dict[str, RolloutOptions] = {
     "all right": {"correct": "right"},
     "all wrong": {"correct": "wrong"},
     "no group has variance": {"correct": "ties"},
@@ -41,7 +41,7 @@ def rollout(
     prompts: int = 4,
     group: int = 4,
     tokens: int = 6,
-    correct: Correct = "mixed",
+    correct: CorrectPattern = "mixed",
     one_token: bool = False,
     shuffle: bool = True,
     real_rewards: bool = False,

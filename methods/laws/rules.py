@@ -161,7 +161,7 @@ def padding_does_not_matter(method: Method) -> None:
 def masked_tokens_have_no_influence(method: Method) -> None:
     r = rollout(method, seed=4, prompts=5)
     signal, at = scored(method, r)
-    _ignored(method, r, signal, at, ~r.mask_NT)
+    _ignored(method, r, signal, at, dead_NT=~r.mask_NT)
 
 
 def untrained_rows_have_no_influence(method: Method) -> None:
@@ -169,7 +169,7 @@ def untrained_rows_have_no_influence(method: Method) -> None:
     signal, at = scored(method, r)
     if signal.trained_N.all():
         raise DoesNotApply("it trains on every row")
-    _ignored(method, r, signal, at, r.mask_NT & ~signal.trained_N[:, None])
+    _ignored(method, r, signal, at, dead_NT=r.mask_NT & ~signal.trained_N[:, None])
 
 
 def _ignored(method: Method, r: Rollout, signal: Signal, at: Leaves, dead_NT: Tensor) -> None:

@@ -2,7 +2,16 @@
 answers (simplex.py)."""
 
 from .measure import anatomy, objectives, weights
-from .rollouts import Batch, read, stored
+from .rollouts import StoredBatch, read, stored
 from .show import REFERENCE, Anatomy
 
-__all__ = ["REFERENCE", "Anatomy", "Batch", "anatomy", "objectives", "read", "stored", "weights"]
+__all__ = [
+    "REFERENCE",
+    "Anatomy",
+    "StoredBatch",
+    "anatomy",
+    "objectives",
+    "read",
+    "stored",
+    "weights",
+]

@@ -23,7 +23,7 @@ import methods
 from methods import GOLD, Leaves, Method
 from results import Results
 
-from .rollouts import Batch, stored
+from .rollouts import StoredBatch, stored
 from .show import REFERENCE, WHITE, Anatomy, families
 
 EDGES = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)  # of the bins of a token's probability
@@ -41,7 +41,7 @@ def objectives(results: Results, names: Iterable[str] | None = None) -> dict[str
     return {name: own.get(name) or methods.get(name) for name in chosen}
 
 
-def weights(method: Method, batch: Batch) -> torch.Tensor:
+def weights(method: Method, batch: StoredBatch) -> torch.Tensor:
     """-dL/dlogp [N, T] at the policy's log-probs: above 0 it makes the token more likely."""
     r = batch.rollout
     signal = method.signal(r)
@@ -86,7 +86,7 @@ def anatomy(
     return Anatomy(cosine.loc[order, order], shares, profile, notes)
 
 
-def _notes(chosen: Mapping[str, Method], batches: Sequence[Batch]) -> list[str]:
+def _notes(chosen: Mapping[str, Method], batches: Sequence[StoredBatch]) -> list[str]:
     """What differs from training where the runs stored no critic and no mismatched rows."""
     needs = {label: method.needs() for label, method in chosen.items()}
     blind = any(not b.rollout.old_value_NT.any() for b in batches)
@@ -99,7 +99,7 @@ def _notes(chosen: Mapping[str, Method], batches: Sequence[Batch]) -> list[str]:
     return [f"{who}: {what}" for who, what in notes.items() if who]
 
 
-class Measured(NamedTuple):
+class MeasuredWeights(NamedTuple):
     """What one batch shows; the frames are those of `Anatomy`, over this batch alone."""
 
     cosine: np.ndarray  # methods x methods; NaN where a method weighs nothing
@@ -108,8 +108,8 @@ class Measured(NamedTuple):
 
 
 def measure(
-    chosen: Mapping[str, Method], batch: Batch, classes: Mapping[str, tuple[float, float]]
-) -> Measured:
+    chosen: Mapping[str, Method], batch: StoredBatch, classes: Mapping[str, tuple[float, float]]
+) -> MeasuredWeights:
     """Weights on one batch; `classes` holds the range of rewards of each class of samples."""
     r = batch.rollout
     sample_N = r.kind_N != GOLD
@@ -147,7 +147,7 @@ def measure(
                         "weight": float(unit_NT[inside_NT].mean()), "tokens": tokens,
                     })  # fmt: skip
     w_MX = torch.stack(vectors)
-    return Measured((w_MX @ w_MX.T).numpy(), pd.DataFrame(shares), pd.DataFrame(profile))
+    return MeasuredWeights((w_MX @ w_MX.T).numpy(), pd.DataFrame(shares), pd.DataFrame(profile))
 
 
 def classes(reward_N: torch.Tensor) -> dict[str, tuple[float, float]]:

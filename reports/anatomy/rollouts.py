@@ -12,7 +12,7 @@ from results import Results
 
 
 @dataclass(frozen=True)
-class Batch:
+class StoredBatch:
     """A stored rollout batch, and the policy's log-probs when it was drawn."""
 
     rollout: Rollout
@@ -20,7 +20,7 @@ class Batch:
     run: str
 
 
-def stored(results: Results, batches: int = 24) -> list[Batch]:
+def stored(results: Results, batches: int = 24) -> list[StoredBatch]:
     """At most `batches` stored rollout batches of all runs, evenly spaced.
 
     Raises:
@@ -41,7 +41,7 @@ def stored(results: Results, batches: int = 24) -> list[Batch]:
     return [read(file, str(run)) for run, file in (files[i] for i in spread)]
 
 
-def read(file: Path, run: str) -> Batch:
+def read(file: Path, run: str) -> StoredBatch:
     """Read one rollouts/step-NNNNNN.parquet; rows keep their order."""
     frame = pd.read_parquet(file)
     if "policy_logp" not in frame:
@@ -74,4 +74,4 @@ def read(file: Path, run: str) -> Batch:
         ref_logp_NT=ref_NT,
         old_value_NT=padded("value"),
     )
-    return Batch(rollout, policy_NT, run)
+    return StoredBatch(rollout, policy_NT, run)

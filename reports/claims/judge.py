@@ -16,7 +16,7 @@ from results.stats import ALPHA, Difference
 from .measure import margin, missing_metric, per_run, unit
 from .read import COSTS, Claim, load_claims
 
-Status = Literal[
+ClaimStatus = Literal[
     "supported", "contradicted", "undetermined", "law: proved", "law: refuted", "not tested"
 ]
 NAN = float("nan")
@@ -29,7 +29,7 @@ class Finding:
     claim: Claim
     against: str
     task: str
-    status: Status
+    status: ClaimStatus
     effect: float = NAN
     low: float = NAN
     high: float = NAN
@@ -77,7 +77,7 @@ class _Row:
     task: str = ""
     difference: Difference | None = None
     unit: str = ""
-    status: Status | None = None  # where it needs no test
+    status: ClaimStatus | None = None  # where it needs no test
     why: str = ""
     margin: float | None = None  # in `unit`
     censored: tuple[int, int] = (0, 0)  # seeds that never reached the level: method, baseline
@@ -115,7 +115,7 @@ def evaluate(results: Results, claims: Iterable[Claim] | None = None) -> list[Fi
 
 def _rows(results: Results, claim: Claim) -> list[_Row]:
     if claim.kind == "law":
-        status: Status = "law: proved" if claim.outcome == "proved" else "law: refuted"
+        status: ClaimStatus = "law: proved" if claim.outcome == "proved" else "law: refuted"
         return [_Row(claim, status=status, why=f"{claim.reason} Test: {claim.test}.")]
     if claim.kind == "audit":
         return _audit(claim)
@@ -263,7 +263,7 @@ def _finding(row: _Row, p: float, q: float) -> Finding:
     )  # fmt: skip
 
 
-def _late(row: _Row, status: Status) -> str:
+def _late(row: _Row, status: ClaimStatus) -> str:
     """Whose runs never reached a threshold, if that could change the verdict: they count with the
     whole budget, which is less than their true cost."""
     method, baseline = row.censored
@@ -276,7 +276,7 @@ def _late(row: _Row, status: Status) -> str:
     return f"{baseline} runs of {row.against}" if baseline and not below else ""
 
 
-def _judge(row: _Row, p: float, q: float) -> tuple[Status, str]:
+def _judge(row: _Row, p: float, q: float) -> tuple[ClaimStatus, str]:
     """The verdict on a tested claim and, where it needs one, the reason."""
     kept = row.claim.keeps
     if row.claim.direction == "equal":
@@ -308,7 +308,7 @@ def _audit(claim: Claim) -> list[_Row]:
     """GRAO's headline from its printed tables, a row per baseline."""
     rows = []
     for r in grao_headline().itertuples():
-        status: Status = "supported" if r.agrees else "contradicted"
+        status: ClaimStatus = "supported" if r.agrees else "contradicted"
         why = f"abstract {r.abstract:.2f} %, from the printed tables {r.printed:.2f} %"
         if not r.agrees:
             why += f", with the rows of PPO and GRPO swapped in one column {r.swapped:.2f} %"

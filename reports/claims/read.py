@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from results.records import BUDGET_AXES
 
-Kind = Literal["runs", "law", "audit", "untested"]
+ClaimKind = Literal["runs", "law", "audit", "untested"]
 METRICS = {
     "avg": "accuracy of sampled answers", "greedy": "accuracy of greedy answers",
     "pass@k": "pass@k; pass@K takes all samples", "gain": "last minus first evaluation",
@@ -49,7 +49,7 @@ class Claim(BaseModel):
     claim: str  # in our words
     where: str = ""  # in the paper
     measured: str  # how, in words
-    kind: Kind = "runs"
+    kind: ClaimKind = "runs"
     # kind = "runs"
     method: str = ""  # a label or an objective; grao[beta=0.0] is that objective with that field
     against: tuple[str, ...] = ()  # baselines

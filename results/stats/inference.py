@@ -38,7 +38,7 @@ class Interval(NamedTuple):
 def _t_interval(mean: float, variance: float, df: float, alpha: float, kind: str) -> Interval:
     se = math.sqrt(variance) if variance >= 0 else math.nan
     half = se * sp.t.ppf(1 - alpha / 2, df) if df > 0 else math.nan
-    return Interval(float(mean), float(mean - half), float(mean + half), se, df, kind)
+    return Interval(float(mean), float(mean - half), float(mean + half), se, df=df, kind=kind)
 
 
 def seed_interval(x_S: ArrayLike, alpha: float = ALPHA) -> Interval:
@@ -46,7 +46,7 @@ def seed_interval(x_S: ArrayLike, alpha: float = ALPHA) -> Interval:
     a mean and NaN bounds: the error is unknown, not 0."""
     x = np.asarray(x_S, float)
     variance = x.var(ddof=1) / len(x) if len(x) > 1 and np.ptp(x) > 1e-12 else math.nan
-    return _t_interval(x.mean() if len(x) else math.nan, variance, len(x) - 1, alpha, "seeds")
+    return _t_interval(x.mean() if len(x) else math.nan, variance, len(x) - 1, alpha, kind="seeds")
 
 
 def _two_way_variances(x_SQ: Floats) -> tuple[float, float, float]:
@@ -70,7 +70,7 @@ def two_way_interval(x_SQ: ArrayLike, alpha: float = ALPHA) -> Interval:
     seeds, questions = x.shape
     if seeds < 2 or questions < 2:
         return _t_interval(
-            x.mean() if x.size else math.nan, math.nan, 0, alpha, "seeds and questions"
+            x.mean() if x.size else math.nan, math.nan, 0, alpha, kind="seeds and questions"
         )
     v_seed, v_question, v_cell = _two_way_variances(x)
     return _combine(
@@ -89,7 +89,7 @@ def two_way_welch(a_SQ: ArrayLike, b_SQ: ArrayLike, alpha: float = ALPHA) -> Int
     questions = len(difference)
     if min(len(a), len(b), questions) < 2:
         mean = difference.mean() if questions else math.nan
-        return _t_interval(mean, math.nan, 0, alpha, "seeds and questions")
+        return _t_interval(mean, math.nan, 0, alpha, kind="seeds and questions")
     (seed_a, _, cell_a), (seed_b, _, cell_b) = _two_way_variances(a), _two_way_variances(b)
     plus = [
         (seed_a, len(a) - 1),
@@ -111,18 +111,20 @@ def _combine(
     variance = max(variance, *(v for v, _ in plus))
     spread = sum(v**2 / df for v, df in [*plus, *minus])
     df = variance**2 / spread if spread > 0 else 0.0  # no variance at all: the error is unknown
-    return _t_interval(mean, variance, df, alpha, "seeds and questions")
+    return _t_interval(mean, variance, df, alpha, kind="seeds and questions")
 
 
 def wilson(successes: float, total: float, alpha: float = ALPHA) -> Interval:
     """Wilson's score interval of a share; `total` need not be whole."""
     if total <= 0:
-        return Interval(math.nan, math.nan, math.nan, math.nan, math.inf, "questions")
+        return Interval(math.nan, math.nan, math.nan, math.nan, df=math.inf, kind="questions")
     z, p = float(sp.norm.ppf(1 - alpha / 2)), successes / total
     centre = (p + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z / (1 + z**2 / total) * math.sqrt(p * (1 - p) / total + z**2 / (4 * total**2))
     se = math.sqrt(p * (1 - p) / total)
-    return Interval(p, max(centre - half, 0.0), min(centre + half, 1.0), se, math.inf, "questions")
+    return Interval(
+        p, max(centre - half, 0.0), min(centre + half, 1.0), se, df=math.inf, kind="questions"
+    )
 
 
 def question_interval(x_QK: ArrayLike, alpha: float = ALPHA) -> Interval:
@@ -135,7 +137,7 @@ def question_interval(x_QK: ArrayLike, alpha: float = ALPHA) -> Interval:
     questions, samples = x.shape
     if questions < 2:
         return Interval(
-            x.mean() if x.size else math.nan, math.nan, math.nan, math.nan, 0, "questions"
+            x.mean() if x.size else math.nan, math.nan, math.nan, math.nan, df=0, kind="questions"
         )
     correlation = 1.0
     if samples > 1:
@@ -177,7 +179,16 @@ def paired_difference(
     where all are 0, as no flip of signs changes their mean. See `never_apart`."""
     d = np.asarray(a_S, float) - np.asarray(b_S, float)
     se = d.std(ddof=1) / math.sqrt(len(d)) if len(d) > 1 else math.nan
-    return _difference(d.mean(), se, len(d) - 1, delta, alpha, power, "paired", (len(d), len(d)))
+    return _difference(
+        d.mean(),
+        se,
+        len(d) - 1,
+        delta,
+        alpha=alpha,
+        power=power,
+        design="paired",
+        seeds=(len(d), len(d)),
+    )
 
 
 def welch_difference(
@@ -187,12 +198,28 @@ def welch_difference(
     a, b = np.asarray(a, float), np.asarray(b, float)
     estimate = a.mean() - b.mean()
     if min(len(a), len(b)) < 2:
-        return _difference(estimate, math.nan, 0, delta, alpha, power, "welch", (len(a), len(b)))
+        return _difference(
+            estimate,
+            math.nan,
+            0,
+            delta,
+            alpha=alpha,
+            power=power,
+            design="welch",
+            seeds=(len(a), len(b)),
+        )
     va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
     spread = va**2 / (len(a) - 1) + vb**2 / (len(b) - 1)
     df = (va + vb) ** 2 / spread if spread > 0 else 1.0
     return _difference(
-        estimate, math.sqrt(va + vb), df, delta, alpha, power, "welch", (len(a), len(b))
+        estimate,
+        math.sqrt(va + vb),
+        df,
+        delta,
+        alpha=alpha,
+        power=power,
+        design="welch",
+        seeds=(len(a), len(b)),
     )
 
 
@@ -203,13 +230,24 @@ def _difference(
     estimate, se = float(estimate), float(se)
     if not se > 1e-12:  # one seed, or no spread at all
         n, tied = math.nan, design == "paired" and se == se and abs(estimate) < 1e-12
-        return Difference(estimate, n, n, se, df, 1.0 if tied else n, n, n, design, seeds)
+        return Difference(
+            estimate,
+            n,
+            n,
+            se,
+            df=df,
+            p=1.0 if tied else n,
+            p_equivalent=n,
+            mde=n,
+            design=design,
+            seeds=seeds,
+        )
     half = se * float(sp.t.ppf(1 - alpha / 2, df))
     p = 2 * sp.t.sf(abs(estimate) / se, df)
     p_equivalent = max(sp.t.sf((estimate + delta) / se, df), sp.t.sf((delta - estimate) / se, df))
     return Difference(
-        estimate, estimate - half, estimate + half, se, df, float(p), float(p_equivalent),
-        mde(se, df, alpha, power), design, seeds,
+        estimate, estimate - half, estimate + half, se, df=df, p=float(p),
+        p_equivalent=float(p_equivalent), mde=mde(se, df, alpha, power), design=design, seeds=seeds,
     )  # fmt: skip
 
 

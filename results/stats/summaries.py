@@ -149,7 +149,9 @@ def aggregate(
 
 def _bootstrap(estimate: float, drawn: Floats, alpha: float, kind: str) -> Interval:
     low, high = np.quantile(drawn, [alpha / 2, 1 - alpha / 2])
-    return Interval(estimate, float(low), float(high), float(drawn.std(ddof=1)), math.nan, kind)
+    return Interval(
+        estimate, float(low), float(high), float(drawn.std(ddof=1)), df=math.nan, kind=kind
+    )
 
 
 def performance_profile(
@@ -193,7 +195,12 @@ def probability_of_improvement(
     below, above = np.sqrt(((bounds.T - theta) ** 2).sum(1)) / len(theta)
     mean = float(theta.mean())
     return Interval(
-        mean, max(mean - below, 0.0), min(mean + above, 1.0), math.nan, math.inf, "seeds, Newcombe"
+        mean,
+        max(mean - below, 0.0),
+        min(mean + above, 1.0),
+        math.nan,
+        df=math.inf,
+        kind="seeds, Newcombe",
     )
 
 

@@ -28,8 +28,8 @@ def pass_table(results: Results, split: str | None = None) -> Table:
         by_metric[f"maj@{k_max}"] = scores.seed_scores(scores.majority_scores(results, split))
     return seed_table(
         results, "passk", f"pass@k on {split}", by_metric,
-        (f"pass@k is unbiased from K = {k_max} samples a question, temperature and decoding as"
-         " evaluated; ± over seeds.",),
+        notes=(f"pass@k is unbiased from K = {k_max} samples a question, temperature and decoding"
+               " as evaluated; ± over seeds.",),
     )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def selection_table(results: Results, split: str | None = None) -> Table:
     if not validated:
         notes.append("No validation split was evaluated, so none could be selected on it.")
     return seed_table(
-        results, "selection", f"Which evaluation counts, {split}", by_kind, tuple(notes)
+        results, "selection", f"Which evaluation counts, {split}", by_kind, notes=tuple(notes)
     )
 
 
@@ -78,7 +78,9 @@ def generalisation_table(results: Results, split: str | None = None) -> Table:
         if missing:  # it ended before the evaluation that has this split
             notes.append(f"Not evaluated on {other}: {', '.join(sorted(missing))}.")
     signed = tuple(k for k in gaps if k != split)
-    return seed_table(results, "generalisation", "Generalisation", gaps, tuple(notes), signed)
+    return seed_table(
+        results, "generalisation", "Generalisation", gaps, notes=tuple(notes), signed=signed
+    )
 
 
 def variance_table(results: Results, split: str | None = None) -> Table:
@@ -102,7 +104,9 @@ def variance_table(results: Results, split: str | None = None) -> Table:
         *(Column(p, f"{p} %", "percent") for p in parts),
     )
     note = "Shares of the variance of one sampled answer's score; residual: seed × question."
-    return Table("variance", f"Where the variance comes from, {split}", frame, columns, (note,))
+    return Table(
+        "variance", f"Where the variance comes from, {split}", frame, columns, notes=(note,)
+    )
 
 
 def drift_table(results: Results, split: str | None = None) -> Table:
@@ -140,7 +144,7 @@ def drift_table(results: Results, split: str | None = None) -> Table:
         + " KL, entropy and drift as logged at the first and the last update." * bool(monitors)
     )
     return Table(
-        "drift", f"What else changed, {split}", frame.reset_index(), tuple(columns), (note,)
+        "drift", f"What else changed, {split}", frame.reset_index(), tuple(columns), notes=(note,)
     )
 
 
@@ -166,4 +170,4 @@ def checker_table(results: Results, split: str | None = None) -> Table:
         ]
         alike = "Both rank the methods alike."
         notes.append(f"They rank differently: {', '.join(turned)}." if turned else alike)
-    return seed_table(results, "checker", f"Two readings, {split}", by_reading, tuple(notes))
+    return seed_table(results, "checker", f"Two readings, {split}", by_reading, notes=tuple(notes))

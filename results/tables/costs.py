@@ -60,7 +60,7 @@ def efficiency_table(results: Results, axis: str | None = None, split: str | Non
             common = f"{axis_word(axis)} up to {si(until)}"
             notes.append(f"{task}: thresholds {levels[0]} and {levels[1]}, {common}.")
     title = f"Efficiency in {axis_word(axis)}"
-    return Table(f"efficiency-{axis}", title, frame, columns, tuple(notes))
+    return Table(f"efficiency-{axis}", title, frame, columns, notes=tuple(notes))
 
 
 def axes_table(results: Results, split: str | None = None) -> Table:
@@ -90,7 +90,7 @@ def axes_table(results: Results, split: str | None = None) -> Table:
     flips = _flips(long)
     notes.append(f"The ranking differs between axes: {flips}." if flips else "All axes rank alike.")
     return Table(
-        "axes", "Accuracy at equal cost", frame, tuple(columns), tuple(notes if axes else ())
+        "axes", "Accuracy at equal cost", frame, tuple(columns), notes=tuple(notes if axes else ())
     )
 
 
@@ -120,7 +120,7 @@ def cost_table(results: Results) -> Table:
         for c in shown
     ]
     note = "Means over the runs that count; evaluation, storing, recomputing are in no total."
-    return Table("costs", "What a run costs", frame, tuple(columns), (note,))
+    return Table("costs", "What a run costs", frame, tuple(columns), notes=(note,))
 
 
 def tuning_table(trials: pd.DataFrame) -> Table:
@@ -156,4 +156,4 @@ def tuning_table(trials: pd.DataFrame) -> Table:
     if frame["trials"].nunique() > 1:
         notes.append("The methods had unequal numbers of trials: compare at equal numbers alone.")
     title = "Expected best score against tuning trials"
-    return Table("tuning", title, frame, columns, tuple(notes))
+    return Table("tuning", title, frame, columns, notes=tuple(notes))

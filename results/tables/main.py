@@ -69,9 +69,16 @@ def main_table(
     frame = frame.sort_values(["task", "accuracy"], ascending=[True, False], ignore_index=True)
     k = _samples(main)
     sampled = Column(
-        "accuracy", f"avg@{k} %", "percent", "half", "best", "mean over sampled answers"
+        "accuracy", f"avg@{k} %", "percent", "half", bold="best", about="mean over sampled answers"
     )
-    one = Column("greedy", "greedy %", "percent", "greedy_half", "", "one greedy answer a question")
+    one = Column(
+        "greedy",
+        "greedy %",
+        "percent",
+        "greedy_half",
+        bold="",
+        about="one greedy answer a question",
+    )
     accuracies = (sampled, one) if metric == "avg" else (replace(one, bold="best"),)
     columns = (
         *task_column(results),
@@ -81,18 +88,18 @@ def main_table(
                wide=True),
         *(Column(c, axis_word(c), kind, about=about, wide=True)
           for c, (kind, about) in COSTS.items()),
-        Column("difference", f"vs {control}", "points", "difference_half", "", "points"),
-        Column("mde", "MDE", "percent", "", "", "smallest difference found with power 0.8, points"),
+        Column("difference", f"vs {control}", "points", "difference_half", bold="", about="points"),
+        Column("mde", "MDE", "percent", about="smallest difference found with power 0.8, points"),
         Column("verdict", "verdict"),
     )  # fmt: skip
     notes = [
-        *_footnote(results, frame, split, metric, k, alpha),
+        *_footnote(results, frame, split, metric, k=k, alpha=alpha),
         *_bold_note(best),
         *_verdict_note(control, made, delta),
         *_start_note(results, split),
         *run_notes(results),
     ]
-    return Table("main", f"Accuracy on {split}", frame, columns, tuple(notes))
+    return Table("main", f"Accuracy on {split}", frame, columns, notes=tuple(notes))
 
 
 _VERSUS = {  # the control: column -> key of Comparison.row
@@ -123,8 +130,17 @@ def comparison_table(
         *task_column(results),
         Column("a", "a"),
         Column("b", "b"),
-        Column("difference", "a − b", "points", "half", "", "over seeds, these questions"),
-        Column("wide_half", "±, new questions", "percent", "", "", "over seeds and questions"),
+        Column(
+            "difference", "a − b", "points", "half", bold="", about="over seeds, these questions"
+        ),
+        Column(
+            "wide_half",
+            "±, new questions",
+            "percent",
+            "",
+            bold="",
+            about="over seeds and questions",
+        ),
         Column("p", "p", "p", wide=True),
         Column("p_holm", "p (Holm)", "p"),
         Column("p_equivalent_holm", "p equivalent", "p", about="TOST, Holm", wide=True),
@@ -138,7 +154,7 @@ def comparison_table(
         which = [f"{c.a} vs {c.b}" for c in made if c.note == note]
         notes.append(f"{', '.join(which)}: {note}.")
     title = f"Differences in {metric}, points"
-    return Table("comparisons", title, compare.table(made), columns, tuple(notes))
+    return Table("comparisons", title, compare.table(made), columns, notes=tuple(notes))
 
 
 def _samples(frame: pd.DataFrame) -> int | str:

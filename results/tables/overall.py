@@ -39,7 +39,7 @@ def win_table(results: Results, split: str | None = None) -> Table:
     frame = pd.DataFrame(rows, columns=["method", *keys])
     columns = (Column("method", "P(row > column)"), *(Column(f"{b}_shown", b) for b in methods))
     note = "Over pairs of runs, ties half, mean over tasks; 95 % intervals over seeds."
-    return Table("wins", f"Probability of improvement, {split}", frame, columns, (note,))
+    return Table("wins", f"Probability of improvement, {split}", frame, columns, notes=(note,))
 
 
 def aggregate_table(results: Results, split: str | None = None) -> Table:
@@ -71,7 +71,7 @@ def aggregate_table(results: Results, split: str | None = None) -> Table:
             f"Secondary: with {min(fewest)} seeds a bootstrap interval is too narrow (nominal 95 %"
             " covers about 75 % at 3 seeds, 84 % at 5, 90 % at 10)."
         )
-    return Table("aggregate", f"Over all tasks, {split}", frame, columns, tuple(notes))
+    return Table("aggregate", f"Over all tasks, {split}", frame, columns, notes=tuple(notes))
 
 
 def failures_table(results: Results) -> Table:
@@ -95,7 +95,7 @@ def failures_table(results: Results) -> Table:
         "Diverged runs count with their last evaluation; unfinished ones are not counted."
         if len(frame) else "Every run finished."
     ]  # fmt: skip
-    return Table("failures", "Failures", frame, columns, tuple(notes))
+    return Table("failures", "Failures", frame, columns, notes=tuple(notes))
 
 
 def published_table(results: Results, *files: str | Path) -> Table:
@@ -116,7 +116,7 @@ def published_table(results: Results, *files: str | Path) -> Table:
         "Published numbers have another model, data and protocol: for orientation, no comparison."
         if len(frame) else "No published number names one of these methods."
     ]  # fmt: skip
-    return Table("published", "Published and measured", frame, columns, tuple(notes))
+    return Table("published", "Published and measured", frame, columns, notes=tuple(notes))
 
 
 def grao_table(results: Results | None = None) -> Table:
@@ -132,4 +132,4 @@ def grao_table(results: Results | None = None) -> Table:
         " and GRPO exchanged for Moonlight on harmless-base."
     )
     frame = papers.grao_headline()
-    return Table("grao-headline", "GRAO's relative improvements", frame, columns, (note,))
+    return Table("grao-headline", "GRAO's relative improvements", frame, columns, notes=(note,))

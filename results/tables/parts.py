@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from .. import scores, stats
-from ..render import Column, Kind, Table
+from ..render import Column, ColumnKind, Table
 
 if TYPE_CHECKING:
     from ..runs import Results
 
-COSTS: dict[str, tuple[Kind, str]] = {
+COSTS: dict[str, tuple[ColumnKind, str]] = {
     "samples": ("si", "responses generated or reference answers consumed"),
     "tokens": ("si", "tokens generated and trained"),
     "flops": ("si", "algorithmic, without evaluation"),
@@ -62,7 +62,9 @@ def seed_table(
         ),
     )  # fmt: skip
     keys = ["task", "method", *(f"{m}{s}" for m in by_metric for s in ("", " half"))]
-    return Table(name, title, pd.DataFrame(rows, columns=None if rows else keys), columns, notes)
+    return Table(
+        name, title, pd.DataFrame(rows, columns=None if rows else keys), columns, notes=notes
+    )
 
 
 def last_costs(results: Results) -> pd.DataFrame:

@@ -133,10 +133,19 @@ def read_cases(path: Path) -> list[Case]:
                 row = json.loads(line)
                 if "pred" in row:
                     kind, policy = row.get("kind") or "pair", row.get("policy") or ""
-                    case = Case(row["gold"], row["pred"], bool(row["equal"]), kind, policy, where)
+                    case = Case(
+                        row["gold"],
+                        row["pred"],
+                        bool(row["equal"]),
+                        kind,
+                        policy=policy,
+                        where=where,
+                    )
                 else:
                     correct = bool(row["correct"])
-                    case = Case(row["gold"], row["response"], correct, "solution", "", where)
+                    case = Case(
+                        row["gold"], row["response"], correct, "solution", policy="", where=where
+                    )
             except (KeyError, TypeError, json.JSONDecodeError) as error:
                 raise ValueError(f"{path}:{number}: no case: {error!r}") from error
             cases.append(case)

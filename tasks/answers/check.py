@@ -20,7 +20,7 @@ _FRACTION = re.compile(
 USUAL: frozenset[str] = frozenset()
 
 
-class Reading(NamedTuple):
+class AnswerReading(NamedTuple):
     """What a text was read as; exactly one of node and failure is set."""
 
     tokens: tuple[tuple[str, str], ...]
@@ -60,22 +60,22 @@ def _tokens(text: str) -> list[Token] | str:
 
 
 @lru_cache(maxsize=8192)
-def _read(text: str, reading: frozenset[str]) -> Reading:
+def _read(text: str, reading: frozenset[str]) -> AnswerReading:
     tokens = _tokens(text)
     if isinstance(tokens, str):
-        return Reading(((tokens, " ".join(text.split())),), None, USUAL, tokens)
+        return AnswerReading(((tokens, " ".join(text.split())),), None, USUAL, tokens)
     shape = tuple((token.kind, token.value) for token in tokens if token.kind != "quad")
     try:
         node, found = parse_tokens(tokens, reading)
     except LimitError:
-        return Reading(shape, None, USUAL, "limit")
+        return AnswerReading(shape, None, USUAL, "limit")
     except RecursionError:
-        return Reading(shape, None, USUAL, "limit")
+        return AnswerReading(shape, None, USUAL, "limit")
     except AnswerError:
-        return Reading(shape, None, USUAL, "parse")
+        return AnswerReading(shape, None, USUAL, "parse")
     if "pm" in found:
         node = expand_signs(node)
-    return Reading(shape, node, frozenset(found - {"pm"}), "")
+    return AnswerReading(shape, node, frozenset(found - {"pm"}), "")
 
 
 def final_answer(text: str, join: bool = True) -> str:
@@ -118,10 +118,10 @@ def check(answer: str, gold: str, options: Options | None = None, **named: Any) 
         return CheckResult(False, "unparsable_gold", "parse", answer)
     if left.failure:
         return CheckResult(False, "unparsable_answer", "parse", answer)
-    return _compare(answer, left, gold, right, chosen)
+    return _compare(answer, left, gold, right, options=chosen)
 
 
-def _choice(one: Reading, two: Reading) -> bool | None:
+def _choice(one: AnswerReading, two: AnswerReading) -> bool | None:
     """Where one side is a letter and the other such with its text ("(C) 12"): are they equal?"""
     first, second = _letter(one.tokens), _letter(two.tokens)
     if first is None or second is None or not (first[1] or second[1]):
@@ -143,7 +143,9 @@ def _letter(tokens: tuple[tuple[str, str], ...]) -> tuple[str, bool] | None:
     return letter, rest <= 0
 
 
-def _alternatives(text: str, first: Reading, other: str, options: Options) -> list[Reading]:
+def _alternatives(
+    text: str, first: AnswerReading, other: str, options: Options
+) -> list[AnswerReading]:
     """The usual reading of a text, then the others that its notation allows."""
     readings = [first]
     for name in sorted(first.other - {"log"}):
@@ -156,7 +158,7 @@ def _alternatives(text: str, first: Reading, other: str, options: Options) -> li
 
 
 def _compare(
-    answer: str, left: Reading, gold: str, right: Reading, options: Options
+    answer: str, left: AnswerReading, gold: str, right: AnswerReading, options: Options
 ) -> CheckResult:
     status: Status = "wrong"
     how = "structure"

@@ -168,14 +168,16 @@ def lex(text: str, in_text: bool = False, depth: int = 0) -> list[Token]:
             if value == "in" and tokens and tokens[-1].kind not in ("sym", ")"):
                 add(Token("word", value, space))  # inches, or prose
             else:
-                _word(value, space, in_text, add, text, place)
+                _word(value, space, in_text, add, text=text, place=place)
         elif kind == "op":
             if value == "$" and _MONEY.match(text, place) and len(_DOLLAR.findall(text)) == 1:
                 add(Token("money", "dollar", space))  # "$5": no formula, which needs two
             else:
                 _operator(value, space, add)
         elif kind == "cmd":
-            place = _command(text, value[1:], place, space, in_text, depth, tokens)
+            place = _command(
+                text, value[1:], place, space, in_text=in_text, depth=depth, tokens=tokens
+            )
         elif kind == "esc":
             mark = value[1]
             if mark == "$":
@@ -225,7 +227,7 @@ def _word(value: str, space: str, in_text: bool, add, text: str, place: int) -> 
         add(Token("sep", lower, space))
     elif (glued := _GLUED.fullmatch(value)) and not in_text:  # "1orW(x)"
         add(Token("sep", glued.group(1), space))
-        _word(glued.group(2), "", False, add, text, place)
+        _word(glued.group(2), "", False, add, text=text, place=place)
     elif lower in PERCENT_WORDS:
         add(Token("%", "%", space))
     elif in_text:
@@ -254,22 +256,22 @@ def _word(value: str, space: str, in_text: bool, add, text: str, place: int) -> 
     elif lower == "mod":
         add(Token("mod", "mod", space))
     elif text[place : place + 1] == "(" and (embedded := _EMBEDDED.fullmatch(value)):  # 2xsqrt(5)
-        _word(embedded.group(1), space, False, add, text, place)
-        _word(embedded.group(2), "", False, add, text, place)
+        _word(embedded.group(1), space, False, add, text=text, place=place)
+        _word(embedded.group(2), "", False, add, text=text, place=place)
     elif lower in NUMBER_WORDS or lower in SHORT_WORDS or len(value) > 3 or value in DEGREE_WORDS:
         for name in ("sin", "cos", "tan", "log", "ln"):
             if value.startswith(name) and len(value) == len(name) + 1:
                 add(Token("fn", FUNCTIONS[name], space))
-                _word(value[-1], "", False, add, text, place)
+                _word(value[-1], "", False, add, text=text, place=place)
                 return
         add(Token("word", value, space))
     elif lower.startswith("pi") or lower.startswith("ln"):
         head = Token("const", "pi", space) if lower.startswith("pi") else Token("fn", "ln", space)
         add(head)
-        _word(value[2:], "", False, add, text, place)
+        _word(value[2:], "", False, add, text=text, place=place)
     else:
         for n, letter in enumerate(value):
-            _word(letter, "" if n else space, False, add, text, place)
+            _word(letter, "" if n else space, False, add, text=text, place=place)
 
 
 def _command(
@@ -302,7 +304,7 @@ def _command(
     elif name in _READY:
         add(Token(*_READY[name], space))
     elif name in TEXTS:
-        return _text(text, name, place, space, depth, tokens)
+        return _text(text, name, place, space, depth=depth, tokens=tokens)
     elif name in ("phantom", "hphantom", "vphantom", "hspace", "vspace", "color"):
         match = re.compile(r"\*?\s*\{").match(text, place)
         if match:
@@ -339,7 +341,7 @@ def _text(text: str, name: str, place: int, space: str, depth: int, tokens: list
         tokens.append(Token("const" if plain in "ei" else "sym", plain, space))
         return stop
     if name == "operatorname" and plain in KNOWN:
-        _command("", plain, 0, space, False, depth, tokens)
+        _command("", plain, 0, space, in_text=False, depth=depth, tokens=tokens)
         return stop
     parts = lex(inner.replace("$", " "), True, depth + 1)
     if parts and not parts[0].space:

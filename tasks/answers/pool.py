@@ -69,12 +69,12 @@ class Pool:
                         seconds = 30.0 + SECONDS_PER_PAIR * (job.stop - job.start)
                         busy[n] = job, time.monotonic() + seconds
                     else:
-                        self._retry(n, job, waiting, verdicts, pairs, advance)
+                        self._retry(n, job, waiting, verdicts, pairs=pairs, advance=advance)
             for n in self._ready(busy):
                 job, _ = busy.pop(n)
                 result = self._take(n)
                 if result is None:
-                    self._retry(n, job, waiting, verdicts, pairs, advance)
+                    self._retry(n, job, waiting, verdicts, pairs=pairs, advance=advance)
                     continue
                 verdicts[job.start : job.stop] = result
                 advance(job.stop - job.start)

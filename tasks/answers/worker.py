@@ -25,7 +25,7 @@ PATIENCE = 10.0  # waiting for a computation, in multiples of the processor time
 MEMORY = 400 << 20  # bytes that a computation may take beyond what the server has
 REQUESTS_PER_CHILD = 2_000
 
-Outcome = Literal["proved", "disproved", "open", "timeout", "limit"]
+SolverOutcome = Literal["proved", "disproved", "open", "timeout", "limit"]
 # In the server process
 
 
@@ -75,7 +75,7 @@ class _Child:
         os.close(up_write)
         self.requests, self.replies = os.fdopen(down_write, "wb", 0), os.fdopen(up_read, "rb", 0)
 
-    def answer(self, one: Value, two: Value, seconds: float) -> Outcome:
+    def answer(self, one: Value, two: Value, seconds: float) -> SolverOutcome:
         """Computes in the forked process; the kernel ends it after so much processor time."""
         signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
@@ -88,7 +88,7 @@ class _Child:
             signal.setitimer(signal.ITIMER_PROF, 0)
         return "open" if proved is None else "proved" if proved else "disproved"
 
-    def ask(self, one: Value, two: Value, seconds: float) -> Outcome:
+    def ask(self, one: Value, two: Value, seconds: float) -> SolverOutcome:
         if not self.pid:
             self.start()
         try:
@@ -156,7 +156,7 @@ class SolverProcess:
         ready, _, _ = select.select([self.process.stdout], [], [], seconds)
         return pipes.receive(self.process.stdout) if ready else None
 
-    def ask(self, one: Value, two: Value, seconds: float) -> Outcome:
+    def ask(self, one: Value, two: Value, seconds: float) -> SolverOutcome:
         """Whether two values are equal; at most `seconds` of computation."""
         with self.lock:
             for attempt in (0, 1):
@@ -195,7 +195,7 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def ask(one: Value, two: Value, seconds: float) -> Outcome:
+def ask(one: Value, two: Value, seconds: float) -> SolverOutcome:
     return _worker.ask(one, two, seconds)
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import results
 from bench.cli import app
-from bench.config import Run, Suite
+from bench.config import RunConfig, Suite
 from bench.model import start
 from bench.record.store import RunFolder
 from bench.suite.launch import launch
@@ -40,7 +40,7 @@ def earlier(tmp_path: Path) -> Path:
     return folder
 
 
-def planned(folder: Path) -> tuple[Run, ...]:
+def planned(folder: Path) -> tuple[RunConfig, ...]:
     return Suite.model_validate_json((folder / "suite.json").read_text()).runs
 
 
@@ -60,7 +60,7 @@ def test_its_tables_are_what_they_were():
 def test_its_runs_have_the_ids_of_today():
     records = [RunRecord.read(file) for file in (FIXTURE / "earlier").glob("*/run.json")]
     assert len(records) == 7
-    assert {Run.model_validate(r.config).name for r in records} == {r.id for r in records}
+    assert {RunConfig.model_validate(r.config).name for r in records} == {r.id for r in records}
 
 
 def test_its_rows_have_the_declared_columns_and_types():

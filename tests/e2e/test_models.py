@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.config import ConfigError, Run
+from bench.config import ConfigError, RunConfig
 from bench.model import start
 from bench.model.optim import AdamW
 from bench.model.policy import Critic
@@ -38,7 +38,7 @@ def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "cache"))
 
 
-def run(label: str, where: Path, model: dict[str, Any] | None = None, **changes: Any) -> Run:
+def run(label: str, where: Path, model: dict[str, Any] | None = None, **changes: Any) -> RunConfig:
     small = {
         "model": {"path": str(where), **(model or {})},
         "rollout": {"prompts": 2, "group": 3, "max_tokens": 8},
@@ -99,7 +99,7 @@ def test_a_replay_set_is_of_one_way_of_asking(folder, tmp_path):
     assert len(list((tmp_path / "cache" / "replay").glob("*.parquet"))) == 3
 
 
-def stopped_after(one: Run, where: Path, evaluations: int) -> None:
+def stopped_after(one: RunConfig, where: Path, evaluations: int) -> None:
     """Train until so many evaluations are done, then stop without a word."""
 
     class Killed(Exception):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from bench.config import ConfigError, Run, build_suite, read_recipe, recipes
+from bench.config import ConfigError, RunConfig, build_suite, read_recipe, recipes
 from bench.suite.launch import launch
 from bench.suite.plan import plan
 from bench.train.loop import Loop, train
@@ -167,7 +167,7 @@ def test_the_gpus_recipe_from_scratch_is_planned_and_resumed(coin, tmp_path, mon
     assert len(one) == 2 and one == two
 
 
-def steps(out: Path, run: Run) -> list[dict[str, Any]]:
+def steps(out: Path, run: RunConfig) -> list[dict[str, Any]]:
     """What was measured, but for time and memory."""
     rows = map(json.loads, (out / run.name / "steps.jsonl").read_text().splitlines())
     return [{k: v for k, v in r.items() if not k.startswith(("seconds", "peak"))} for r in rows]

@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from trl.generation.vllm_client import VLLMClient
 
-from bench.config import ConfigError, Run, build_suite
+from bench.config import ConfigError, RunConfig, build_suite
 from bench.model import start
 from bench.sampling.hf import sample
 from bench.sampling.vllm import VLLMSampler
@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("mod
 UPDATES = 3
 
 
-def run_of(**changes: Any) -> Run:
+def run_of(**changes: Any) -> RunConfig:
     """A model that can do a little; vLLM's attention wants heads of 32."""
     model = {"hidden": 64, "layers": 2, "heads": 2, "intermediate": 96,
              "pretrain": {"steps": 300, "batch": 32}}  # fmt: skip
@@ -55,7 +55,7 @@ def engine():
     return run, policy, VLLMSampler(run, policy)
 
 
-def questions(run: Run, policy: Any, count: int = 128) -> list[list[int]]:
+def questions(run: RunConfig, policy: Any, count: int = 128) -> list[list[int]]:
     return [policy.encode_prompt(e.prompt) for e in run.build_task().examples("test")[:count]]
 
 

@@ -16,7 +16,7 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 pytest.importorskip("trl", reason="the engine is driven by TRL's VLLMGeneration")
 
 import results
-from bench.config import ConfigError, Run, build_suite
+from bench.config import ConfigError, RunConfig, build_suite
 from bench.model import start
 from bench.sampling.hf import Sampler, sample
 from bench.suite.progress import watch_suite
@@ -39,7 +39,7 @@ def _engine(monkeypatch, lucky):
     standin.install(monkeypatch, folder())
 
 
-def on(label: str = "grpo", sampler: dict[str, Any] | None = None, **changes: Any) -> Run:
+def on(label: str = "grpo", sampler: dict[str, Any] | None = None, **changes: Any) -> RunConfig:
     return tiny.run(
         label, sampler={"name": "vllm", **(sampler or {})}, keep_rollouts=True, **changes
     )

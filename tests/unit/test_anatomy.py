@@ -69,7 +69,9 @@ def test_a_stored_batch_gives_the_loss_that_training_had(suite):
             rollout = batch.rollout
             if not method.needs().gold:  # stored for the others
                 rollout = rollout.select(rollout.kind_N == methods.SAMPLE)
-                batch = anatomy.Batch(rollout, batch.logp_NT[batch.rollout.kind_N == 0], "run")
+                batch = anatomy.StoredBatch(
+                    rollout, batch.logp_NT[batch.rollout.kind_N == 0], "run"
+                )
             signal = method.signal(rollout)
             live_NT = rollout.mask_NT & signal.trained_N[:, None]
             leaves = methods.Leaves(torch.where(live_NT, batch.logp_NT, 0.0))
@@ -129,7 +131,7 @@ def test_cosines_and_families(found):
 def test_profiles_are_what_the_objectives_say():
     mixed = rollout(methods.get("grao"), seed=3, prompts=6, group=8, tokens=12)
     assert mixed.old_logp_NT is not None
-    batch = anatomy.Batch(mixed, mixed.old_logp_NT, "run")
+    batch = anatomy.StoredBatch(mixed, mixed.old_logp_NT, "run")
     chosen = {name: methods.get(name) for name in ("sft", "dft", "rift", "unlikelihood")}
     classes = {"reward 0": (0.0, 0.0), "reward 1": (1.0, 1.0)}
     rows = measure.measure(chosen, batch, classes).profile.set_index("method")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import pytest
 
-from bench.config import ConfigError, Model, Run, build_suite, override, read_recipe, recipes
+from bench.config import ConfigError, Model, RunConfig, build_suite, override, read_recipe, recipes
 from bench.config.sections import LATER
 from tests import tiny
 
@@ -133,7 +133,7 @@ EARLIER = sorted((Path(__file__).parents[1] / "fixtures/schema-1/earlier").glob(
 @pytest.mark.parametrize("file", EARLIER, ids=lambda file: file.parent.name)
 def test_runs_from_before_keep_their_ids(file):
     record = json.loads(file.read_text())
-    assert Run.model_validate(record["config"]).name == record["id"] == file.parent.name
+    assert RunConfig.model_validate(record["config"]).name == record["id"] == file.parent.name
 
 
 def test_the_forward_pass_is_in_the_id_but_not_in_the_base():
@@ -149,7 +149,7 @@ class ModelWithMore(Model):
     more: Annotated[int, LATER] = 3
 
 
-class RunWithMore(Run):
+class RunWithMore(RunConfig):
     model: ModelWithMore = ModelWithMore()
     flag: Annotated[bool, LATER] = False
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
-from bench.config import ConfigError, Run
+from bench.config import ConfigError, RunConfig
 from bench.record import store
 from results.records import StateRecord
 
@@ -19,7 +19,7 @@ class Subject:
     given: str  # what the user typed
     where: str  # folder or hub id
     revision: str | None = None
-    run: Run | None = None
+    run: RunConfig | None = None
     folder: store.RunFolder | None = None
     step: int = 0  # updates done
 
@@ -50,7 +50,7 @@ def subject(given: str, revision: str | None = None) -> Subject:
     folder = store.RunFolder(path)
     done, checkpoint = folder.done, folder.checkpoint
     try:
-        run = Run.model_validate(folder.record.config)
+        run = RunConfig.model_validate(folder.record.config)
     except ValidationError:
         raise ConfigError(f"{given}: holds evaluations only; give the model itself") from None
     instead = f"; to evaluate the model of its last evaluation, give its folder: {checkpoint}"

@@ -23,7 +23,7 @@ GIVEN = ("prompts", "group", "tokens", "device")  # fields of the work that the 
 
 
 @dataclass(frozen=True)
-class Job:
+class SpeedJob:
     """What one call measures."""
 
     kinds: list[str]  # of trl.PEERS
@@ -41,7 +41,7 @@ class Job:
         return {"work": work, "shape": self.shape, "steps": self.steps, **machine}
 
 
-def watch_speed(console: Console, job: Job) -> tuple[dict[str, Any], pd.DataFrame | None]:
+def watch_speed(console: Console, job: SpeedJob) -> tuple[dict[str, Any], pd.DataFrame | None]:
     """Measure, and print what was found. Returns all figures, and the frame of the growth."""
     rows: list[Pairing] = []
     figures: dict[str, Any] = {"conditions": job.conditions()}

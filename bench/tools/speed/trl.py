@@ -33,14 +33,14 @@ class Transient:
             self.bytes = max(self.bytes, torch.cuda.max_memory_allocated() - self.before)
 
 
-class Measured(NamedTuple):
+class SideBySide(NamedTuple):
     """By side: "trl" and the names of ours."""
 
     seconds: dict[str, list[float]]  # of each counted step
     bytes: dict[str, int]  # peak of a step (Transient)
 
 
-def alternate(trainer: Any, ours: dict[str, Callable[[], None]], device: str) -> Measured:
+def alternate(trainer: Any, ours: dict[str, Callable[[], None]], device: str) -> SideBySide:
     """Train with TRL; after each of its steps make one of each of ours."""
     from transformers import PrinterCallback, TrainerCallback
 
@@ -69,7 +69,7 @@ def alternate(trainer: Any, ours: dict[str, Callable[[], None]], device: str) ->
     trainer.add_callback(Alternate())
     trainer.train()
     counted = {name: values[WARM_UP:] for name, values in seconds.items()}
-    return Measured(counted, {name: most.bytes for name, most in taken.items()})
+    return SideBySide(counted, {name: most.bytes for name, most in taken.items()})
 
 
 def peer(kind: str, work: Work, steps: int, scratch: str, *, groups: Sequence[Group] = ()) -> Any:

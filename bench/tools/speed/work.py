@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import tasks
-from bench.config import Model, Run, build_suite
+from bench.config import Model, RunConfig, build_suite
 from bench.model import start
 from bench.record.ledger import Ledger
 from bench.record.store import RunFolder
@@ -50,7 +50,7 @@ class Work:
     def rows(self) -> int:
         return self.prompts * self.group
 
-    def run(self, method: str, **sections: Any) -> Run:
+    def run(self, method: str, **sections: Any) -> RunConfig:
         # a learning rate so small that every step does the same work
         model = {"path": self.model, "dtype": self.dtype} if self.model else {}
         recipe = {
@@ -91,7 +91,13 @@ class Ours:
     """This project's loop, a rollout batch and its updates at a call."""
 
     def __init__(
-        self, run: Run, folder: Path, work: Work, *, source: Fixed | None = None, drop: bool = True
+        self,
+        run: RunConfig,
+        folder: Path,
+        work: Work,
+        *,
+        source: Fixed | None = None,
+        drop: bool = True,
     ):
         (folder / run.name).mkdir(parents=True, exist_ok=True)
         self.session = Session(run, RunFolder(folder / run.name), "speed", work.device)
