@@ -115,7 +115,7 @@ class RunRecord(Record):
     fields: Content = {}  # every hyper-parameter of the objective, resolved
     task: str
     seed: int
-    source: str | None = None  # of each phase: a Source, joined by ' then '
+    source: str | None = None  # policy | replay | demonstrations, of each phase, joined by ' then '
     config: Content = {}  # the whole resolved config (bench.config.RunConfig)
     budget: dict[str, float] = {}  # amount of the one axis that ends the run
     packages: dict[str, str] = {}  # versions

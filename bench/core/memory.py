@@ -1,4 +1,4 @@
-"""Memory of the process: what was freed stays with it, and the most that it held."""
+"""Memory of the process: keep freed blocks for reuse, and measure the peak."""
 
 import ctypes
 import resource
@@ -19,8 +19,9 @@ def keep_freed() -> None:
 
 
 def peak() -> int:
-    """Bytes that the process held at most since `forget_peak`; where the system is not Linux, or
-    forbids that, since it began. (On Linux `ru_maxrss` would also count what the parent held.)"""
+    """Peak resident memory in bytes since the last `forget_peak`. Where the peak cannot be reset
+    (not Linux, or no permission): since the process started. (On Linux `ru_maxrss` would also count
+    what the parent held.)"""
     status = Path("/proc/self/status")
     if status.is_file():
         (line,) = (x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))

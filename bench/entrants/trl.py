@@ -1,8 +1,8 @@
 """TRL's stock trainers under this harness: its start, data order, optimiser, budget, evaluation.
 
-TRL's trainers do all of the training, and for the online ones the sampling. The offline ones are
-given token rows in ready batches, in place of what their data preparation would make of texts; else
-nothing of theirs is replaced. What a run counts is seen from outside: the reward function, a
+TRL's trainers do all of the training; the online ones also sample. The offline ones receive token
+rows in fixed batches, so TRL's data preparation is skipped. Nothing else of TRL is replaced. What
+a run counts is seen from outside: the reward function, a
 callback after each update, and the rows that were handed over. An interrupted run begins anew.
 """
 
@@ -63,7 +63,7 @@ class Diverged(Exception):
 
 
 class Follow(TrainerCallback):
-    """Stops before an update that is not finite, and tells of every one that was made."""
+    """Stops before an update with non-finite gradients. Reports every completed update."""
 
     def __init__(self, done: Any):
         self.done = done
@@ -142,7 +142,7 @@ class TRLTrainer:
         prompts = [self.examples[i].prompt for i in order]
         if policy.tokenizer(prompts[0])["input_ids"] != policy.encode_prompt(prompts[0]):
             raise ConfigError(
-                f"{run.method}: the tokenizer closes prompts, and TRL would leave it so"
+                f"{run.method}: the tokenizer appends an end token to prompts, and TRL keeps it"
             )
         cls, config = {
             TrlGRPO: (STOCK.GRPOTrainer, STOCK.GRPOConfig),

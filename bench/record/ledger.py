@@ -1,4 +1,4 @@
-"""What a run has spent, on every axis; a row of it stands in each step (results/records.py)."""
+"""What a run has spent, on every axis; every row of steps.jsonl holds it (results/records.py)."""
 
 from __future__ import annotations
 

@@ -52,8 +52,9 @@ class RunFolder:
         with (self.path / "steps.jsonl").open("a") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
 
-    def keep_steps(self, last: int) -> None:
-        """Drop the rows after step `last`, and a torn last line: work done after the checkpoint."""
+    def drop_after(self, step: int, rollout: int) -> None:
+        """Drop work that was done after a checkpoint: rows of steps and evaluations after `step`,
+        a torn last line, and stored rollout batches from number `rollout` on."""
         path = self.path / "steps.jsonl"
         kept = []
         for line in path.read_text().splitlines() if path.is_file() else []:
@@ -61,10 +62,16 @@ class RunFolder:
                 row = json.loads(line)
             except json.JSONDecodeError:
                 break
-            if row["step"] > last:
+            if row["step"] > step:
                 break
             kept.append(line + "\n")
         write_atomic(path, "".join(kept))
+        evals = self.path / "evals.parquet"
+        if evals.is_file() and (late := (frame := pd.read_parquet(evals))["step"] > step).any():
+            self.replace_evals(frame[~late])
+        for file in sorted((self.path / "rollouts").glob("step-*.parquet")):
+            if int(file.stem.removeprefix("step-")) >= rollout:
+                file.unlink()
 
     def write_evals(self, new: pd.DataFrame) -> None:
         """Add the rows of one evaluation; those of the same or later steps are replaced."""
@@ -115,8 +122,8 @@ class RunFolder:
         return StateRecord.read(folder / StateRecord.file)
 
     def retain(self, names: list[str]) -> None:
-        """Keep the newest checkpoint's model under these names as well. Its files are never written
-        to again, so that a link is a copy, which costs nothing while both stand."""
+        """Keep the newest checkpoint's model under these names as well. Files of a checkpoint are
+        never modified, so hard links are safe and take no space."""
         for target in (self.path / name for name in names):
             partial, source = target.with_name(target.name + ".partial"), self.checkpoint
             assert source is not None

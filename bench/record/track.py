@@ -28,7 +28,7 @@ class Track:
             options = {"name": run, "resume": "allow", **({"id": run} if name == "wandb" else {})}
             self._tracker = cls(f"evenbench-{suite}", **options)
         self._tracker.start()
-        if name != "tensorboard":  # whose form for settings is a run of its own
+        if name != "tensorboard":  # which would store them as a separate run
             self._tracker.store_init_configuration(config)
 
     def steps(self, rows: list[dict[str, Any]]) -> None:

@@ -50,11 +50,6 @@ class TrainingRow:
     response: Response
     reward: float
 
-    @property
-    def reported_logp(self) -> list[float]:
-        """What the sampler said of this very row; nothing where another prompt was answered."""
-        return self.response.logp or [] if self.kind == SAMPLE else []
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -113,12 +108,6 @@ class Assembler:
     policy: Policy
     reward: Reward
 
-    def demonstration(self, example: Example) -> Response:
-        """The task's reference answer as a row's response."""
-        assert example.solution is not None
-        ids = self.policy.encode_response(example.solution)
-        return Response(ids, example.solution, GOLD_GRADE, finished=True)
-
     def reward_of(self, group: Group, sample: int, rollout: int) -> float:
         """The run's reward of a group's response; its random key is a function of the run's seed,
         the rollout batch, the question and the sample."""
@@ -141,8 +130,8 @@ class Assembler:
         for p, group in enumerate(groups):
             for k, response in enumerate(group.responses):
                 rows.append(TrainingRow(p, SAMPLE, response, self.reward_of(group, k, rollout)))
-            if (needs.gold or gold_only) and group.example.solution:
-                gold = self.demonstration(group.example)
+            if (needs.gold or gold_only) and (text := group.example.solution):
+                gold = Response(self.policy.encode_response(text), text, GOLD_GRADE, finished=True)
                 rows.append(TrainingRow(p, GOLD, gold, self.task.gold_reward))
             if needs.mismatched and not gold_only:
                 others = groups[(p + 1) % len(groups)].responses
@@ -165,8 +154,8 @@ class Assembler:
     def _rollout(self, tokens: Rows, rows: list[TrainingRow], progress: float) -> Rollout:
         reported_NT = torch.zeros(tokens.mask_NT.shape)
         for n, row in enumerate(rows):
-            logp_T = torch.tensor(row.reported_logp)
-            reported_NT[n, : len(logp_T)] = logp_T
+            if row.kind == SAMPLE and row.response.logp is not None:
+                reported_NT[n, : len(row.response.logp)] = torch.tensor(row.response.logp)
         device = self.policy.device
         return Rollout(
             mask_NT=tokens.mask_NT.to(device),

@@ -21,8 +21,8 @@ from methods import SAMPLE, Method, Rollout, Signal, reduce
 
 @dataclass(frozen=True)
 class Correction:
-    """Applied where an objective computes its loss: that is linear in a positive factor of each
-    token's advantage for those with `Method.weighted`, and only these are corrected."""
+    """Applied just before the loss. Only objectives with `Method.weighted` are corrected: their
+    loss is linear in a positive factor on each token's advantage."""
 
     how: Correct
     limit: float
@@ -50,8 +50,9 @@ class Correction:
         return replace(signal, advantage_NT=signal.advantage_NT * weight_NT), metrics
 
     def warnings(self, methods: Sequence[Method]) -> list[str]:
-        """About the objectives, of those that learn from the engine's samples, that it leaves."""
+        """About objectives that train on the engine's samples and cannot be corrected."""
         left = [type(m).__name__ for m in methods if not m.weighted]
         if self.how == "none" or not left:
             return []
-        return [f"{', '.join(left)}: no weight per token, so the engine's samples are taken as are"]
+        why = "no weight per token, so the engine's samples are not corrected"
+        return [f"{', '.join(left)}: {why}"]

@@ -11,8 +11,10 @@ from bench.core import rng
 from bench.model.policy import Policy
 from bench.record.ledger import Flops, Ledger
 from bench.sampling.hf import Sampler
+from results.records import EVAL_COLUMNS
 from tasks import Example, Task
 
+GRADED = ("correct", "strict", "status", "format_ok", "extracted")  # of tasks.Grade
 CPU_ROWS, ROWS = 256, 1024  # sampled at once: on a CPU as many as its caches bear
 
 
@@ -52,8 +54,8 @@ class Evaluator:
                 if group:
                     rows += self._decoded(questions, decoding, group, ledger)
             order = {split: i for i, split in enumerate(splits)}
-            frame = pd.DataFrame(sorted(rows, key=lambda row: order[row["split"]]))
-            frame.insert(0, "step", ledger.updates)
+            rows.sort(key=lambda row: order[row["split"]])
+            frame = pd.DataFrame(rows, columns=[*EVAL_COLUMNS]).assign(step=ledger.updates)
             if not keep_texts:
                 frame[["prompt", "gold", "response"]] = None
             return frame
@@ -106,14 +108,10 @@ class Evaluator:
                         "question_id": example.id,
                         "decoding": decoding,
                         "sample": k,
-                        "correct": grade.correct,
-                        "strict": grade.strict,
-                        "status": grade.status,
-                        "format_ok": grade.format_ok,
+                        **{name: getattr(grade, name) for name in GRADED},
                         "finished": finished_N[first + k],
                         "tokens": len(ids_N[first + k]),
                         "response": texts_N[first + k],
-                        "extracted": grade.extracted,
                         "prompt": example.prompt if tells and k == 0 else None,
                         "gold": example.gold if tells and k == 0 else None,
                     }

@@ -1,7 +1,8 @@
 """One run's session: its folder, models, ledger, evaluations and checkpoints, whoever trains.
 
 A trainer (the loop of loop.py, or another package's in bench/entrants/) works beside a session: it
-begins or resumes it, records its updates, asks it to evaluate where that is due, and finishes it.
+begins it, or resumes it where it can, records its updates, asks it to evaluate where that is due,
+and finishes it. A checkpoint is written at each evaluation; work after the last one is done again.
 """
 
 import math
@@ -76,7 +77,7 @@ class Session:
 
     def _sampler(self) -> tuple[Sampler, Correction | None]:
         """Who draws, and what is done about an engine's other probabilities."""
-        if self.run.sampler.name != "vllm" or "policy" not in self.sources:
+        if self.run.sampler.name == "hf" or "policy" not in self.sources:
             return Sampler(), None
         from bench.sampling.vllm import VLLMSampler
 
@@ -134,7 +135,7 @@ class Session:
             origin=self.origin, warnings=self.warnings,
         )  # fmt: skip
         self.folder.write(record)
-        self.folder.keep_steps(0)
+        self.folder.drop_after(0, 0)
         self._evaluate()
 
     def resume(self) -> bool:
@@ -151,7 +152,7 @@ class Session:
         self.ledger = Ledger(**asdict(found.ledger))
         self.position = Position(**{k: getattr(found, k) for k in asdict(Position())})
         self.folder.retain(found.keep)  # the run may have been killed before it could
-        self.folder.keep_steps(self.ledger.updates)
+        self.folder.drop_after(self.ledger.updates, self.position.rollout)
         return True
 
     def _check_start(self) -> None:
@@ -203,8 +204,8 @@ class Session:
 
     def keep_rollout(self, batch: Batch, needs: Needs, source: str) -> None:
         """Store a rollout batch as `evenbench anatomy` reads it, where the run keeps them: with the
-        reference answers, and all rows scored by the policy as it stands and by the start. Nothing
-        of it is charged, since no method asked for it, and nothing of it enters the training."""
+        reference answers, and all rows scored by the policy as it stands and by the start. These
+        extra scores are not charged and do not affect the training."""
         if not self.run.keep_rollouts:
             return
         assert self.start is not None

@@ -227,15 +227,17 @@ def test_list_plan_doctor_and_help():
 
 def test_a_recipe_that_cannot_run_is_only_planned(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    reason = read_recipe("gift-dapo-32b")["plan_only"]
+    monkeypatch.setenv("COLUMNS", "400")
+    recipe = read_recipe("gift-dapo-32b")
+    reason = recipe["plan_only"]
     for verb in ("run", "tune"):
         code, output = said(verb, "gift-dapo-32b", "--task", "arithmetic")
         assert code == 2 and "gift-dapo-32b-arithmetic can only be planned" in output
         assert reason in output
     code, output = said("plan", "gift-dapo-32b")
-    assert code == 0 and reason in output and "11 days" in output
+    assert code == 0 and reason in output and recipe["expected"] in output
     code, output = said("list", "--recipes")
-    assert code == 0 and "Plan only:" in output
+    assert code == 0 and f"Plan only: {reason}" in output
     # with a model that fits one GPU it can be run, for as much as is known before it is loaded
     smaller = ["-o", "plan_only=", "-o", "model.path=/nowhere", "--task", "arithmetic"]
     code, output = said("run", "gift-dapo-32b", *smaller)

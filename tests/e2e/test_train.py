@@ -397,3 +397,41 @@ def test_rollouts_of_demonstrations_and_of_a_critic(tmp_path):
         else:
             samples = frame[frame["kind"] == 0]
             assert all(len(v) == len(t) for v, t in zip(samples.value, samples.tokens, strict=True))
+
+
+def test_what_was_done_after_the_checkpoint_is_dropped_on_resume(tmp_path, monkeypatch):
+    """A kill between the last evaluation's rows and its checkpoint leaves rows of a later step."""
+    run = tiny.run("sft", keep_rollouts=True)
+    train(run, tmp_path / "whole", "tiny")
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.record.store.RunFolder.save_checkpoint", stop_after_the_first())
+        with pytest.raises(KeyboardInterrupt):
+            train(run, tmp_path / "cut", "tiny")
+    folder = tmp_path / "cut" / run.name
+    late: Any = pd.read_parquet(folder / "evals.parquet")
+    assert late["step"].max() > 0 and len(list(folder.glob("rollouts/*"))) == 2
+    train(run, tmp_path / "cut", "tiny", by=Paused)
+    assert pd.read_parquet(folder / "evals.parquet")["step"].max() == 0
+    assert not list(folder.glob("rollouts/*")) and tiny.steps(folder) == []
+
+
+def stop_after_the_first():
+    """`save_checkpoint`, once; then a kill in its place."""
+    from bench.record.store import RunFolder
+
+    original, calls = RunFolder.save_checkpoint, []
+
+    def save(self, *what):
+        calls.append(what)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return original(self, *what)
+
+    return save
+
+
+class Paused(train_module.Loop):
+    """Resumes, and does nothing."""
+
+    def fit(self):
+        assert self.session.resume()

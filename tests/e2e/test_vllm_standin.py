@@ -232,5 +232,5 @@ def test_the_drift_stands_in_the_terminal_and_the_report(tmp_path):
     suite = build_suite(tiny.recipe(sampler={"name": "vllm", "engine": {"dtype": "bfloat16"}}))
     train(suite.runs[0], tmp_path, suite.name)  # the stand-in is in this process alone
     watch_suite(console, suite, tmp_path, 1)
-    assert "sampler's log-probs beside the trainer's: 0.0" in written.getvalue()
+    assert "log-probs of sampler and trainer differ by 0.0" in written.getvalue()
     assert "sampler drift" in tables.drift_table(results.load(tmp_path)).markdown()
