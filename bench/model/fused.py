@@ -15,6 +15,7 @@ from torch.autograd.graph import increment_version
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 from . import lora
+from .choice import head_width
 from .rows import sent
 
 
@@ -93,12 +94,7 @@ class FusedWeights:
         halves = torch.arange(K).view(2, -1).t().flatten()
         row = torch.arange((heads + 2 * values) * K).view(-1, K)
         turned = heads + values
-        order = torch.cat([row[:turned, halves], row[turned:]]).flatten()
-        return sent(order, self.model.device)
-
-
-def head_width(config: Any) -> int:
-    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return sent(torch.cat([row[:turned, halves], row[turned:]]).flatten(), self.model.device)
 
 
 def scaled(norm: Any) -> Tensor:

@@ -1,7 +1,6 @@
 """Low-rank adapters (peft), injected into a Hugging Face model, which stays of its own class."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -46,16 +45,6 @@ def add(model: Any, section: Lora) -> None:
     tables = (model.get_input_embeddings(), model.get_output_embeddings())
     if any(hasattr(table, "lora_A") for table in tables):
         raise ValueError("lora.targets may not name the embeddings or the output layer")
-
-
-@contextmanager
-def off(model: Any) -> Iterator[None]:
-    """The model as it was before its adapters were trained."""
-    model.disable_adapters()
-    try:
-        yield
-    finally:
-        model.enable_adapters()
 
 
 def weight(layer: Any, adapters: bool = True) -> torch.Tensor:

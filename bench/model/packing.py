@@ -116,12 +116,9 @@ class Packing:
         queries and keys), the last of (token, any head)."""
         H, J = self.heads, self.kv_heads
         queries, keys = [b.query_BS for b in self.blocks], [b.key_BU for b in self.blocks]
-        rows = (
-            _rows(queries, H, H + J, 0),
-            _rows(keys, J, H + J, H),
-            _rows(keys, J, H + 2 * J, H + J),
-        )
-        return tuple(sent(part, self.device) for part in rows)
+        query, key = _rows(queries, H, H + J, 0), _rows(keys, J, H + J, H)
+        value = _rows(keys, J, H + 2 * J, H + J)
+        return tuple(sent(part, self.device) for part in (query, key, value))
 
     @cached_property
     def bags(self) -> tuple[Tensor, Tensor]:

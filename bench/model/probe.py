@@ -31,9 +31,10 @@ def probe(policy: Policy) -> None:
     model, dtype, forward = type(policy.model).__name__, policy.model.dtype, policy.forward
     limit = LIMITS.get(dtype, LIMITS[torch.bfloat16])
     try:
-        own_M = _own(policy, rows)
+        own_M, scored_NT = _own(policy, rows), policy.score(rows)[0]
+        scored_M = scored_NT[sent(rows.mask_NT, policy.device)]
         gaps = {
-            f"scoring by the {forward.train} forward": _scored(policy, rows) - own_M,
+            f"scoring by the {forward.train} forward": scored_M - own_M,
             f"sampling by the {forward.sample} forward": _sampled(policy, rows) - own_M,
         }
     except (AttributeError, IndexError, RuntimeError, TypeError) as error:
@@ -59,11 +60,6 @@ def _own(policy: Policy, rows: Rows) -> Tensor:
     logp_NS = _chosen(wide_NSV[:, :-1], ids_NS[:, 1:])
     ends = zip(logp_NS, prompts, answers, strict=True)
     return torch.cat([logp_S[len(p) - 1 :][: len(a)] for logp_S, p, a in ends])
-
-
-def _scored(policy: Policy, rows: Rows) -> Tensor:
-    logp_NT, _ = policy.score(rows)
-    return logp_NT[sent(rows.mask_NT, policy.device)]
 
 
 def _sampled(policy: Policy, rows: Rows) -> Tensor:

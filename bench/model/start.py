@@ -15,14 +15,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.hub import cached_file
 
 from bench.config import ConfigError, Model
@@ -138,11 +131,12 @@ def _explained(where: Path | str, model: Model) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
-        hub = "" if local else (
+        hub = (
             f"\nThere is no such folder, so it was looked for on the hub{at}. Where the hub cannot "
             "be reached, give a folder with the model: -o model.path=FOLDER"
-        )  # fmt: skip
-        raise ConfigError(f"model.path = {name!r}: cannot be loaded: {error}{hub}") from error
+        )
+        why = error if local else f"{error}{hub}"
+        raise ConfigError(f"model.path = {name!r}: cannot be loaded: {why}") from error
 
 
 def stop_strings(model: Model) -> tuple[str, ...]:
@@ -151,13 +145,12 @@ def stop_strings(model: Model) -> tuple[str, ...]:
 
 
 def _tokenizer_and_chat(where: Path | str, model: Model) -> tuple[Any, Chat | None]:
-    """Tokenizer and chat template."""
-    tokenizer, chat = load_tokenizer(where, model.revision), None
-    if model.chat != "none":
-        if model.chat == "plain":
-            tokenizer.chat_template = PLAIN
-        chat = Chat(tokenizer, model.system, model.chat_options)
-    return tokenizer, chat
+    tokenizer = load_tokenizer(where, model.revision)
+    if model.chat == "none":
+        return tokenizer, None
+    if model.chat == "plain":
+        tokenizer.chat_template = PLAIN
+    return tokenizer, Chat(tokenizer, model.system, model.chat_options)
 
 
 def load_tokenizer(where: Path | str, revision: str | None = None) -> Any:
@@ -168,9 +161,8 @@ def load_tokenizer(where: Path | str, revision: str | None = None) -> Any:
     loses tokens. Where both disagree on a text, the file's are taken.
     """
     tokenizer: Any = AutoTokenizer.from_pretrained(where, revision=revision or "main")
-    if not tokenizer(PROBE, add_special_tokens=False)[
-        "input_ids"
-    ]:  # transformers 5 makes an empty one of no file at all
+    found = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
+    if not found:  # transformers 5 makes an empty one of no file at all
         raise ValueError("no tokenizer beside the weights (tokenizer.json or the like)")
     file = cached_file(
         where, "tokenizer.json", revision=revision, _raise_exceptions_for_missing_entries=False
@@ -179,10 +171,10 @@ def load_tokenizer(where: Path | str, revision: str | None = None) -> Any:
         return tokenizer
     stated = Tokenizer.from_file(file)
     ids = stated.encode(PROBE, add_special_tokens=False).ids
-    same_ids = tokenizer(PROBE, add_special_tokens=False)["input_ids"] == ids
+    same_ids = found == ids
     if same_ids and tokenizer.decode(ids, clean_up_tokenization_spaces=False) == stated.decode(ids):
         return tokenizer
-    return PreTrainedTokenizerFast.from_pretrained(where, revision=revision or "main")
+    return transformers.PreTrainedTokenizerFast.from_pretrained(where, revision=revision or "main")
 
 
 def save(policy: Policy, folder: Path) -> None:
@@ -192,14 +184,12 @@ def save(policy: Policy, folder: Path) -> None:
     policy.tokenizer.save_pretrained(folder)
 
 
-def build_tokenizer(model: Model, task: Task) -> PreTrainedTokenizerFast:
+def build_tokenizer(model: Model, task: Task) -> transformers.PreTrainedTokenizerFast:
     """Word level where the task names its words, else a byte-level BPE trained on its corpus."""
     special = {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
     if task.word_pattern:
-        words = [*special.values(), *task.vocabulary()]
-        tokenizer = Tokenizer(
-            models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>")
-        )
+        words = {w: i for i, w in enumerate([*special.values(), *task.vocabulary()])}
+        tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(task.word_pattern), "isolated")
         tokenizer.decoder = decoders.Fuse()
     else:
@@ -214,11 +204,9 @@ def build_tokenizer(model: Model, task: Task) -> PreTrainedTokenizerFast:
         )
         texts = (f"{p}{r}" for p, r in islice(task.corpus(model.pretrain.seed), 2000))
         tokenizer.train_from_iterator(texts, trainer)
-    start = tokenizer.token_to_id("<s>")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", start)]
-    )
-    return PreTrainedTokenizerFast(
+    start = [("<s>", tokenizer.token_to_id("<s>"))]
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=start)
+    return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special
     )
 
@@ -230,7 +218,7 @@ def build(
     not Qwen2: transformers 5 replaces a Qwen2 model's own tokenizer silently.)"""
     started = time.perf_counter()
     tokenizer: Any = build_tokenizer(model, task)
-    shape = LlamaConfig(
+    shape = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=model.hidden,
         intermediate_size=model.intermediate,
@@ -245,7 +233,7 @@ def build(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.key(model.pretrain.seed, "init") % 2**63)
-        network: Any = LlamaForCausalLM(shape)
+        network: Any = transformers.LlamaForCausalLM(shape)
     policy = Policy(network.to(device), tokenizer)
     tokens, loss = _pretrain(policy, model, task, progress)
     policy.model.to(getattr(torch, model.dtype))
@@ -262,8 +250,7 @@ def _pretrain(
     1,900. (On responses alone the base learns to guess before it learns to reason.
     docs/decisions.md has both comparisons.)"""
     plan = model.pretrain
-    layers = dict(policy.model.model.layers.named_parameters())
-    matrices = [p for p in layers.values() if p.ndim == 2]
+    matrices = [p for p in policy.model.model.layers.parameters() if p.ndim == 2]
     theirs = {id(p) for p in matrices}
     rest = [p for p in policy.parameters() if id(p) not in theirs]
     optimizers: list[torch.optim.Optimizer] = [
