@@ -30,7 +30,7 @@ GROW = 16  # tokens, or an eighth, by which full buffers grow while sampling: mo
 
 @dataclass
 class PackedCache:
-    """Of the tokens so far."""
+    """What the tokens so far leave to the next ones."""
 
     layers: KeysValues  # (N, J, capacity, K)
     weights: list[Weights]
@@ -72,9 +72,8 @@ class PackedBackbone:
         first = int(length_P.min())
         ended_PX = sent(torch.arange(first, used) >= length_P[:, None], device)
         gap_PX = state_PD.new_zeros(ended_PX.shape).masked_fill(ended_PX, -torch.inf)
-        return state_PD, PackedCache(
-            layers, weights, used, sent(length_P, device), gap_first=first, gap_NX=gap_PX
-        )
+        next_P = sent(length_P, device)
+        return state_PD, PackedCache(layers, weights, used, next_P, gap_first=first, gap_NX=gap_PX)
 
     def expand(self, cache: PackedCache, prompt_N: Tensor) -> PackedCache:
         """A row for each of the given prompts, with room for further tokens."""
@@ -251,10 +250,9 @@ class _Spread(Function):
         turn, packing = ctx.turn, ctx.packing
         M, K = len(turn), query.shape[1]
         query = query.index_select(0, packing.collect.pick).view(M, -1, K)
-        key, value = (
-            F.embedding_bag(packing.bags[0], part, packing.bags[1], mode="sum").view(M, -1, K)
-            for part in (key, value)
-        )
+        bag, first = packing.bags
+        sums = (F.embedding_bag(bag, part, first, mode="sum") for part in (key, value))
+        key, value = (part.view(M, -1, K) for part in sums)
         back = turn.conj()
         return torch.cat([_turned(query, back), _turned(key, back), value], 1), None, None
 

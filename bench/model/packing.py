@@ -65,8 +65,7 @@ class Packing:
         position = torch.cat([position_PL[rows.prompt_mask_PL], position_NT[inner_NT]])
         self.tokens, self.padded = len(ids), whole(len(ids))
         more = (0, self.padded - self.tokens)
-        self.ids = sent(F.pad(ids, more), device)
-        self.position = sent(F.pad(position, more), device)
+        self.ids, self.position = (sent(F.pad(part, more), device) for part in (ids, position))
         # the tokens from which something is predicted: the prompts' last ones, all of the responses
         end_P = self.start_P + self.length_P - 1
         kept = torch.cat([end_P, torch.arange(prompt_tokens, self.tokens)])

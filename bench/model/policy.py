@@ -115,9 +115,8 @@ class Policy:
 
     def decode_many(self, rows: list[list[int]]) -> list[str]:
         """Texts to the letter: no space is tidied away."""
-        return self.tokenizer.batch_decode(
-            rows, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        how = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        return self.tokenizer.batch_decode(rows, **how)
 
     def score(self, rows: Rows, entropy: bool = False) -> tuple[Tensor, Tensor | None]:
         """Log-probs of the response tokens, and entropies (nats) if asked for; both (N, T), zero
@@ -127,14 +126,12 @@ class Policy:
         hidden_MD = self.backbone.hidden(rows)
         target_M = sent(rows.response_NT.flatten()[rows.places_M], self.device)
         temperature_M = sent(rows.temperature_N.repeat_interleave(rows.lengths_N), self.device)
-        logp_M, entropy_M = self._token_scores(hidden_MD, target_M, temperature_M, entropy)
+        logp_M, entropy_M = self._token_scores(entropy, hidden_MD, target_M, temperature_M)
         return rows.placed(logp_M), rows.placed(entropy_M) if entropy else None
 
-    def _token_scores(
-        self, hidden_MD: Tensor, target_M: Tensor, temperature_M: Tensor, entropy: bool
-    ):
-        """In chunks whose logits are recomputed in the backward pass, so that a large vocabulary's
-        logits never stand whole in memory."""
+    def _token_scores(self, entropy: bool, *parts: Tensor):
+        """Of hidden states, targets and temperatures, in chunks whose logits are recomputed in the
+        backward pass, so that a large vocabulary's logits never stand whole in memory."""
 
         def chunk(hidden: Tensor, target: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
             logp_MV = (self.logits(hidden) / temperature[:, None]).log_softmax(-1)
@@ -142,11 +139,11 @@ class Policy:
             return logp_MV.gather(-1, target[:, None])[:, 0], entropy_M
 
         size = max(1, LOGIT_CHUNK // self.model.config.get_text_config().vocab_size)
-        if len(hidden_MD) <= size:
-            return chunk(hidden_MD, target_M, temperature_M)
-        cut = (part.split(size) for part in (hidden_MD, target_M, temperature_M))
-        parts = [checkpoint(chunk, *x, use_reentrant=False) for x in zip(*cut, strict=True)]
-        return tuple(torch.cat(p) for p in zip(*parts, strict=True))
+        if len(parts[0]) <= size:
+            return chunk(*parts)
+        pieces = zip(*(part.split(size) for part in parts), strict=True)
+        scores = [checkpoint(chunk, *piece, use_reentrant=False) for piece in pieces]
+        return tuple(torch.cat(s) for s in zip(*scores, strict=True))
 
 
 class Critic(nn.Module):

@@ -64,9 +64,8 @@ def _own(policy: Policy, rows: Rows) -> Tensor:
 
 def _sampled(policy: Policy, rows: Rows) -> Tensor:
     """Log-probs (M) as the sampler would give them, had it drawn these tokens."""
-    prompt_N, ids_NT, mask_NT = (
-        sent(x, policy.device) for x in (rows.prompt_N, rows.response_NT, rows.mask_NT)
-    )
+    parts = (rows.prompt_N, rows.response_NT, rows.mask_NT)
+    prompt_N, ids_NT, mask_NT = (sent(part, policy.device) for part in parts)
     hidden_PD, cache = policy.drawing.prefill(rows.prompt_PL, rows.prompt_mask_PL)
     hidden_TND, cache = [hidden_PD[prompt_N]], policy.drawing.expand(cache, prompt_N)
     hidden_TND += [policy.drawing.step(ids_N, cache) for ids_N in ids_NT.t()[:-1]]

@@ -112,5 +112,5 @@ def shape(model: Model, vocabulary: int) -> Shape:
     kv_heads = getattr(c, "num_key_value_heads", None) or c.num_attention_heads
     inner = getattr(c, "intermediate_size", None) or 4 * c.hidden_size
     sizes = (c.num_attention_heads, kv_heads, head_width(c), inner, c.vocab_size)
-    more = {"gated": c.model_type != "gpt2", "misfit": misfit(c)}
-    return Shape(c.hidden_size, c.num_hidden_layers, *sizes, bool(c.tie_word_embeddings), **more)
+    rest = (bool(c.tie_word_embeddings), c.model_type != "gpt2", misfit(c))
+    return Shape(c.hidden_size, c.num_hidden_layers, *sizes, *rest)

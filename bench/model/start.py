@@ -30,7 +30,8 @@ from .policy import Policy
 from .probe import probe
 from .rows import pad
 
-Progress = Callable[[int, int, str], None]  # done, total, what
+Facts = dict[str, Any]  # of a model that was built: what it took, its size and loss
+Progress = Callable[[int, int, str], None] | None  # done, total, what
 PROBE = "Tom's 3 coins + 12.50 = $\\frac{31}{2}$ , then:\n  buys  10 more  (é)\n#### 26"
 FORMAT = 7  # enters the cache key: raise it when building changes
 
@@ -43,9 +44,7 @@ def base_id(model: Model, task: Task) -> str:
     return content_id(str(FORMAT), model.starting_point(), *task.vocabulary(), *texts)
 
 
-def ensure(
-    model: Model, task: Task, progress: Progress | None = None, device: str = "cpu"
-) -> Path | str:
+def ensure(model: Model, task: Task, progress: Progress = None, device: str = "cpu") -> Path | str:
     """The folder (or hub id) of the starting model, built first (on `device`) if it is not cached.
     CPUs of one kind build the same, to the last bit; GPUs do not."""
     if model.path:
@@ -66,7 +65,7 @@ def ensure(
     return folder
 
 
-def cost(model: Model, task: Task) -> dict[str, Any]:
+def cost(model: Model, task: Task) -> Facts:
     path = cache_root() / "base" / base_id(model, task) / "base.json"
     return json.loads(path.read_text()) if not model.path and path.is_file() else {}
 
@@ -164,9 +163,8 @@ def load_tokenizer(where: Path | str, revision: str | None = None) -> Any:
     found = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
     if not found:  # transformers 5 makes an empty one of no file at all
         raise ValueError("no tokenizer beside the weights (tokenizer.json or the like)")
-    file = cached_file(
-        where, "tokenizer.json", revision=revision, _raise_exceptions_for_missing_entries=False
-    )
+    optional = {"_raise_exceptions_for_missing_entries": False}
+    file = cached_file(where, "tokenizer.json", revision=revision, **optional)
     if file is None:
         return tokenizer
     stated = Tokenizer.from_file(file)
@@ -211,9 +209,7 @@ def build_tokenizer(model: Model, task: Task) -> transformers.PreTrainedTokenize
     )
 
 
-def build(
-    model: Model, task: Task, progress: Progress | None = None, device: str = "cpu"
-) -> tuple[Policy, dict[str, Any]]:
+def build(model: Model, task: Task, progress: Progress, device: str) -> tuple[Policy, Facts]:
     """A Llama of the given shape, trained on the corpus to write responses to prompts. (Llama and
     not Qwen2: transformers 5 replaces a Qwen2 model's own tokenizer silently.)"""
     started = time.perf_counter()
@@ -242,17 +238,14 @@ def build(
     return policy, {"seconds": time.perf_counter() - started, **facts}
 
 
-def _pretrain(
-    policy: Policy, model: Model, task: Task, progress: Progress | None
-) -> tuple[int, float]:
+def _pretrain(policy: Policy, model: Model, task: Task, progress: Progress) -> tuple[int, float]:
     """Token mean NLL of prompts and responses, linear decay to zero. Muon for the layers' matrices,
     at AdamW's size of steps, and AdamW for the rest reach in 700 steps what AdamW alone reaches in
     1,900. (On responses alone the base learns to guess before it learns to reason.
     docs/decisions.md has both comparisons.)"""
     plan = model.pretrain
     matrices = [p for p in policy.model.model.layers.parameters() if p.ndim == 2]
-    theirs = {id(p) for p in matrices}
-    rest = [p for p in policy.parameters() if id(p) not in theirs]
+    rest = [p for p in policy.parameters() if not any(p is matrix for matrix in matrices)]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.Muon(matrices, lr=plan.lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=plan.lr, betas=(0.9, 0.95), weight_decay=0.0),

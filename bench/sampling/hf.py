@@ -22,8 +22,14 @@ class Samples:
     rows: Rows  # responses include the end token where the model gave it
     logp_NT: torch.Tensor  # as sampled, float32, zero where masked
     finished_N: torch.Tensor  # bool
-    prompt_tokens: int
-    sampled_tokens: int
+
+    @property
+    def prompt_tokens(self) -> int:
+        return int(self.rows.prompt_mask_PL.sum())
+
+    @property
+    def sampled_tokens(self) -> int:
+        return int(self.rows.mask_NT.sum())
 
     def response_ids(self) -> list[list[int]]:
         lengths = self.rows.lengths_N.tolist()
@@ -61,8 +67,7 @@ def sample(
             f"model's {policy.positions} positions; lower rollout.max_tokens or take another model"
         )
     prompt_N = torch.arange(P).repeat_interleave(group)
-    nothing = [[] for _ in range(N)]
-    head = pad(prompts, prompt_N.tolist(), nothing, [temperature] * N, pad_id=policy.pad_id)
+    head = pad(prompts, prompt_N.tolist(), [[]] * N, [temperature] * N, pad_id=policy.pad_id)
     most = policy.cached_rows(CACHE_BYTES, longest + max_tokens) // group
     if (most := max(1, most)) < P:
         parts = []
@@ -111,19 +116,17 @@ def sample(
             running_A = running_A & ~halted_A
         if t + 1 == max_tokens:
             break
-        if (t + 1) % look:
-            hidden_AD = backbone.step(token_A, cache)
-            continue
-        left = int(running_A.sum())
-        if left == 0:
-            break
-        size = whole(left)
-        if left < compact * len(row_A) and size < len(row_A):
-            write(t + 1)
-            kept_A = _fill(running_A, size)
-            cache, row_A, token_A = backbone.keep(cache, kept_A), row_A[kept_A], token_A[kept_A]
-            running_A = running_A[kept_A]
-            uniform_TA = None if uniform_TA is None else uniform_TA[:, kept_A]
+        if (t + 1) % look == 0:
+            left = int(running_A.sum())
+            if left == 0:
+                break
+            size = whole(left)
+            if left < compact * len(row_A) and size < len(row_A):
+                write(t + 1)
+                kept_A = _fill(running_A, size)
+                cache, row_A, token_A = backbone.keep(cache, kept_A), row_A[kept_A], token_A[kept_A]
+                running_A = running_A[kept_A]
+                uniform_TA = None if uniform_TA is None else uniform_TA[:, kept_A]
         hidden_AD = backbone.step(token_A, cache)
     write(t + 1)
 
@@ -135,13 +138,9 @@ def sample(
     T = max(int(length_N.max()), 1) if N else 0
     mask_NT = torch.arange(T) < length_N[:, None]
     response_NT = drawn_TN[:T].t().cpu().masked_fill(~mask_NT, policy.pad_id)
-    return Samples(
-        replace(head, response_NT=response_NT, mask_NT=mask_NT),
-        chance_TN[:T].t().cpu().masked_fill(~mask_NT, 1.0).log().float(),
-        (finished_N | ended_N).cpu(),
-        sum(map(len, prompts)),
-        sampled_tokens=int(length_N.sum()),
-    )
+    logp_NT = chance_TN[:T].t().cpu().masked_fill(~mask_NT, 1.0).log().float()
+    rows = replace(head, response_NT=response_NT, mask_NT=mask_NT)
+    return Samples(rows, logp_NT, (finished_N | ended_N).cpu())
 
 
 def _joined(
@@ -152,13 +151,7 @@ def _joined(
     prompt_N, temperature_N = head.prompt_N.tolist(), head.temperature_N.tolist()
     rows = pad(prompts, prompt_N, texts, temperature_N, pad_id=policy.pad_id)
     logp_M = torch.cat([part.logp_NT[part.rows.mask_NT] for part in parts])
-    return Samples(
-        rows,
-        rows.placed(logp_M),
-        torch.cat([part.finished_N for part in parts]),
-        sum(part.prompt_tokens for part in parts),
-        sampled_tokens=sum(part.sampled_tokens for part in parts),
-    )
+    return Samples(rows, rows.placed(logp_M), torch.cat([part.finished_N for part in parts]))
 
 
 class Sampler:

@@ -104,18 +104,13 @@ class VLLMSampler(Sampler):
             # the drawn token's alone; None where the engine could not tell
             values = [x[0] if x[0] is not None else float("nan") for x in found]
             logp_NT[n, : len(values)] = torch.tensor(values)
-        return Samples(
-            rows,
-            logp_NT,
-            torch.tensor([self._ended(ids, max_tokens, stop) for ids in ids_N], dtype=torch.bool),
-            sum(map(len, prompts)),
-            sampled_tokens=sum(map(len, ids_N)),
-        )
+        ended_N = [self._ended(ids, max_tokens, stop) for ids in ids_N]
+        return Samples(rows, logp_NT, torch.tensor(ended_N, dtype=torch.bool))
 
     def _ended(self, ids: list[int], max_tokens: int, stop: Sequence[str]) -> bool:
         if len(ids) < max_tokens or ids[-1] in self.policy.stop_ids:
             return True
-        return bool(stop) and any(s in self.policy.decode(ids[-STOP_TAIL:]) for s in stop)
+        return any(s in self.policy.decode(ids[-STOP_TAIL:]) for s in stop)
 
 
 @contextmanager
