@@ -6,8 +6,6 @@ With activation checkpointing a prompt is encoded once a row instead: what is re
 shared.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -18,7 +16,6 @@ from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from . import lora
 from .rows import Rows, sent
 
 C = TypeVar("C")  # the backbone's own kind of cache
@@ -30,24 +27,19 @@ class Backbone(Protocol[C]):
     def hidden(self, rows: Rows) -> Tensor:
         """Hidden states (tokens, D) from which the response tokens are predicted, row by row: the
         prompt's last token for the first one, the token before for the others."""
-        ...
 
     def prefill(self, ids_PL: Tensor, mask_PL: Tensor) -> tuple[Tensor, C]:
         """Hidden state of each prompt's last token, shape (P, D), and the prompts' cache; the
         arguments are on the host."""
-        ...
 
     def expand(self, cache: C, prompt_N: Tensor, /) -> C:
         """A row for each of the given prompts. The argument is used up."""
-        ...
 
     def keep(self, cache: C, row_N: Tensor, /) -> C:
         """The given rows, where row_N[n] is n or a later one. The argument is used up."""
-        ...
 
     def step(self, ids_N: Tensor, cache: C) -> Tensor:
         """Hidden states (N, D) of one further token a row; the cache grows by it in place."""
-        ...
 
 
 @dataclass
@@ -67,8 +59,8 @@ class TransformersBackbone:
 
     def prefill(self, ids_PL: Tensor, mask_PL: Tensor) -> tuple[Tensor, Cache]:
         ids_PL, mask_PL = self._sent(ids_PL, mask_PL)
-        position_PL = (mask_PL.cumsum(-1) - 1).clamp(min=0)
         layers = DynamicCache(config=self.model.config)
+        position_PL = (mask_PL.cumsum(-1) - 1).clamp(min=0)
         states_PLD = self._states(ids_PL, mask_PL, position_PL, layers)
         return states_PLD[:, -1], Cache(layers, mask_PL, mask_PL.sum(-1))
 
@@ -83,9 +75,8 @@ class TransformersBackbone:
         return self._extend(ids_N[:, None], every_N1, cache)[:, 0]
 
     def hidden(self, rows: Rows) -> Tensor:
-        at_M, prompt_N, ids_NS, mask_NS = self._sent(
-            rows.places_M, rows.prompt_N, rows.response_NT[:, :-1], rows.mask_NT[:, :-1]
-        )
+        ids_NS, mask_NS = self._sent(rows.response_NT[:, :-1], rows.mask_NT[:, :-1])
+        at_M, prompt_N = self._sent(rows.places_M, rows.prompt_N)
         if recomputing(self.model):
             states_NTD = self._recomputed(rows, prompt_N, ids_NS, mask_NS)
         else:
@@ -105,14 +96,21 @@ class TransformersBackbone:
         return states_NSD
 
     def _recomputed(self, rows: Rows, prompt_N: Tensor, ids_NS: Tensor, mask_NS: Tensor) -> Tensor:
-        """Hidden states (N, T, D), each row with its prompt, layers recomputed in the backward
-        pass."""
+        """Hidden states (N, T, D), each row with its prompt. transformers checkpoints layers in
+        training mode alone, and drops caches there. Only the layers' own flag is set: what is
+        inside them, dropout above all, stays in evaluation mode."""
         ids_PL, mask_PL = self._sent(rows.prompt_PL, rows.prompt_mask_PL)
         ids_NS = torch.cat([ids_PL.index_select(0, prompt_N), ids_NS], 1)
         mask_NS = torch.cat([mask_PL.index_select(0, prompt_N), mask_NS], 1)
         position_NS = (mask_NS.cumsum(-1) - 1).clamp(min=0)
-        with _checkpointing(self.model):
+        layers = _layers(self.model)
+        for layer in layers:
+            layer.training = True
+        try:
             states_NSD = self._states(ids_NS, mask_NS, position_NS, None)
+        finally:
+            for layer in layers:
+                layer.training = False
         return states_NSD[:, ids_PL.shape[1] - 1 :]
 
     def _sent(self, *parts: Tensor) -> list[Tensor]:
@@ -134,8 +132,11 @@ class AdapterOff(TransformersBackbone):
     """The model without its adapters; the weights are shared."""
 
     def _states(self, *args: Any) -> Tensor:
-        with lora.off(self.model):
+        self.model.disable_adapters()
+        try:
             return super()._states(*args)
+        finally:
+            self.model.enable_adapters()
 
 
 def recompute(model: Any) -> None:
@@ -151,17 +152,3 @@ def recomputing(model: Any) -> bool:
 
 def _layers(model: Any) -> list[GradientCheckpointingLayer]:
     return [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
-
-
-@contextmanager
-def _checkpointing(model: Any) -> Iterator[None]:
-    """transformers checkpoints layers in training mode alone, and drops caches there. Only the
-    layers' own flag is set: what is inside them, dropout above all, stays in evaluation mode."""
-    layers = _layers(model)
-    for layer in layers:
-        layer.training = True
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.training = False

@@ -62,9 +62,8 @@ class Chat:
         if not self.tokenizer.chat_template:
             raise ValueError("the tokenizer has no chat template; chat = 'plain' needs none")
         try:
-            return self.tokenizer.apply_chat_template(
-                messages, tokenize=False, **{**(self.options or {}), **how}
-            )
+            how = {**(self.options or {}), **how}
+            return self.tokenizer.apply_chat_template(messages, tokenize=False, **how)
         except TemplateError as error:
             raise ValueError(f"the chat template refuses: {error}") from error
 

@@ -42,6 +42,10 @@ def misfit(config: Any) -> str | None:
     return next((what for what, there in found.items() if there), None)
 
 
+def head_width(config: Any) -> int:
+    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+
 def choose(asked: str, device: str, misfit: str | None, apart: bool = False) -> Forward:
     """What `model.backbone = asked` means on a type of device, for a model with this `misfit`.
 

@@ -15,6 +15,7 @@ from torch.autograd.graph import increment_version
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 from . import lora
+from .choice import head_width
 from .rows import sent
 
 
@@ -77,13 +78,11 @@ class FusedWeights:
             down=lora.weight(mlp.down_proj, self.adapters),
         )
 
-    def _fused(
-        self, norm: Any, projections: Sequence[Any], order: Tensor | None, known: Tensor | None
-    ) -> Tensor:
-        parts = [lora.weight(projection, self.adapters) for projection in projections]
+    def _fused(self, norm: Any, parts: tuple, order: Tensor | None, known: Tensor | None) -> Tensor:
+        weights = [lora.weight(part, self.adapters) for part in parts]
         if known is None:
-            return _stacked(parts, order) * scaled(norm)
-        return _Known.apply(known, order, scaled(norm), *parts)  # pyright: ignore[reportReturnType]
+            return _stacked(weights, order) * scaled(norm)
+        return _Known.apply(known, order, scaled(norm), *weights)  # pyright: ignore[reportReturnType]
 
     def _interleaved(self) -> Tensor:
         """Order of the rows of qkv: of each query and key head 0, K / 2, 1, K / 2 + 1, ..."""
@@ -93,12 +92,7 @@ class FusedWeights:
         halves = torch.arange(K).view(2, -1).t().flatten()
         row = torch.arange((heads + 2 * values) * K).view(-1, K)
         turned = heads + values
-        order = torch.cat([row[:turned, halves], row[turned:]]).flatten()
-        return sent(order, self.model.device)
-
-
-def head_width(config: Any) -> int:
-    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return sent(torch.cat([row[:turned, halves], row[turned:]]).flatten(), self.model.device)
 
 
 def scaled(norm: Any) -> Tensor:
@@ -132,10 +126,8 @@ class _Known(Function):
         return None, None, to_scale, *to_parts.split([len(part) for part in parts])
 
 
+@register_optimizer_step_post_hook
 def _count(optimizer: Optimizer, *_: Any) -> None:
     """torch does not count the changes that its fused optimisers make."""
     for group in optimizer.param_groups:
         increment_version(group["params"])
-
-
-register_optimizer_step_post_hook(_count)

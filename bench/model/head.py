@@ -1,7 +1,5 @@
 """The output layer: from hidden states to next-token logits, as the model itself does it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -47,28 +45,22 @@ class Head:
     def _product(self, hidden_MD: Tensor) -> Tensor:
         head = self.model.get_output_embeddings()
         plain = type(head) is nn.Linear  # no adapter on it
-        logits_MV = linear(hidden_MD, head.weight, head.bias) if plain else head(hidden_MD)
-        logits_MV = _wide(logits_MV)
+        logits_MV = _wide(linear(hidden_MD, head.weight, head.bias) if plain else head(hidden_MD))
         cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
         return logits_MV if cap is None else cap * torch.tanh(logits_MV / cap)
 
     def _own(self, hidden_MD: Tensor) -> Tensor:
         """What the model makes of hidden states; its layers are passed over."""
         ids_1M = torch.zeros(1, len(hidden_MD), dtype=torch.int64, device=hidden_MD.device)
-        with _returning(self.model.base_model, hidden_MD[None]):
+        # of all outputs the one with the fields of the others
+        output = MoeModelOutputWithPast(last_hidden_state=hidden_MD[None])
+        layers = self.model.base_model
+        layers.forward = lambda *_, **__: output
+        try:
             return _wide(self.model(input_ids=ids_1M).logits[0])
+        finally:
+            del layers.forward
 
 
 def _wide(logits_MV: Tensor) -> Tensor:
     return logits_MV if logits_MV.dtype == torch.float64 else logits_MV.float()
-
-
-@contextmanager
-def _returning(module: nn.Module, states: Tensor) -> Iterator[None]:
-    """Within it the module returns these hidden states, whatever it is given."""
-    output = MoeModelOutputWithPast(last_hidden_state=states)  # which has all fields of the others
-    module.forward = lambda *_, **__: output
-    try:
-        yield
-    finally:
-        del module.forward

@@ -1,7 +1,6 @@
 """Low-rank adapters (peft), injected into a Hugging Face model, which stays of its own class."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,16 +20,12 @@ def add(model: Any, section: Lora) -> None:
 
     targets = section.targets if isinstance(section.targets, str) else list(section.targets)
     if isinstance(targets, list):
-        names = [name for name, _ in model.named_modules()]
-        if unknown := [t for t in targets if not any(f".{n}".endswith(f".{t}") for n in names)]:
-            linear = {
-                name.rpartition(".")[2]
-                for name, module in model.named_modules()
-                if isinstance(module, torch.nn.Linear | Conv1D)
-            } - {"lm_head"}
+        modules, kinds = dict(model.named_modules()), torch.nn.Linear | Conv1D
+        if unknown := [t for t in targets if not any(f".{n}".endswith(f".{t}") for n in modules)]:
+            linear = {n.rpartition(".")[2] for n, m in modules.items() if isinstance(m, kinds)}
             raise ValueError(
                 f"lora.targets: no module {', '.join(unknown)}; allowed: 'all-linear', or a list "
-                f"of {', '.join(sorted(linear))}"
+                f"of {', '.join(sorted(linear - {'lm_head'}))}"
             )
     config = LoraConfig(
         r=section.r,
@@ -48,16 +43,6 @@ def add(model: Any, section: Lora) -> None:
         raise ValueError("lora.targets may not name the embeddings or the output layer")
 
 
-@contextmanager
-def off(model: Any) -> Iterator[None]:
-    """The model as it was before its adapters were trained."""
-    model.disable_adapters()
-    try:
-        yield
-    finally:
-        model.enable_adapters()
-
-
 def weight(layer: Any, adapters: bool = True) -> torch.Tensor:
     """A linear layer's weight, with its adapter added where it has one and `adapters` are on."""
     base = getattr(layer, "base_layer", None)
@@ -71,9 +56,8 @@ def full_parameters(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
     is merged in place: adding and subtracting again would wear the weights off."""
     from peft.tuners.lora import LoraLayer
 
-    layers: dict[str, Any] = {
-        f"{n}.base_layer.weight": m for n, m in model.named_modules() if isinstance(m, LoraLayer)
-    }
+    modules = model.named_modules()
+    layers = {f"{n}.base_layer.weight": m for n, m in modules if isinstance(m, LoraLayer)}
     for name, parameter in model.named_parameters():
         if layer := layers.get(name):
             yield name.replace(".base_layer", ""), weight(layer).detach()

@@ -1,6 +1,7 @@
 """AdamW for weights of low precision: an update of 1e-6 is lost in a bfloat16 weight of 0.02."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,18 +17,15 @@ class AdamW(torch.optim.AdamW):
         wanted = [p for p in parameters if p.requires_grad]
         self.copies = {p: p.detach().float() for p in wanted if p.element_size() == 2}
         for weight, copy in self.copies.items():
-            weight.register_post_accumulate_grad_hook(self._add(copy))
+            weight.register_post_accumulate_grad_hook(partial(self._add, copy))
         super().__init__([self.copies.get(p, p) for p in wanted], *args, **kwargs)
 
     @staticmethod
-    def _add(copy: torch.Tensor) -> Any:
-        def add(weight: torch.Tensor) -> None:
-            assert weight.grad is not None
-            gradient = weight.grad.float()
-            copy.grad = gradient if copy.grad is None else copy.grad.add_(gradient)
-            weight.grad = None
-
-        return add
+    def _add(copy: torch.Tensor, weight: torch.Tensor) -> None:
+        assert weight.grad is not None
+        gradient = weight.grad.float()
+        copy.grad = gradient if copy.grad is None else copy.grad.add_(gradient)
+        weight.grad = None
 
     def clip(self, norm: float) -> float:
         """Scale the gradients down to a norm of at most `norm`; their norm before."""

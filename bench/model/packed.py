@@ -9,9 +9,7 @@ Shape suffixes: M packed tokens, P prompts of L tokens, N rows, D model width; H
 J key heads, C = H + 2 J heads in all, K head width.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,30 +19,29 @@ from torch.autograd import Function
 from transformers import LlamaForCausalLM, Qwen2ForCausalLM
 
 from . import choice
-from .fused import FusedWeights, Weights, head_width, scaled
+from .fused import FusedWeights, Weights, scaled
 from .linear import linear
 from .packing import Packing, Places
 from .rows import Rows, sent
 
+KeysValues = list[tuple[Tensor, Tensor]]  # of each layer
 GROW = 16  # tokens, or an eighth, by which full buffers grow while sampling: more thins out caches
 
 
 @dataclass
 class PackedCache:
-    """Keys and values (N, J, capacity, K) of the tokens so far, for each layer."""
+    """What the tokens so far leave to the next ones."""
 
-    layers: list[tuple[Tensor, Tensor]]
+    layers: KeysValues  # (N, J, capacity, K)
     weights: list[Weights]
     used: int
     position_N: Tensor  # of the next token
     gap_first: int  # column from which on some prompt has ended already
     gap_NX: Tensor  # additive mask from there to the longest prompt's end
 
-    def chosen(self, layers: list[tuple[Tensor, Tensor]], row_N: Tensor) -> PackedCache:
+    def chosen(self, layers: KeysValues, row_N: Tensor) -> "PackedCache":
         position_N, gap_NX = self.position_N[row_N], self.gap_NX[row_N]
-        return PackedCache(
-            layers, self.weights, self.used, position_N, gap_first=self.gap_first, gap_NX=gap_NX
-        )
+        return replace(self, layers=layers, position_N=position_N, gap_NX=gap_NX)
 
 
 class PackedBackbone:
@@ -54,7 +51,7 @@ class PackedBackbone:
         config = model.config
         self.heads = config.num_attention_heads
         self.kv_heads = config.num_key_value_heads
-        self.head_dim = head_width(config)
+        self.head_dim = choice.head_width(config)
         self.eps = config.rms_norm_eps * config.hidden_size  # of a sum of squares, not of a mean
         self._turns: Tensor | None = None
 
@@ -64,10 +61,9 @@ class PackedBackbone:
         return states.index_select(0, packing.predict)
 
     def prefill(self, ids_PL: Tensor, mask_PL: Tensor) -> tuple[Tensor, PackedCache]:
-        none = torch.zeros(0, 0, dtype=torch.int64)
-        rows = Rows(
-            ids_PL, mask_PL, none.flatten(), none, mask_NT=none.bool(), temperature_N=none.flatten()
-        )
+        none_NT = torch.zeros(0, 0, dtype=torch.int64)
+        none_N = none_NT.flatten()
+        rows = Rows(ids_PL, mask_PL, none_N, none_NT, mask_NT=none_NT > 0, temperature_N=none_N)
         device, weights = self.model.device, self.weights.layers()
         packing = Packing(rows, self.heads, self.kv_heads, device)
         states, layers = self._forward(packing, weights)
@@ -76,9 +72,8 @@ class PackedBackbone:
         first = int(length_P.min())
         ended_PX = sent(torch.arange(first, used) >= length_P[:, None], device)
         gap_PX = state_PD.new_zeros(ended_PX.shape).masked_fill(ended_PX, -torch.inf)
-        return state_PD, PackedCache(
-            layers, weights, used, sent(length_P, device), gap_first=first, gap_NX=gap_PX
-        )
+        next_P = sent(length_P, device)
+        return state_PD, PackedCache(layers, weights, used, next_P, gap_first=first, gap_NX=gap_PX)
 
     def expand(self, cache: PackedCache, prompt_N: Tensor) -> PackedCache:
         """A row for each of the given prompts, with room for further tokens."""
@@ -126,9 +121,7 @@ class PackedBackbone:
             x_ND = linear(F.silu(gate).mul_(up), w.down).add_(x_ND)
         return _unit(x_ND, self.eps) * scaled(self.model.model.norm)
 
-    def _forward(
-        self, packing: Packing, weights: list[Weights]
-    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    def _forward(self, packing: Packing, weights: list[Weights]) -> tuple[Tensor, KeysValues]:
         """States of the tokens `packing.kept`, and each layer's keys and values (P, J, L, K) of the
         prompts."""
         x_MD = self.model.model.embed_tokens(packing.ids)
@@ -249,22 +242,17 @@ class _Spread(Function):
         ctx.turn, ctx.packing = turn, packing
         K = heads.shape[2]
         turned = _turned(heads[:, : packing.heads + packing.kv_heads], turn).view(-1, K)
-        query, key, value = packing.spread
-        return (
-            turned.index_select(0, query),
-            turned.index_select(0, key),
-            heads.view(-1, K).index_select(0, value),
-        )
+        parts = zip((turned, turned, heads.view(-1, K)), packing.spread, strict=True)
+        return tuple(part.index_select(0, at) for part, at in parts)
 
     @staticmethod
     def backward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Any:
         turn, packing = ctx.turn, ctx.packing
         M, K = len(turn), query.shape[1]
         query = query.index_select(0, packing.collect.pick).view(M, -1, K)
-        key, value = (
-            F.embedding_bag(packing.bags[0], part, packing.bags[1], mode="sum").view(M, -1, K)
-            for part in (key, value)
-        )
+        bag, first = packing.bags
+        sums = (F.embedding_bag(bag, part, first, mode="sum") for part in (key, value))
+        key, value = (part.view(M, -1, K) for part in sums)
         back = turn.conj()
         return torch.cat([_turned(query, back), _turned(key, back), value], 1), None, None
 

@@ -65,8 +65,7 @@ class Packing:
         position = torch.cat([position_PL[rows.prompt_mask_PL], position_NT[inner_NT]])
         self.tokens, self.padded = len(ids), whole(len(ids))
         more = (0, self.padded - self.tokens)
-        self.ids = sent(F.pad(ids, more), device)
-        self.position = sent(F.pad(position, more), device)
+        self.ids, self.position = (sent(F.pad(part, more), device) for part in (ids, position))
         # the tokens from which something is predicted: the prompts' last ones, all of the responses
         end_P = self.start_P + self.length_P - 1
         kept = torch.cat([end_P, torch.arange(prompt_tokens, self.tokens)])
@@ -116,12 +115,9 @@ class Packing:
         queries and keys), the last of (token, any head)."""
         H, J = self.heads, self.kv_heads
         queries, keys = [b.query_BS for b in self.blocks], [b.key_BU for b in self.blocks]
-        rows = (
-            _rows(queries, H, H + J, 0),
-            _rows(keys, J, H + J, H),
-            _rows(keys, J, H + 2 * J, H + J),
-        )
-        return tuple(sent(part, self.device) for part in rows)
+        query, key = _rows(queries, H, H + J, 0), _rows(keys, J, H + J, H)
+        value = _rows(keys, J, H + 2 * J, H + J)
+        return tuple(sent(part, self.device) for part in (query, key, value))
 
     @cached_property
     def bags(self) -> tuple[Tensor, Tensor]:

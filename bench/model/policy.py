@@ -1,7 +1,5 @@
 """The policy: a causal language model with its tokenizer, and log-probs of token rows."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 
@@ -12,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from . import lora
 from .backbone import AdapterOff, Backbone, TransformersBackbone, recomputing
 from .chat import Chat
-from .choice import Forward, choose
+from .choice import Forward, choose, head_width
 from .head import Head
 from .packed import PackedBackbone, misfit
 from .rows import Rows, sent
@@ -51,7 +49,7 @@ class Policy:
         self.backbone: Backbone[Any] = packed if packed and trains else TransformersBackbone(model)
         # For sampling adapters can be added to the weights and nothing is recomputed.
         self.lean = None if trains else packed
-        self._head = Head(model)
+        self.logits = Head(model)
         eos = tokenizer.eos_token_id
         if eos is None:
             raise ValueError(f"the tokenizer of {model.name_or_path!r} has no eos token")
@@ -62,7 +60,7 @@ class Policy:
         self.stop_ids = sorted({int(eos), self.end_id, *map(int, named)})
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else eos)
 
-    def reference(self) -> Policy:
+    def reference(self) -> "Policy":
         """The policy as it is now, for good: with its adapters off, or a frozen copy."""
         shared = lora.adapted(self.model)
         model = self.model if shared else copy.deepcopy(self.model).requires_grad_(False)
@@ -84,16 +82,14 @@ class Policy:
     @property
     def positions(self) -> int:
         """Tokens that the model can hold; none stated: no limit."""
-        return (
-            getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 2**31
-        )
+        config = self.model.config.get_text_config()
+        return getattr(config, "max_position_embeddings", None) or 2**31
 
     def cached_rows(self, size: int, tokens: int) -> int:
         """Rows of so many tokens whose keys and values take at most `size` bytes."""
         c = self.model.config.get_text_config()
         heads = getattr(c, "num_key_value_heads", None) or c.num_attention_heads
-        width = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
-        each = 2 * c.num_hidden_layers * heads * width * self.model.dtype.itemsize
+        each = 2 * c.num_hidden_layers * heads * head_width(c) * self.model.dtype.itemsize
         return size // (each * max(1, tokens))
 
     def parameters(self) -> list[nn.Parameter]:
@@ -119,13 +115,8 @@ class Policy:
 
     def decode_many(self, rows: list[list[int]]) -> list[str]:
         """Texts to the letter: no space is tidied away."""
-        return self.tokenizer.batch_decode(
-            rows, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-
-    def logits(self, hidden_MD: Tensor) -> Tensor:
-        """Next-token logits in float32 (float64 for a float64 model)."""
-        return self._head(hidden_MD)
+        how = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        return self.tokenizer.batch_decode(rows, **how)
 
     def score(self, rows: Rows, entropy: bool = False) -> tuple[Tensor, Tensor | None]:
         """Log-probs of the response tokens, and entropies (nats) if asked for; both (N, T), zero
@@ -134,17 +125,13 @@ class Policy:
             self.lean.weights.release()  # training needs the room, and will change them
         hidden_MD = self.backbone.hidden(rows)
         target_M = sent(rows.response_NT.flatten()[rows.places_M], self.device)
-        temperature_M = rows.temperature_N.repeat_interleave(rows.lengths_N)
-        logp_M, entropy_M = self._token_scores(
-            hidden_MD, target_M, sent(temperature_M, self.device), entropy
-        )
+        temperature_M = sent(rows.temperature_N.repeat_interleave(rows.lengths_N), self.device)
+        logp_M, entropy_M = self._token_scores(entropy, hidden_MD, target_M, temperature_M)
         return rows.placed(logp_M), rows.placed(entropy_M) if entropy else None
 
-    def _token_scores(
-        self, hidden_MD: Tensor, target_M: Tensor, temperature_M: Tensor, entropy: bool
-    ):
-        """In chunks whose logits are recomputed in the backward pass, so that a large vocabulary's
-        logits never stand whole in memory."""
+    def _token_scores(self, entropy: bool, *parts: Tensor):
+        """Of hidden states, targets and temperatures, in chunks whose logits are recomputed in the
+        backward pass, so that a large vocabulary's logits never stand whole in memory."""
 
         def chunk(hidden: Tensor, target: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
             logp_MV = (self.logits(hidden) / temperature[:, None]).log_softmax(-1)
@@ -152,15 +139,11 @@ class Policy:
             return logp_MV.gather(-1, target[:, None])[:, 0], entropy_M
 
         size = max(1, LOGIT_CHUNK // self.model.config.get_text_config().vocab_size)
-        if len(hidden_MD) <= size:
-            return chunk(hidden_MD, target_M, temperature_M)
-        parts = [
-            checkpoint(chunk, h, t, k, use_reentrant=False)
-            for h, t, k in zip(
-                hidden_MD.split(size), target_M.split(size), temperature_M.split(size), strict=True
-            )
-        ]
-        return tuple(torch.cat(p) for p in zip(*parts, strict=True))
+        if len(parts[0]) <= size:
+            return chunk(*parts)
+        pieces = zip(*(part.split(size) for part in parts), strict=True)
+        scores = [checkpoint(chunk, *piece, use_reentrant=False) for piece in pieces]
+        return tuple(torch.cat(s) for s in zip(*scores, strict=True))
 
 
 class Critic(nn.Module):

@@ -31,9 +31,10 @@ def probe(policy: Policy) -> None:
     model, dtype, forward = type(policy.model).__name__, policy.model.dtype, policy.forward
     limit = LIMITS.get(dtype, LIMITS[torch.bfloat16])
     try:
-        own_M = _own(policy, rows)
+        own_M, scored_NT = _own(policy, rows), policy.score(rows)[0]
+        scored_M = scored_NT[sent(rows.mask_NT, policy.device)]
         gaps = {
-            f"scoring by the {forward.train} forward": _scored(policy, rows) - own_M,
+            f"scoring by the {forward.train} forward": scored_M - own_M,
             f"sampling by the {forward.sample} forward": _sampled(policy, rows) - own_M,
         }
     except (AttributeError, IndexError, RuntimeError, TypeError) as error:
@@ -61,16 +62,10 @@ def _own(policy: Policy, rows: Rows) -> Tensor:
     return torch.cat([logp_S[len(p) - 1 :][: len(a)] for logp_S, p, a in ends])
 
 
-def _scored(policy: Policy, rows: Rows) -> Tensor:
-    logp_NT, _ = policy.score(rows)
-    return logp_NT[sent(rows.mask_NT, policy.device)]
-
-
 def _sampled(policy: Policy, rows: Rows) -> Tensor:
     """Log-probs (M) as the sampler would give them, had it drawn these tokens."""
-    prompt_N, ids_NT, mask_NT = (
-        sent(x, policy.device) for x in (rows.prompt_N, rows.response_NT, rows.mask_NT)
-    )
+    parts = (rows.prompt_N, rows.response_NT, rows.mask_NT)
+    prompt_N, ids_NT, mask_NT = (sent(part, policy.device) for part in parts)
     hidden_PD, cache = policy.drawing.prefill(rows.prompt_PL, rows.prompt_mask_PL)
     hidden_TND, cache = [hidden_PD[prompt_N]], policy.drawing.expand(cache, prompt_N)
     hidden_TND += [policy.drawing.step(ids_N, cache) for ids_N in ids_NT.t()[:-1]]

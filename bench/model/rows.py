@@ -7,8 +7,6 @@ They stay on the host wherever the model is: how a batch is cut and packed is de
 what the device needs of it is sent ahead, so that no decision waits for the device.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,7 +41,7 @@ class Rows:
         at_M = sent(self.places_M, values_M.device)
         return values_M.new_zeros(N * T).index_copy(0, at_M, values_M).view(N, T)
 
-    def select(self, rows: torch.Tensor) -> Rows:
+    def select(self, rows: torch.Tensor) -> "Rows":
         """Some rows (int64 indices), with the prompts that they use and no needless padding.
         The token axis T is cut to the longest response, so the result is narrower."""
         rows = rows.cpu()
@@ -68,18 +66,16 @@ class Rows:
         N = len(self)
         if N == 0:
             return []
-        length_N = self.lengths_N
-        L = self.prompt_PL.shape[1]
+        length_N, L = self.lengths_N, self.prompt_PL.shape[1]
         if (L + int(length_N.max())) * N <= tokens:
             return [torch.arange(N)]
         # groups in order of their longest row, then rows of a group together
         prompt_N = self.prompt_N
         longest_P = torch.zeros(int(prompt_N.max()) + 1, dtype=torch.int64)
         longest_P.scatter_reduce_(0, prompt_N, length_N, "amax")
-        order = sorted(range(N), key=lambda n: (int(longest_P[prompt_N[n]]), int(prompt_N[n])))
         chunks: list[list[int]] = [[]]
         width = 0
-        for n in order:
+        for n in sorted(range(N), key=lambda n: (int(longest_P[prompt_N[n]]), int(prompt_N[n]))):
             width = max(width, L + int(length_N[n]))
             if chunks[-1] and width * (len(chunks[-1]) + 1) > tokens:
                 chunks.append([])
@@ -98,19 +94,15 @@ def pad(
     """Lists of token ids to padded tensors."""
     L = max(map(len, prompts), default=0)
     T = max(map(len, responses), default=0)
-    prompt_PL = torch.tensor(
-        [[pad_id] * (L - len(p)) + list(p) for p in prompts], dtype=torch.int64
-    ).view(len(prompts), L)
+    prompt_PL = [[pad_id] * (L - len(p)) + list(p) for p in prompts]
+    response_NT = [list(r) + [pad_id] * (T - len(r)) for r in responses]
     length_P = torch.tensor([len(p) for p in prompts])
-    response_NT = torch.tensor(
-        [list(r) + [pad_id] * (T - len(r)) for r in responses], dtype=torch.int64
-    ).view(len(responses), T)
     length_N = torch.tensor([len(r) for r in responses])
     return Rows(
-        prompt_PL=prompt_PL,
+        prompt_PL=torch.tensor(prompt_PL, dtype=torch.int64).view(len(prompts), L),
         prompt_mask_PL=torch.arange(L) >= L - length_P[:, None],
         prompt_N=torch.tensor(prompt_N, dtype=torch.int64),
-        response_NT=response_NT,
+        response_NT=torch.tensor(response_NT, dtype=torch.int64).view(len(responses), T),
         mask_NT=torch.arange(T) < length_N[:, None],
         temperature_N=torch.tensor(temperature_N, dtype=torch.float32),
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.config import ConfigError, Lora, Model
 
-from .choice import misfit
+from .choice import head_width, misfit
 
 
 @dataclass(frozen=True)
@@ -109,15 +109,8 @@ def shape(model: Model, vocabulary: int) -> Shape:
             f"whose shape is known: {', '.join(KNOWN)}"
         ) from error
     c = c.get_text_config()
-    return Shape(
-        c.hidden_size,
-        c.num_hidden_layers,
-        c.num_attention_heads,
-        getattr(c, "num_key_value_heads", None) or c.num_attention_heads,
-        getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads,
-        getattr(c, "intermediate_size", None) or 4 * c.hidden_size,
-        c.vocab_size,
-        bool(c.tie_word_embeddings),
-        gated=c.model_type != "gpt2",
-        misfit=misfit(c),
-    )
+    kv_heads = getattr(c, "num_key_value_heads", None) or c.num_attention_heads
+    inner = getattr(c, "intermediate_size", None) or 4 * c.hidden_size
+    sizes = (c.num_attention_heads, kv_heads, head_width(c), inner, c.vocab_size)
+    rest = (bool(c.tie_word_embeddings), c.model_type != "gpt2", misfit(c))
+    return Shape(c.hidden_size, c.num_hidden_layers, *sizes, *rest)

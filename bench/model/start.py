@@ -15,14 +15,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.hub import cached_file
 
 from bench.config import ConfigError, Model
@@ -37,7 +30,8 @@ from .policy import Policy
 from .probe import probe
 from .rows import pad
 
-Progress = Callable[[int, int, str], None]  # done, total, what
+Facts = dict[str, Any]  # of a model that was built: what it took, its size and loss
+Progress = Callable[[int, int, str], None] | None  # done, total, what
 PROBE = "Tom's 3 coins + 12.50 = $\\frac{31}{2}$ , then:\n  buys  10 more  (é)\n#### 26"
 FORMAT = 7  # enters the cache key: raise it when building changes
 
@@ -50,9 +44,7 @@ def base_id(model: Model, task: Task) -> str:
     return content_id(str(FORMAT), model.starting_point(), *task.vocabulary(), *texts)
 
 
-def ensure(
-    model: Model, task: Task, progress: Progress | None = None, device: str = "cpu"
-) -> Path | str:
+def ensure(model: Model, task: Task, progress: Progress = None, device: str = "cpu") -> Path | str:
     """The folder (or hub id) of the starting model, built first (on `device`) if it is not cached.
     CPUs of one kind build the same, to the last bit; GPUs do not."""
     if model.path:
@@ -73,7 +65,7 @@ def ensure(
     return folder
 
 
-def cost(model: Model, task: Task) -> dict[str, Any]:
+def cost(model: Model, task: Task) -> Facts:
     path = cache_root() / "base" / base_id(model, task) / "base.json"
     return json.loads(path.read_text()) if not model.path and path.is_file() else {}
 
@@ -138,11 +130,12 @@ def _explained(where: Path | str, model: Model) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
-        hub = "" if local else (
+        hub = (
             f"\nThere is no such folder, so it was looked for on the hub{at}. Where the hub cannot "
             "be reached, give a folder with the model: -o model.path=FOLDER"
-        )  # fmt: skip
-        raise ConfigError(f"model.path = {name!r}: cannot be loaded: {error}{hub}") from error
+        )
+        why = error if local else f"{error}{hub}"
+        raise ConfigError(f"model.path = {name!r}: cannot be loaded: {why}") from error
 
 
 def stop_strings(model: Model) -> tuple[str, ...]:
@@ -151,13 +144,12 @@ def stop_strings(model: Model) -> tuple[str, ...]:
 
 
 def _tokenizer_and_chat(where: Path | str, model: Model) -> tuple[Any, Chat | None]:
-    """Tokenizer and chat template."""
-    tokenizer, chat = load_tokenizer(where, model.revision), None
-    if model.chat != "none":
-        if model.chat == "plain":
-            tokenizer.chat_template = PLAIN
-        chat = Chat(tokenizer, model.system, model.chat_options)
-    return tokenizer, chat
+    tokenizer = load_tokenizer(where, model.revision)
+    if model.chat == "none":
+        return tokenizer, None
+    if model.chat == "plain":
+        tokenizer.chat_template = PLAIN
+    return tokenizer, Chat(tokenizer, model.system, model.chat_options)
 
 
 def load_tokenizer(where: Path | str, revision: str | None = None) -> Any:
@@ -168,21 +160,19 @@ def load_tokenizer(where: Path | str, revision: str | None = None) -> Any:
     loses tokens. Where both disagree on a text, the file's are taken.
     """
     tokenizer: Any = AutoTokenizer.from_pretrained(where, revision=revision or "main")
-    if not tokenizer(PROBE, add_special_tokens=False)[
-        "input_ids"
-    ]:  # transformers 5 makes an empty one of no file at all
+    found = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
+    if not found:  # transformers 5 makes an empty one of no file at all
         raise ValueError("no tokenizer beside the weights (tokenizer.json or the like)")
-    file = cached_file(
-        where, "tokenizer.json", revision=revision, _raise_exceptions_for_missing_entries=False
-    )
+    optional = {"_raise_exceptions_for_missing_entries": False}
+    file = cached_file(where, "tokenizer.json", revision=revision, **optional)
     if file is None:
         return tokenizer
     stated = Tokenizer.from_file(file)
     ids = stated.encode(PROBE, add_special_tokens=False).ids
-    same_ids = tokenizer(PROBE, add_special_tokens=False)["input_ids"] == ids
+    same_ids = found == ids
     if same_ids and tokenizer.decode(ids, clean_up_tokenization_spaces=False) == stated.decode(ids):
         return tokenizer
-    return PreTrainedTokenizerFast.from_pretrained(where, revision=revision or "main")
+    return transformers.PreTrainedTokenizerFast.from_pretrained(where, revision=revision or "main")
 
 
 def save(policy: Policy, folder: Path) -> None:
@@ -192,14 +182,12 @@ def save(policy: Policy, folder: Path) -> None:
     policy.tokenizer.save_pretrained(folder)
 
 
-def build_tokenizer(model: Model, task: Task) -> PreTrainedTokenizerFast:
+def build_tokenizer(model: Model, task: Task) -> transformers.PreTrainedTokenizerFast:
     """Word level where the task names its words, else a byte-level BPE trained on its corpus."""
     special = {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
     if task.word_pattern:
-        words = [*special.values(), *task.vocabulary()]
-        tokenizer = Tokenizer(
-            models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>")
-        )
+        words = {w: i for i, w in enumerate([*special.values(), *task.vocabulary()])}
+        tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(task.word_pattern), "isolated")
         tokenizer.decoder = decoders.Fuse()
     else:
@@ -214,23 +202,19 @@ def build_tokenizer(model: Model, task: Task) -> PreTrainedTokenizerFast:
         )
         texts = (f"{p}{r}" for p, r in islice(task.corpus(model.pretrain.seed), 2000))
         tokenizer.train_from_iterator(texts, trainer)
-    start = tokenizer.token_to_id("<s>")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", start)]
-    )
-    return PreTrainedTokenizerFast(
+    start = [("<s>", tokenizer.token_to_id("<s>"))]
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=start)
+    return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special
     )
 
 
-def build(
-    model: Model, task: Task, progress: Progress | None = None, device: str = "cpu"
-) -> tuple[Policy, dict[str, Any]]:
+def build(model: Model, task: Task, progress: Progress, device: str) -> tuple[Policy, Facts]:
     """A Llama of the given shape, trained on the corpus to write responses to prompts. (Llama and
     not Qwen2: transformers 5 replaces a Qwen2 model's own tokenizer silently.)"""
     started = time.perf_counter()
     tokenizer: Any = build_tokenizer(model, task)
-    shape = LlamaConfig(
+    shape = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=model.hidden,
         intermediate_size=model.intermediate,
@@ -245,7 +229,7 @@ def build(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.key(model.pretrain.seed, "init") % 2**63)
-        network: Any = LlamaForCausalLM(shape)
+        network: Any = transformers.LlamaForCausalLM(shape)
     policy = Policy(network.to(device), tokenizer)
     tokens, loss = _pretrain(policy, model, task, progress)
     policy.model.to(getattr(torch, model.dtype))
@@ -254,18 +238,14 @@ def build(
     return policy, {"seconds": time.perf_counter() - started, **facts}
 
 
-def _pretrain(
-    policy: Policy, model: Model, task: Task, progress: Progress | None
-) -> tuple[int, float]:
+def _pretrain(policy: Policy, model: Model, task: Task, progress: Progress) -> tuple[int, float]:
     """Token mean NLL of prompts and responses, linear decay to zero. Muon for the layers' matrices,
     at AdamW's size of steps, and AdamW for the rest reach in 700 steps what AdamW alone reaches in
     1,900. (On responses alone the base learns to guess before it learns to reason.
     docs/decisions.md has both comparisons.)"""
     plan = model.pretrain
-    layers = dict(policy.model.model.layers.named_parameters())
-    matrices = [p for p in layers.values() if p.ndim == 2]
-    theirs = {id(p) for p in matrices}
-    rest = [p for p in policy.parameters() if id(p) not in theirs]
+    matrices = [p for p in policy.model.model.layers.parameters() if p.ndim == 2]
+    rest = [p for p in policy.parameters() if not any(p is matrix for matrix in matrices)]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.Muon(matrices, lr=plan.lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=plan.lr, betas=(0.9, 0.95), weight_decay=0.0),

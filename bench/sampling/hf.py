@@ -2,7 +2,7 @@
 and a row's random numbers depend on its key alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -22,8 +22,14 @@ class Samples:
     rows: Rows  # responses include the end token where the model gave it
     logp_NT: torch.Tensor  # as sampled, float32, zero where masked
     finished_N: torch.Tensor  # bool
-    prompt_tokens: int
-    sampled_tokens: int
+
+    @property
+    def prompt_tokens(self) -> int:
+        return int(self.rows.prompt_mask_PL.sum())
+
+    @property
+    def sampled_tokens(self) -> int:
+        return int(self.rows.mask_NT.sum())
 
     def response_ids(self) -> list[list[int]]:
         lengths = self.rows.lengths_N.tolist()
@@ -61,17 +67,14 @@ def sample(
             f"model's {policy.positions} positions; lower rollout.max_tokens or take another model"
         )
     prompt_N = torch.arange(P).repeat_interleave(group)
-    nothing = [[] for _ in range(N)]
-    head = pad(prompts, prompt_N.tolist(), nothing, [temperature] * N, pad_id=policy.pad_id)
+    head = pad(prompts, prompt_N.tolist(), [[]] * N, [temperature] * N, pad_id=policy.pad_id)
     most = policy.cached_rows(CACHE_BYTES, longest + max_tokens) // group
     if (most := max(1, most)) < P:
-        at = range(0, P, most)
-        keys = [None if keys_N is None else keys_N[i * group : (i + most) * group] for i in at]
-        rest = (max_tokens, temperature, stop, compact, look)
-        parts = [
-            sample(policy, prompts[i : i + most], group, k, *rest)
-            for i, k in zip(at, keys, strict=True)
-        ]
+        parts = []
+        for i in range(0, P, most):
+            keys = None if keys_N is None else keys_N[i * group : (i + most) * group]
+            rest = (keys, max_tokens, temperature, stop, compact, look)
+            parts.append(sample(policy, prompts[i : i + most], group, *rest))
         return _joined(policy, prompts, head, parts)
     drawn_TN = torch.full((max_tokens, N), policy.pad_id, device=device)
     chance_TN = torch.ones(max_tokens, N, dtype=torch.float64, device=device)
@@ -88,6 +91,15 @@ def sample(
     row_A = torch.arange(N, device=device)  # rows in the batch
     running_A = torch.ones(N, dtype=torch.bool, device=device)  # of these, not yet ended
     recent: list[tuple[torch.Tensor, torch.Tensor]] = []  # drawn since the batch was last changed
+
+    def write(end: int) -> None:
+        """Write down what was drawn lately, up to the column `end`, and forget it."""
+        if recent:
+            tokens, chances = zip(*recent, strict=True)
+            drawn_TN[end - len(recent) : end, row_A] = torch.stack(tokens)
+            chance_TN[end - len(recent) : end, row_A] = torch.stack(chances)
+            recent.clear()
+
     t = -1
     for t in range(max_tokens):
         uniform_A = None if uniform_TA is None else uniform_TA[t]
@@ -95,7 +107,7 @@ def sample(
         recent.append((token_A, chance_A))
         running_A = running_A & (token_A[:, None] != ends_E).all(-1)
         if stop:
-            _write(recent, drawn_TN, chance_TN, row_A, end=t + 1)
+            write(t + 1)
             tails = drawn_TN[max(0, t + 1 - STOP_TAIL) : t + 1, row_A].t().tolist()
             texts = policy.decode_many(tails)
             halted_A = torch.tensor([any(s in text for s in stop) for text in texts], device=device)
@@ -104,21 +116,19 @@ def sample(
             running_A = running_A & ~halted_A
         if t + 1 == max_tokens:
             break
-        if (t + 1) % look:
-            hidden_AD = backbone.step(token_A, cache)
-            continue
-        left = int(running_A.sum())
-        if left == 0:
-            break
-        size = whole(left)
-        if left < compact * len(row_A) and size < len(row_A):
-            _write(recent, drawn_TN, chance_TN, row_A, end=t + 1)
-            kept_A = _fill(running_A, size)
-            cache, row_A, token_A = backbone.keep(cache, kept_A), row_A[kept_A], token_A[kept_A]
-            running_A = running_A[kept_A]
-            uniform_TA = None if uniform_TA is None else uniform_TA[:, kept_A]
+        if (t + 1) % look == 0:
+            left = int(running_A.sum())
+            if left == 0:
+                break
+            size = whole(left)
+            if left < compact * len(row_A) and size < len(row_A):
+                write(t + 1)
+                kept_A = _fill(running_A, size)
+                cache, row_A, token_A = backbone.keep(cache, kept_A), row_A[kept_A], token_A[kept_A]
+                running_A = running_A[kept_A]
+                uniform_TA = None if uniform_TA is None else uniform_TA[:, kept_A]
         hidden_AD = backbone.step(token_A, cache)
-    _write(recent, drawn_TN, chance_TN, row_A, end=t + 1)
+    write(t + 1)
 
     # a row's first end token ends it, whatever was drawn for it until it left the batch
     ended_TN = torch.isin(drawn_TN, ends_E)
@@ -127,21 +137,10 @@ def sample(
     length_N = length_N.cpu()
     T = max(int(length_N.max()), 1) if N else 0
     mask_NT = torch.arange(T) < length_N[:, None]
-    rows = Rows(
-        head.prompt_PL,
-        head.prompt_mask_PL,
-        head.prompt_N,
-        drawn_TN[:T].t().cpu().masked_fill(~mask_NT, policy.pad_id),
-        mask_NT=mask_NT,
-        temperature_N=head.temperature_N,
-    )
-    return Samples(
-        rows,
-        chance_TN[:T].t().cpu().masked_fill(~mask_NT, 1.0).log().float(),
-        (finished_N | ended_N).cpu(),
-        sum(map(len, prompts)),
-        sampled_tokens=int(length_N.sum()),
-    )
+    response_NT = drawn_TN[:T].t().cpu().masked_fill(~mask_NT, policy.pad_id)
+    logp_NT = chance_TN[:T].t().cpu().masked_fill(~mask_NT, 1.0).log().float()
+    rows = replace(head, response_NT=response_NT, mask_NT=mask_NT)
+    return Samples(rows, logp_NT, (finished_N | ended_N).cpu())
 
 
 def _joined(
@@ -152,13 +151,7 @@ def _joined(
     prompt_N, temperature_N = head.prompt_N.tolist(), head.temperature_N.tolist()
     rows = pad(prompts, prompt_N, texts, temperature_N, pad_id=policy.pad_id)
     logp_M = torch.cat([part.logp_NT[part.rows.mask_NT] for part in parts])
-    return Samples(
-        rows,
-        rows.placed(logp_M),
-        torch.cat([part.finished_N for part in parts]),
-        sum(part.prompt_tokens for part in parts),
-        sampled_tokens=sum(part.sampled_tokens for part in parts),
-    )
+    return Samples(rows, rows.placed(logp_M), torch.cat([part.finished_N for part in parts]))
 
 
 class Sampler:
@@ -167,26 +160,7 @@ class Sampler:
     def sync(self) -> None:
         """Take over the policy's weights: called before each rollout batch and evaluation."""
 
-    def __call__(
-        self,
-        policy: Policy,
-        prompts: Sequence[list[int]],
-        group: int,
-        keys_N: Sequence[int] | None,
-        max_tokens: int,
-        temperature: float = 1.0,
-        stop: Sequence[str] = (),
-    ) -> Samples:
-        """See `sample`."""
-        return sample(
-            policy,
-            prompts,
-            group,
-            keys_N,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            stop=stop,
-        )
+    __call__ = staticmethod(sample)
 
 
 def _choose(logits_AV: torch.Tensor, temperature: float, uniform_A: torch.Tensor | None):
@@ -202,21 +176,6 @@ def _choose(logits_AV: torch.Tensor, temperature: float, uniform_A: torch.Tensor
         token_A1 = torch.searchsorted(cdf_AV, uniform_A[:, None] * cdf_AV[:, -1:], right=True)
         token_A1 = token_A1.clamp(max=logits_AV.shape[1] - 1)
     return token_A1[:, 0], chance_AV.gather(1, token_A1)[:, 0]
-
-
-def _write(
-    recent: list[tuple[torch.Tensor, torch.Tensor]],
-    drawn_TN: torch.Tensor,
-    chance_TN: torch.Tensor,
-    row_A: torch.Tensor,
-    end: int,
-) -> None:
-    """Write down what was drawn lately, up to the column `end`, and forget it."""
-    if recent:
-        tokens, chances = zip(*recent, strict=True)
-        drawn_TN[end - len(recent) : end, row_A] = torch.stack(tokens)
-        chance_TN[end - len(recent) : end, row_A] = torch.stack(chances)
-        recent.clear()
 
 
 def _fill(running_A: torch.Tensor, size: int) -> torch.Tensor:

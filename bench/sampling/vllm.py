@@ -37,8 +37,6 @@ class VLLMSampler(Sampler):
     Raises ConfigError where the engine cannot be started, or a server does not fit.
     """
 
-    batches = False  # the engine batches by itself
-
     def __init__(self, run: RunConfig, policy: Policy):
         from accelerate import Accelerator
 
@@ -89,7 +87,7 @@ class VLLMSampler(Sampler):
         stop: Sequence[str] = (),
     ) -> Samples:
         assert policy is self.policy  # of no other model does the engine have the weights
-        N, engine = len(prompts) * group, self.engine
+        engine = self.engine
         engine.max_completion_length = max_tokens
         engine.temperature = temperature if keys_N is not None else 0.0
         stop = (*stop, *policy.stop)
@@ -98,32 +96,21 @@ class VLLMSampler(Sampler):
             engine.generation_kwargs |= {"stop": [*stop], "include_stop_str_in_output": True}
         if keys_N:
             torch.manual_seed(keys_N[0] % 2**63)
-        repeated = [p for p in prompts for _ in range(group)]
-        _, ids_N, found_N, _ = engine.generate(repeated, None, group)
-        rows = pad(
-            prompts,
-            [p for p in range(len(prompts)) for _ in range(group)],
-            ids_N,
-            [temperature] * N,
-            pad_id=policy.pad_id,
-        )
+        prompt_N = [p for p in range(len(prompts)) for _ in range(group)]
+        _, ids_N, found_N, _ = engine.generate([prompts[p] for p in prompt_N], None, group)
+        rows = pad(prompts, prompt_N, ids_N, [temperature] * len(ids_N), pad_id=policy.pad_id)
         logp_NT = torch.zeros(rows.mask_NT.shape)
         for n, found in enumerate(found_N):
             # the drawn token's alone; None where the engine could not tell
             values = [x[0] if x[0] is not None else float("nan") for x in found]
             logp_NT[n, : len(values)] = torch.tensor(values)
-        return Samples(
-            rows,
-            logp_NT,
-            torch.tensor([self._ended(ids, max_tokens, stop) for ids in ids_N], dtype=torch.bool),
-            sum(map(len, prompts)),
-            sampled_tokens=sum(map(len, ids_N)),
-        )
+        ended_N = [self._ended(ids, max_tokens, stop) for ids in ids_N]
+        return Samples(rows, logp_NT, torch.tensor(ended_N, dtype=torch.bool))
 
     def _ended(self, ids: list[int], max_tokens: int, stop: Sequence[str]) -> bool:
         if len(ids) < max_tokens or ids[-1] in self.policy.stop_ids:
             return True
-        return bool(stop) and any(s in self.policy.decode(ids[-STOP_TAIL:]) for s in stop)
+        return any(s in self.policy.decode(ids[-STOP_TAIL:]) for s in stop)
 
 
 @contextmanager
