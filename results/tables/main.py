@@ -72,12 +72,7 @@ def main_table(
         "accuracy", f"avg@{k} %", "percent", "half", bold="best", about="mean over sampled answers"
     )
     one = Column(
-        "greedy",
-        "greedy %",
-        "percent",
-        "greedy_half",
-        bold="",
-        about="one greedy answer a question",
+        "greedy", "greedy %", "percent", "greedy_half", about="one greedy answer a question"
     )
     accuracies = (sampled, one) if metric == "avg" else (replace(one, bold="best"),)
     columns = (
@@ -88,7 +83,7 @@ def main_table(
                wide=True),
         *(Column(c, axis_word(c), kind, about=about, wide=True)
           for c, (kind, about) in COSTS.items()),
-        Column("difference", f"vs {control}", "points", "difference_half", bold="", about="points"),
+        Column("difference", f"vs {control}", "points", "difference_half", about="points"),
         Column("mde", "MDE", "percent", about="smallest difference found with power 0.8, points"),
         Column("verdict", "verdict"),
     )  # fmt: skip
@@ -130,17 +125,8 @@ def comparison_table(
         *task_column(results),
         Column("a", "a"),
         Column("b", "b"),
-        Column(
-            "difference", "a − b", "points", "half", bold="", about="over seeds, these questions"
-        ),
-        Column(
-            "wide_half",
-            "±, new questions",
-            "percent",
-            "",
-            bold="",
-            about="over seeds and questions",
-        ),
+        Column("difference", "a − b", "points", "half", about="over seeds, these questions"),
+        Column("wide_half", "±, new questions", "percent", about="over seeds and questions"),
         Column("p", "p", "p", wide=True),
         Column("p_holm", "p (Holm)", "p"),
         Column("p_equivalent_holm", "p equivalent", "p", about="TOST, Holm", wide=True),
