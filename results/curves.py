@@ -156,6 +156,18 @@ def efficiency(
     return frame
 
 
+def at_common(points: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """A row per run: GROUP, until (the common budget of its task), score there, linear between
+    evaluations."""
+    rows, names = [], ["task", "method", "run", "seed"]
+    for _, task in points.groupby("task", observed=True):
+        until = common_budget(task, axis)
+        for key, run in task.groupby(names, observed=True):
+            rows.append([*key, until, np.interp(until, run[axis], run["score"])])
+    frame = pd.DataFrame(rows, columns=[*names, "until", "score"])
+    return frame.astype({name: points[name].dtype for name in names})
+
+
 @remembered
 def at_common_cost(
     results: Results, split: str | None = None, decoding: str | None = None
@@ -164,22 +176,12 @@ def at_common_cost(
     until, method, seeds, mean, low, high, rank. Rankings may flip between axes. Linear between
     evaluations."""
     rows = []
-    for task_name, task in points(results, split, decoding).groupby("task", observed=True):
+    for task, here in points(results, split, decoding).groupby("task", observed=True):
         for axis in BUDGET_AXES:
-            until = common_budget(task, axis)
-            if not until > 0:
-                continue
-            for method, runs in task.groupby("method", observed=True):
-                ends = [
-                    np.interp(until, run[axis], run["score"])
-                    for _, run in runs.groupby("run", observed=True)
-                ]
-                interval = stats.seed_interval(ends)
-                rows.append({
-                    "task": task_name, "axis": axis, "until": until, "method": method,
-                    "seeds": len(ends), "mean": interval.mean, "low": interval.low,
-                    "high": interval.high,
-                })  # fmt: skip
+            at = at_common(here, axis)
+            for method, runs in at[at["until"] > 0].groupby("method", observed=True):
+                until, interval = runs["until"].iloc[0], stats.seed_interval(runs["score"])
+                rows.append([task, axis, until, method, len(runs), *interval[:3]])
     columns = ["task", "axis", "until", "method", "seeds", "mean", "low", "high"]
     frame = pd.DataFrame(rows, columns=columns)
     frame["rank"] = frame.groupby(["task", "axis"], observed=True)["mean"].rank(ascending=False)

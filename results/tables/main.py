@@ -71,9 +71,8 @@ def main_table(
     sampled = Column(
         "accuracy", f"avg@{k} %", "percent", "half", bold="best", about="mean over sampled answers"
     )
-    one = Column(
-        "greedy", "greedy %", "percent", "greedy_half", about="one greedy answer a question"
-    )
+    about = "one greedy answer a question"
+    one = Column("greedy", "greedy %", "percent", "greedy_half", about=about)
     accuracies = (sampled, one) if metric == "avg" else (replace(one, bold="best"),)
     columns = (
         *task_column(results),
