@@ -53,13 +53,10 @@ def points(
         known = frame[axis].astype(float) if axis in frame else np.nan
         frame[axis] = np.where(start, 0.0, known)
     frame["carried"] = False
-    frame["status"] = frame["run"].astype("str").map(_status(results))
+    status = results.runs.set_index(results.runs["run"].astype("str"))["status"]
+    frame["status"] = frame["run"].astype("str").map(status)
     columns = [*GROUP, "status", "index", "step", "score", "carried", "questions", *BUDGET_AXES]
     return frame[columns].sort_values([*GROUP, "index"], ignore_index=True)
-
-
-def _status(results: Results) -> dict[str, str]:
-    return dict(zip(results.runs["run"].astype("str"), results.runs["status"], strict=True))
 
 
 def carry(points: pd.DataFrame) -> pd.DataFrame:
@@ -88,15 +85,9 @@ def mean_curve(
     if axis not in BUDGET_AXES:
         raise ValueError(f"no axis {axis!r}; there are {', '.join(BUDGET_AXES)}")
     rows = []
-    for (task, method, index), at in carry(points).groupby(
-        ["task", "method", "index"], observed=True
-    ):
-        interval = stats.seed_interval(at["score"], alpha)
-        rows.append({
-            "task": task, "method": method, "index": index, "x": at[axis].mean(),
-            "mean": interval.mean, "low": interval.low, "high": interval.high,
-            "seeds": len(at), "carried": int(at["carried"].sum()),
-        })  # fmt: skip
+    for key, at in carry(points).groupby(["task", "method", "index"], observed=True):
+        interval, carried = stats.seed_interval(at["score"], alpha), int(at["carried"].sum())
+        rows.append([*key, at[axis].mean(), *interval[:3], len(at), carried])
     columns = ["task", "method", "index", "x", "mean", "low", "high", "seeds", "carried"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -143,11 +134,8 @@ def efficiency(
             for share, level in levels.items():
                 name = f"{100 * share:.0f}"
                 cost, reached = stats.time_to_threshold(run[axis], run["score"], level, until)
-                row |= {
-                    f"threshold_{name}": level,
-                    f"cost_{name}": cost,
-                    f"reached_{name}": reached,
-                }
+                row |= {f"threshold_{name}": level, f"cost_{name}": cost}
+                row[f"reached_{name}"] = reached
             rows.append(row)
     names = [f"{n}_{100 * s:.0f}" for s in SHARES for n in ("threshold", "cost", "reached")]
     frame = pd.DataFrame(rows, columns=[*GROUP, "axis", "until", "auc", *names])
