@@ -30,27 +30,19 @@ def forest(results: Results, split: str | None = None, control: str | None = Non
     made = made[made["difference"].notna()]
     parts = []
     for task, rows in made.groupby("task"):
-        rows = rows.sort_values("difference", ascending=False).rename(
-            columns={"a": "method", "difference": "effect"}
-        )
+        rows = rows.sort_values("difference", ascending=False)
+        rows = rows.rename(columns={"a": "method", "difference": "effect"})
         rows["n"] = rows[["seeds_a", "seeds_b"]].min(axis=1)
-        parts.append(
-            plots.forest(
-                rows[["method", "effect", "low", "high", "mde", "p_holm", "verdict", "n"]],
-                str(control),
-                delta=float(rows["delta"].iloc[0]),
-                name=_name(results, "forest", task),
-                metric=_metric(results, task),
-            )
-        )
+        delta, words = float(rows["delta"].iloc[0]), _words(results, "forest", task)
+        rows = rows[["method", "effect", "low", "high", "mde", "p_holm", "verdict", "n"]]
+        parts.append(plots.forest(rows, str(control), delta=delta, **words))
     return parts
 
 
 def convergence(results: Results, axis: str = "updates", split: str | None = None) -> list[Plot]:
     """Accuracy against one axis of the budget, nothing smoothed."""
-    everything = curves.points(results, split)
     parts = []
-    for task, points in everything.groupby("task", observed=True):
+    for task, points in curves.points(results, split).groupby("task", observed=True):
         points = points[points[axis].notna()]
         if points.empty or not points[axis].max() > 0:
             continue
@@ -65,8 +57,7 @@ def convergence(results: Results, axis: str = "updates", split: str | None = Non
                 start=None if start != start else float(start),
                 thresholds=levels,
                 diverged=_points(ends, axis),
-                name=_name(results, f"convergence-{axis}", task),
-                metric=_metric(results, task),
+                **_words(results, f"convergence-{axis}", task),
             )
         )
     return parts
@@ -89,9 +80,9 @@ def cost(results: Results, axis: str = "flops", split: str | None = None) -> lis
                 "method": str(method), "x": x.mean, "x_low": x.low, "x_high": x.high,
                 "value": y.mean, "low": y.low, "high": y.high, "n": len(own),
             })  # fmt: skip
-        name, metric = _name(results, f"cost-{axis}", task), _metric(results, task)
         if max(row["x"] for row in rows) > 0:
-            parts.append(plots.cost(pd.DataFrame(rows), axis, name=name, metric=metric))
+            words = _words(results, f"cost-{axis}", task)
+            parts.append(plots.cost(pd.DataFrame(rows), axis, **words))
     return parts
 
 
@@ -104,20 +95,16 @@ def passk(results: Results, split: str | None = None) -> list[Plot]:
     if len(ks) < 2:
         return []
     by_k = [scores.seed_scores(scores.pass_scores(frame, k)).assign(k=k) for k in ks]
-    long = pd.concat(by_k)
-    parts = []
-    for task, own in long.groupby("task", observed=True):
-        points = _intervals(own, ["method", "k"])
-        parts.append(plots.pass_curves(points, name=_name(results, "passk", task)))
-    return parts
+    return [
+        plots.pass_curves(_intervals(own, ["method", "k"]), name=_name(results, "passk", task))
+        for task, own in pd.concat(by_k).groupby("task", observed=True)
+    ]
 
 
 def win_matrix(results: Results, split: str | None = None) -> list[Plot]:
     """Probability of improvement between every two methods, over all tasks."""
     frame = tables.win_table(results, split).frame
-    frame = frame[["method", *frame["method"]]]
-    frame = frame[frame.drop(columns="method").notna().any(axis=1)]
-    mean = frame.drop(columns="method").mean(axis=1)
+    mean = frame[[*frame["method"]]].astype(float).mean(axis=1).dropna()
     frame = frame.loc[mean.sort_values(ascending=False, kind="stable").index]
     frame = frame[["method", *frame["method"]]]
     return [plots.wins(frame)] if len(frame) > 1 else []
@@ -228,15 +215,9 @@ def _intervals(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     rows = []
     for key, own in frame.groupby(by, observed=True):
         found = stats.seed_interval(own["score"])
-        row = dict(zip(by, map(_plain, key), strict=True))
-        rows.append(
-            row | {"value": found.mean, "low": found.low, "high": found.high, "n": len(own)}
-        )
-    return pd.DataFrame(rows)
-
-
-def _plain(key: object) -> object:
-    return key if isinstance(key, int) else str(key)
+        keys = [part if isinstance(part, int) else str(part) for part in key]
+        rows.append([*keys, *found[:3], len(own)])
+    return pd.DataFrame(rows, columns=[*by, "value", "low", "high", "n"])
 
 
 def _points(points: pd.DataFrame, axis: str) -> pd.DataFrame:
@@ -244,18 +225,16 @@ def _points(points: pd.DataFrame, axis: str) -> pd.DataFrame:
     return kept.rename(columns={axis: "x", "score": "value"}).astype({"method": "str"})
 
 
-def _several(results: Results) -> bool:
-    return results.runs["task"].nunique() > 1
+def _words(results: Results, stem: str, task: object) -> dict[str, str]:
+    """The stem of the files and the metric; the task is in them where there are several."""
+    if results.runs["task"].nunique() > 1:
+        return {"name": f"{stem}-{_slug(task)}", "metric": f"{task} accuracy"}
+    return {"name": stem, "metric": "accuracy"}
 
 
 def _name(results: Results, stem: str, task: object) -> str:
-    """The stem of the files; the task is in it where there are several."""
-    return f"{stem}-{_slug(task)}" if _several(results) else stem
+    return _words(results, stem, task)["name"]
 
 
 def _slug(name: object) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", str(name))
-
-
-def _metric(results: Results, task: object) -> str:
-    return f"{task} accuracy" if _several(results) else "accuracy"

@@ -114,23 +114,16 @@ def family(
     frame = scores.metric_scores(results, metric, split, reading, at=at)
     tasks = [str(t) for t in sorted(results.runs["task"].unique())]
     made = [
-        _compare(frame, a, b, t, split=split, metric=metric, delta=delta, alpha=alpha)
-        for t in tasks
-        for a, b in pairs
-    ]
+        _compare(frame, a, b, (task, split, metric), delta=delta, alpha=alpha)
+        for task in tasks for a, b in pairs
+    ]  # fmt: skip
     adjusted = stats.holm([c.difference.p for c in made])
     equivalent = stats.holm([c.difference.p_equivalent for c in made])
-    tested = int((adjusted == adjusted).sum())
-    return [
-        replace(
-            c,
-            p_holm=float(p),
-            p_equivalent_holm=float(q),
-            family=tested,
-            verdict=stats.verdict(c.difference.estimate, p, q, alpha),
-        )
-        for c, p, q in zip(made, adjusted, equivalent, strict=True)
-    ]
+    tested, judged = int((adjusted == adjusted).sum()), []
+    for c, p, q in zip(made, map(float, adjusted), map(float, equivalent), strict=True):
+        verdict = stats.verdict(c.difference.estimate, p, q, alpha)
+        judged.append(replace(c, p_holm=p, p_equivalent_holm=q, family=tested, verdict=verdict))
+    return judged
 
 
 def compare(
@@ -152,16 +145,10 @@ def compare(
 
 
 def _compare(
-    frame: pd.DataFrame,
-    a: str,
-    b: str,
-    task: str,
-    split: str,
-    metric: str,
-    delta: float,
-    alpha: float,
+    frame: pd.DataFrame, a: str, b: str, place: tuple[str, str, str], delta: float, alpha: float
 ) -> Comparison:
-    left, right = scores.matrix(frame, a, task), scores.matrix(frame, b, task)
+    """One comparison, not yet adjusted; its place is (task, split, metric)."""
+    left, right = (scores.matrix(frame, method, place[0]) for method in (a, b))
     questions = left.columns.intersection(right.columns)
     left, right = left[questions], right[questions]
     shared = left.index.intersection(right.index)
@@ -200,9 +187,9 @@ def _compare(
             notes.append(f"these questions are too {'easy' if level[0] else 'hard'} to tell")
     nan = float("nan")
     return Comparison(
-        a, b, task, split, metric=metric, difference=difference, wide=wide, p_holm=nan,
-        p_equivalent_holm=nan, family=1, verdict="undetermined", delta=delta,
-        questions=len(questions), note="; ".join(notes),
+        a, b, *place, difference=difference, wide=wide, p_holm=nan, p_equivalent_holm=nan,
+        family=1, verdict="undetermined", delta=delta, questions=len(questions),
+        note="; ".join(notes),
     )  # fmt: skip
 
 
@@ -251,13 +238,8 @@ def best_group(
     means = means.groupby("method", observed=True)["score"].mean()
     best = str(means.idxmax())
     others = [str(m) for m in means.index if m != best]
-    place = split or scores.headline_split(results)
-    made = [
-        _compare(
-            frame, m, best, str(tasks[0]), split=place, metric=metric, delta=DELTA, alpha=alpha
-        )
-        for m in others
-    ]
+    place = (str(tasks[0]), split or scores.headline_split(results), metric)
+    made = [_compare(frame, m, best, place, delta=DELTA, alpha=alpha) for m in others]
     p = stats.holm([c.difference.p for c in made])
     if not len(p) or all(p != p):
         return best, set()

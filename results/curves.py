@@ -53,13 +53,10 @@ def points(
         known = frame[axis].astype(float) if axis in frame else np.nan
         frame[axis] = np.where(start, 0.0, known)
     frame["carried"] = False
-    frame["status"] = frame["run"].astype("str").map(_status(results))
+    status = results.runs.set_index(results.runs["run"].astype("str"))["status"]
+    frame["status"] = frame["run"].astype("str").map(status)
     columns = [*GROUP, "status", "index", "step", "score", "carried", "questions", *BUDGET_AXES]
     return frame[columns].sort_values([*GROUP, "index"], ignore_index=True)
-
-
-def _status(results: Results) -> dict[str, str]:
-    return dict(zip(results.runs["run"].astype("str"), results.runs["status"], strict=True))
 
 
 def carry(points: pd.DataFrame) -> pd.DataFrame:
@@ -88,15 +85,9 @@ def mean_curve(
     if axis not in BUDGET_AXES:
         raise ValueError(f"no axis {axis!r}; there are {', '.join(BUDGET_AXES)}")
     rows = []
-    for (task, method, index), at in carry(points).groupby(
-        ["task", "method", "index"], observed=True
-    ):
-        interval = stats.seed_interval(at["score"], alpha)
-        rows.append({
-            "task": task, "method": method, "index": index, "x": at[axis].mean(),
-            "mean": interval.mean, "low": interval.low, "high": interval.high,
-            "seeds": len(at), "carried": int(at["carried"].sum()),
-        })  # fmt: skip
+    for key, at in carry(points).groupby(["task", "method", "index"], observed=True):
+        interval, carried = stats.seed_interval(at["score"], alpha), int(at["carried"].sum())
+        rows.append([*key, at[axis].mean(), *interval[:3], len(at), carried])
     columns = ["task", "method", "index", "x", "mean", "low", "high", "seeds", "carried"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -143,17 +134,26 @@ def efficiency(
             for share, level in levels.items():
                 name = f"{100 * share:.0f}"
                 cost, reached = stats.time_to_threshold(run[axis], run["score"], level, until)
-                row |= {
-                    f"threshold_{name}": level,
-                    f"cost_{name}": cost,
-                    f"reached_{name}": reached,
-                }
+                row |= {f"threshold_{name}": level, f"cost_{name}": cost}
+                row[f"reached_{name}"] = reached
             rows.append(row)
     names = [f"{n}_{100 * s:.0f}" for s in SHARES for n in ("threshold", "cost", "reached")]
     frame = pd.DataFrame(rows, columns=[*GROUP, "axis", "until", "auc", *names])
     for column in ("task", "method", "run"):
         frame[column] = frame[column].astype(results.runs[column].dtype)
     return frame
+
+
+def at_common(points: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """A row per run: GROUP, until (the common budget of its task), score there, linear between
+    evaluations."""
+    rows, names = [], ["task", "method", "run", "seed"]
+    for _, task in points.groupby("task", observed=True):
+        until = common_budget(task, axis)
+        for key, run in task.groupby(names, observed=True):
+            rows.append([*key, until, np.interp(until, run[axis], run["score"])])
+    frame = pd.DataFrame(rows, columns=[*names, "until", "score"])
+    return frame.astype({name: points[name].dtype for name in names})
 
 
 @remembered
@@ -164,22 +164,12 @@ def at_common_cost(
     until, method, seeds, mean, low, high, rank. Rankings may flip between axes. Linear between
     evaluations."""
     rows = []
-    for task_name, task in points(results, split, decoding).groupby("task", observed=True):
+    for task, here in points(results, split, decoding).groupby("task", observed=True):
         for axis in BUDGET_AXES:
-            until = common_budget(task, axis)
-            if not until > 0:
-                continue
-            for method, runs in task.groupby("method", observed=True):
-                ends = [
-                    np.interp(until, run[axis], run["score"])
-                    for _, run in runs.groupby("run", observed=True)
-                ]
-                interval = stats.seed_interval(ends)
-                rows.append({
-                    "task": task_name, "axis": axis, "until": until, "method": method,
-                    "seeds": len(ends), "mean": interval.mean, "low": interval.low,
-                    "high": interval.high,
-                })  # fmt: skip
+            at = at_common(here, axis)
+            for method, runs in at[at["until"] > 0].groupby("method", observed=True):
+                until, interval = runs["until"].iloc[0], stats.seed_interval(runs["score"])
+                rows.append([task, axis, until, method, len(runs), *interval[:3]])
     columns = ["task", "axis", "until", "method", "seeds", "mean", "low", "high"]
     frame = pd.DataFrame(rows, columns=columns)
     frame["rank"] = frame.groupby(["task", "axis"], observed=True)["mean"].rank(ascending=False)

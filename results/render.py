@@ -126,10 +126,8 @@ class Table:
         rule = " | ".join("---" if c.kind == "text" else "---:" for c in self.columns)
         body = [f"| {' | '.join(_md_cell(c) for c in row)} |" for row in self.cells()]
         notes = [f"\n{_md(note)}" for note in self.notes]
-        return (
-            "\n".join([f"**{_md(self.title)}**\n", f"| {head} |", f"| {rule} |", *body, *notes])
-            + "\n"
-        )
+        lines = [f"**{_md(self.title)}**\n", f"| {head} |", f"| {rule} |", *body, *notes]
+        return "\n".join(lines) + "\n"
 
     def latex(self) -> str:
         """A table float in booktabs style; needs \\usepackage{booktabs}."""
@@ -231,10 +229,8 @@ def _format(frame: pd.DataFrame, column: Column) -> list[Cell]:
     values = frame[column.key].tolist()
     bold = frame[column.bold].astype(bool).tolist() if column.bold else [False] * len(values)
     if column.kind == "text":
-        return [
-            Cell(NONE) if _missing(v) else Cell(str(v), "", b, v)
-            for v, b in zip(values, bold, strict=True)
-        ]
+        shown = zip(values, bold, strict=True)
+        return [Cell(NONE) if _missing(v) else Cell(str(v), "", b, v) for v, b in shown]
     scale = 100.0 if column.kind in ("percent", "points") else 1.0
     numbers = [math.nan if _missing(v) else float(v) * scale for v in values]
     errors = [math.nan] * len(numbers)

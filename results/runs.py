@@ -63,10 +63,8 @@ class Results:
         return len(self._runs)
 
     def __repr__(self) -> str:
-        states = [run.status for run in self._runs]
-        count = ", ".join(
-            f"{states.count(s)} {s}" for s in ("finished", "diverged", "unfinished") if s in states
-        )
+        states, known = [run.status for run in self._runs], ("finished", "diverged", "unfinished")
+        count = ", ".join(f"{states.count(s)} {s}" for s in known if s in states)
         methods = ", ".join(self.methods) or "none"
         return f"{type(self).__name__}({len(self)} runs: {count or 'none'}; methods {methods})"
 
@@ -109,7 +107,7 @@ class Results:
         budget_axis, budget, grader, data (hash over all its data hashes), settings (hash; equal
         in all seeds of a method), fields and config (dicts), warnings, path."""
         rows = [run.row() for run in self._runs]
-        return self._categorise(pd.DataFrame(rows, columns=[*_EXAMPLE.row()]))
+        return self._categorise(pd.DataFrame(rows, columns=_COLUMNS))
 
     @cached_property
     def steps(self) -> pd.DataFrame:
@@ -155,9 +153,8 @@ class Results:
         one."""
         unknown = set(labels) - set(self.methods)
         if unknown:
-            raise KeyError(
-                f"no method {', '.join(sorted(unknown))}; there are {', '.join(self.methods)}"
-            )
+            there = ", ".join(self.methods)
+            raise KeyError(f"no method {', '.join(sorted(unknown))}; there are {there}")
         runs = [replace(run, method=labels.get(run.method, run.method)) for run in self._runs]
         suites = [suite.renamed(labels) for suite in self._suites]
         return type(self)(runs, self._problems, suites)
@@ -201,9 +198,8 @@ class Results:
             rows, problems = read_steps(run.folder)
             found += problems
             if rows:
-                frame = pd.DataFrame(rows).drop_duplicates(
-                    "step", keep="last"
-                )  # a resumed run may repeat some
+                frame = pd.DataFrame(rows)
+                frame = frame.drop_duplicates("step", keep="last")  # a resumed run may repeat some
                 for column, value in reversed(run.keys.items()):
                     frame.insert(0, column, value)
                 frames.append(frame)
@@ -283,10 +279,9 @@ def _separate(runs: list[StoredRun]) -> tuple[list[StoredRun], list[Problem]]:
     for run in runs:
         groups.setdefault((run.method, run.record.task), []).append(run)
     mixed = {
-        m
-        for (m, _), group in groups.items()
-        if len({r.settings for r in group}) > 1 or _repeats_seed(group)
-    }
+        m for (m, _), group in groups.items()
+        if len({r.settings for r in group}) > 1 or len({r.record.seed for r in group}) < len(group)
+    }  # fmt: skip
     problems, apart = [], set()
     for method in sorted(mixed):
         names = [f"{method} ({s})" for s in sorted({r.suite for r in runs if r.method == method})]
@@ -299,14 +294,8 @@ def _separate(runs: list[StoredRun]) -> tuple[list[StoredRun], list[Problem]]:
     return [replace(run, method=labels.get(id(run), run.method)) for run in runs], problems
 
 
-def _repeats_seed(group: list[StoredRun]) -> bool:
-    seeds = [run.record.seed for run in group]
-    return len(seeds) != len(set(seeds))
-
-
-_EXAMPLE = StoredRun(
-    Path(), RunRecord(id="", method="", task="", seed=0), done=None, suite="", method=""
-)
+_EMPTY = RunRecord(id="", method="", task="", seed=0)
+_COLUMNS = [*StoredRun(Path(), _EMPTY, done=None, suite="", method="").row()]
 
 
 def _last_rows(table: pa.Table, split: str) -> np.ndarray:

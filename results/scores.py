@@ -228,9 +228,8 @@ def sample_cube(results: Results, method: str, split: str, task: str | None = No
     if not samples or wide.empty:
         return np.empty((0, 0, 0))
     sizes = wide.T.groupby(level="question_id", observed=True).size()
-    whole = wide.loc[
-        :, wide.columns.get_level_values("question_id").isin(sizes.index[sizes == samples])
-    ]
+    kept = wide.columns.get_level_values("question_id").isin(sizes.index[sizes == samples])
+    whole = wide.loc[:, kept]
     return whole.sort_index(axis=1).to_numpy().reshape(len(whole), -1, samples)
 
 

@@ -6,12 +6,5 @@ from .rollouts import StoredBatch, read, stored
 from .show import REFERENCE, Anatomy
 
 __all__ = [
-    "REFERENCE",
-    "Anatomy",
-    "StoredBatch",
-    "anatomy",
-    "objectives",
-    "read",
-    "stored",
-    "weights",
-]
+    "REFERENCE", "Anatomy", "StoredBatch", "anatomy", "objectives", "read", "stored", "weights",
+]  # fmt: skip

@@ -127,9 +127,7 @@ def measure(
         if not w_NT.isfinite().all():
             raise ValueError(f"{label}: a weight on {batch.run} is not finite")
         size = float(w_NT.norm())
-        vectors.append(
-            w_NT.flatten() / size if size else torch.full_like(w_NT.flatten(), torch.nan)
-        )
+        vectors.append(w_NT.flatten() / (size or math.nan))
         if not size:
             continue
         total = w_NT.abs().sum()
@@ -157,9 +155,9 @@ def classes(reward_N: torch.Tensor) -> dict[str, tuple[float, float]]:
         return {f"reward {v:g}": (v, v) for v in values}
     ends = [-math.inf, *reward_N.quantile(torch.tensor([1 / 3, 2 / 3]).double()).tolist(), math.inf]
     names = ("lowest third", "middle third", "highest third")
+    thirds = zip(names, pairwise(ends), strict=True)
     return {
-        f"reward in {name}": (math.nextafter(low, math.inf), high)
-        for name, low, high in zip(names, ends, ends[1:], strict=False)
+        f"reward in {name}": (math.nextafter(low, math.inf), high) for name, (low, high) in thirds
     }
 
 

@@ -94,10 +94,8 @@ def _heat(found: Anatomy) -> Plot:
                     color="white" if abs(value[i, j]) > 0.75 else "#1a1a1a",
                 )  # fmt: skip
         for first, last in _boxes(found.cosine):
-            ax.add_patch(
-                Rectangle((first, first), last - first, last - first, fill=False, lw=1.1,
-                          ec=INK)
-            )  # fmt: skip
+            side = last - first
+            ax.add_patch(Rectangle((first, first), side, side, fill=False, lw=1.1, ec=INK))
         ax.set_xticks(place, labels, rotation=90, fontsize=size)
         ax.set_yticks(place, labels, fontsize=size)
         ax.set_aspect("equal", anchor="N")

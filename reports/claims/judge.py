@@ -24,21 +24,31 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim against one baseline on one task. Effect, low, high and mde are in `unit`."""
+    """A claim against one baseline on one task. Effect, low, high, mde and margin are in `unit`."""
 
     claim: Claim
-    against: str
-    task: str
-    status: ClaimStatus
+    against: str = ""
+    task: str = ""
+    status: ClaimStatus = "not tested"
     effect: float = NAN
     low: float = NAN
     high: float = NAN
     mde: float = NAN
-    p: float = NAN
+    p: float = NAN  # two-sided, of no advantage
     p_holm: float = NAN
     seeds: int = 0
     unit: str = ""
     why: str = ""
+    # what the verdict needs besides
+    p_equivalent: float = NAN
+    margin: float | None = None
+    censored: tuple[int, int] = (0, 0)  # seeds that never reached the level: method, baseline
+
+    @property
+    def advantage(self) -> float:
+        """The effect in the claimed direction, plus the margin if nothing is claimed to be lost."""
+        sign = 1 if self.claim.direction in ("higher", "not lower", "equal") else -1
+        return sign * self.effect + (self.margin or 0.0) * self.claim.keeps
 
     @property
     def scaled(self) -> bool:
@@ -68,36 +78,16 @@ class Finding:
         return text
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A claim against one baseline on one task, before the verdict."""
-
-    claim: Claim
-    against: str = ""
-    task: str = ""
-    difference: Difference | None = None
-    unit: str = ""
-    status: ClaimStatus | None = None  # where it needs no test
-    why: str = ""
-    margin: float | None = None  # in `unit`
-    censored: tuple[int, int] = (0, 0)  # seeds that never reached the level: method, baseline
-
-    @property
-    def advantage(self) -> float:
-        """The effect in the claimed direction, plus the margin if nothing is claimed to be lost."""
-        assert self.difference is not None
-        sign = 1 if self.claim.direction in ("higher", "not lower", "equal") else -1
-        return sign * self.difference.estimate + (self.margin or 0.0) * self.claim.keeps
-
-    @property
-    def p(self) -> float:
-        """Two-sided p-value of no advantage; NaN without a test."""
-        d = self.difference
-        if d is None:
-            return NAN
-        if not d.se > 1e-12:  # no t test; that nothing is lost may still be shown
-            return d.p_equivalent if self.claim.keeps else NAN
-        return float(2 * sp.t.sf(abs(self.advantage) / d.se, d.df))
+def _tested(row: Finding, d: Difference, delta: float | None) -> Finding:
+    """The row with its difference and margin, before the verdict."""
+    row = replace(
+        row, effect=d.estimate, low=d.low, high=d.high, mde=d.mde, p_equivalent=d.p_equivalent,
+        seeds=min(d.seeds), status="undetermined", margin=delta,
+    )  # fmt: skip
+    if d.se > 1e-12:
+        return replace(row, p=float(2 * sp.t.sf(abs(row.advantage) / d.se, d.df)))
+    # no t test; that nothing is lost may still be shown
+    return replace(row, p=d.p_equivalent if row.claim.keeps else NAN)
 
 
 def evaluate(results: Results, claims: Iterable[Claim] | None = None) -> list[Finding]:
@@ -106,36 +96,35 @@ def evaluate(results: Results, claims: Iterable[Claim] | None = None) -> list[Fi
     A claim about methods, metrics or splits that the runs do not have is `not tested`, with the
     reason. Holm's correction is over all claims that can be tested.
     """
-    rows = [row for claim in (load_claims() if claims is None else claims)
-            for row in _rows(results, claim)]  # fmt: skip
+    claims = load_claims() if claims is None else claims
+    rows = [row for claim in claims for row in _rows(results, claim)]
     p = stats.holm([row.p for row in rows])
-    q = stats.holm([row.difference.p_equivalent if row.difference else NAN for row in rows])
+    q = stats.holm([row.p_equivalent for row in rows])
     return [_finding(row, float(a), float(b)) for row, a, b in zip(rows, p, q, strict=True)]
 
 
-def _rows(results: Results, claim: Claim) -> list[_Row]:
+def _rows(results: Results, claim: Claim) -> list[Finding]:
+    """A row for each task and baseline; those that can be tested await their verdict."""
     if claim.kind == "law":
         status: ClaimStatus = "law: proved" if claim.outcome == "proved" else "law: refuted"
-        return [_Row(claim, status=status, why=f"{claim.reason} Test: {claim.test}.")]
+        return [Finding(claim, status=status, why=f"{claim.reason} Test: {claim.test}.")]
     if claim.kind == "audit":
         return _audit(claim)
     if claim.kind == "untested":
-        return [_Row(claim, status="not tested", why=claim.reason)]
+        return [Finding(claim, why=claim.reason)]
     counted = scores.counted(results)
     method = _label(counted, claim.method)
     if method is None:
-        return [_Row(claim, status="not tested", why=f"no finished run of {claim.method}")]
-    missing = missing_metric(results, claim)
-    if missing:
-        return [_Row(claim, status="not tested", why=missing)]
+        return [Finding(claim, why=f"no finished run of {claim.method}")]
+    if missing := missing_metric(results, claim):
+        return [Finding(claim, why=missing)]
     if not claim.against:
         return _against_value(results, claim, method)
     rows = []
     for name in claim.against:
         baseline = _label(counted, name)
         if baseline is None:
-            why = f"no finished run of {name}"
-            rows.append(_Row(claim, name, status="not tested", why=why))
+            rows.append(Finding(claim, name, why=f"no finished run of {name}"))
         else:
             rows += _against(results, claim, method, baseline)
     return rows
@@ -172,61 +161,56 @@ def _shown(fields: Mapping[str, object]) -> dict[str, str]:
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in fields.items()}
 
 
-def _against(results: Results, claim: Claim, method: str, baseline: str) -> list[_Row]:
+def _against(results: Results, claim: Claim, method: str, baseline: str) -> list[Finding]:
+    rows = []
     name = claim.metric_name
     if name.startswith(("avg", "greedy", "pass@", "maj@")) and claim.factor == 1:
         metric = claim.metric.replace("@K", f"@{results.tally.most_samples}")
         delta = margin(results, claim, 1.0)
-        made = compare.family(results, [(method, baseline)], metric, claim.split, delta=delta)
-        return [
-            _Row(claim, baseline, c.task, c.difference, unit="points", why=c.note, margin=delta)
-            if c.difference.estimate == c.difference.estimate
-            else _Row(claim, baseline, c.task, status="not tested", why=c.note)
-            for c in made
-        ]
+        for c in compare.family(results, [(method, baseline)], metric, claim.split, delta=delta):
+            row = Finding(claim, baseline, c.task, why=c.note)
+            known = c.difference.estimate == c.difference.estimate
+            rows.append(_tested(replace(row, unit="points"), c.difference, delta) if known else row)
+        return rows
     values = per_run(results, claim)
     if values.empty:
-        why = (
-            "every question was solved before training"
-            if name == "unsolved"
-            else f"no {claim.metric}"
-        )
-        return [_Row(claim, baseline, status="not tested", why=why)]
-    rows = []
+        solved = "every question was solved before training"
+        return [
+            Finding(claim, baseline, why=solved if name == "unsolved" else f"no {claim.metric}")
+        ]
     for task, here in values.groupby("task", observed=True):
         wide = here.pivot_table("value", "seed", "method", observed=True)
         by_seed = {str(name): column.dropna() for name, column in wide.items()}
         by_seed = {name: column for name, column in by_seed.items() if len(column)}
         if not {method, baseline} <= set(by_seed):
             why = f"no {claim.metric} of {method} and {baseline} (no method improved on the start?)"
-            rows.append(_Row(claim, baseline, str(task), status="not tested", why=why))
+            rows.append(Finding(claim, baseline, str(task), why=why))
             continue
         a, b = by_seed[method], claim.factor * by_seed[baseline]
         delta = margin(results, claim, float(b.mean()))
         difference, note = _difference(a, b, delta)
         late = {m: int(each["censored"].sum()) for m, each in here.groupby("method", observed=True)}
         censored = (late[method], late[baseline])
-        row = _Row(claim, baseline, str(task), difference, unit=unit(claim), why=note, margin=delta)
-        rows.append(replace(row, censored=censored))
+        row = Finding(claim, baseline, str(task), unit=unit(claim), why=note, censored=censored)
+        rows.append(_tested(row, difference, delta))
     return rows
 
 
-def _against_value(results: Results, claim: Claim, method: str) -> list[_Row]:
+def _against_value(results: Results, claim: Claim, method: str) -> list[Finding]:
     rows = []
     values = per_run(results, claim)
     delta = margin(results, claim, 1.0)
     for task, here in values[values["method"] == method].groupby("task", observed=True):
         x = here["value"].dropna()
         if x.empty:
-            why = f"no {claim.metric} of {method}"
-            rows.append(_Row(claim, "", str(task), status="not tested", why=why))
+            rows.append(Finding(claim, "", str(task), why=f"no {claim.metric} of {method}"))
             continue
         difference = stats.paired_difference(x, claim.value, delta=delta or 1.0)
         difference = difference if delta else replace(difference, p_equivalent=NAN)
         note = "" if difference.se > 1e-12 else "no t test: the value is the same in every seed"
         note = "one seed: the variation across seeds is unknown" if len(x) == 1 else note
-        row = _Row(claim, f"{claim.value:g}", str(task), difference, why=note)
-        rows.append(replace(row, unit=unit(claim), margin=delta))
+        row = Finding(claim, f"{claim.value:g}", str(task), unit=unit(claim), why=note)
+        rows.append(_tested(row, difference, delta))
     return rows
 
 
@@ -243,27 +227,22 @@ def _difference(a: pd.Series, b: pd.Series, delta: float | None) -> tuple[Differ
     return (found if delta else replace(found, p_equivalent=NAN)), note
 
 
-def _finding(row: _Row, p: float, q: float) -> Finding:
+def _finding(row: Finding, p: float, q: float) -> Finding:
     """p: of no advantage; q: of a difference beyond the margin; both Holm-corrected."""
-    d, claim = row.difference, row.claim
-    if d is None:
-        return Finding(claim, row.against, row.task, row.status or "not tested", why=row.why)
+    if row.effect != row.effect:  # it needs no test, or has none
+        return row
     status, why = _judge(row, p, q)
     if late := _late(row, status):
         status = "undetermined"
         why = f"{late} never reached the level, so the true cost is higher than counted"
     elif status == "undetermined" and p != p:
         method, baseline = row.censored
-        runs = f"{method} runs of {claim.method} and {baseline} of {row.against}"
+        runs = f"{method} runs of {row.claim.method} and {baseline} of {row.against}"
         why = f"{runs} never reached the level" if method or baseline else ""
-    return Finding(
-        claim, row.against, row.task, status, effect=d.estimate, low=d.low, high=d.high, mde=d.mde,
-        p=row.p, p_holm=p, seeds=min(d.seeds), unit=row.unit,
-        why="; ".join(w for w in (why, row.why) if w),
-    )  # fmt: skip
+    return replace(row, status=status, p_holm=p, why="; ".join(w for w in (why, row.why) if w))
 
 
-def _late(row: _Row, status: ClaimStatus) -> str:
+def _late(row: Finding, status: ClaimStatus) -> str:
     """Whose runs never reached a threshold, if that could change the verdict: they count with the
     whole budget, which is less than their true cost."""
     method, baseline = row.censored
@@ -276,35 +255,29 @@ def _late(row: _Row, status: ClaimStatus) -> str:
     return f"{baseline} runs of {row.against}" if baseline and not below else ""
 
 
-def _judge(row: _Row, p: float, q: float) -> tuple[ClaimStatus, str]:
+def _judge(row: Finding, p: float, q: float) -> tuple[ClaimStatus, str]:
     """The verdict on a tested claim and, where it needs one, the reason."""
     kept = row.claim.keeps
     if row.claim.direction == "equal":
         if q < ALPHA:
             return "supported", "shown to be within the margin"
-        return (
-            ("contradicted", "the difference is significant") if p < ALPHA else ("undetermined", "")
-        )
+        if p < ALPHA:
+            return "contradicted", "the difference is significant"
+        return "undetermined", ""
     if p < ALPHA and row.advantage > 0:
         return "supported", "any loss is shown to be less than the margin" if kept else ""
     if p < ALPHA:
-        loss = (
-            "the loss is significantly more than the margin"
-            if kept
-            else "significant in the other direction"
-        )
-        return "contradicted", loss
+        lost = "the loss is significantly more than the margin"
+        return "contradicted", lost if kept else "significant in the other direction"
     if q < ALPHA and not kept:
         return "contradicted", "any difference is shown to be within the margin"
     if row.p < ALPHA:
         return "undetermined", "not significant after Holm's correction"
-    return (
-        "undetermined",
-        "no significant difference: it is too small to be detected with these seeds",
-    )
+    small = "it is too small to be detected with these seeds"
+    return "undetermined", f"no significant difference: {small}"
 
 
-def _audit(claim: Claim) -> list[_Row]:
+def _audit(claim: Claim) -> list[Finding]:
     """GRAO's headline from its printed tables, a row per baseline."""
     rows = []
     for r in grao_headline().itertuples():
@@ -312,5 +285,5 @@ def _audit(claim: Claim) -> list[_Row]:
         why = f"abstract {r.abstract:.2f} %, from the printed tables {r.printed:.2f} %"
         if not r.agrees:
             why += f", with the rows of PPO and GRPO swapped in one column {r.swapped:.2f} %"
-        rows.append(_Row(claim, str(r.baseline), status=status, why=why))
+        rows.append(Finding(claim, str(r.baseline), status=status, why=why))
     return rows

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from results import Results, curves, scores, tables
@@ -44,7 +43,8 @@ def per_run(results: Results, claim: Claim) -> pd.DataFrame:
             frame["value"] = frame["value"].where(frame[name.replace("cost", "threshold")].notna())
             frame["censored"] = ~frame[name.replace("cost", "reached")].astype(bool)
     elif name == "at":
-        frame = _at_common_cost(curves.points(results, split), what)
+        frame = curves.at_common(curves.points(results, split), what)
+        frame = frame.rename(columns={"score": "value"})
     elif name == "total":
         frame = tables.last_costs(results).rename(columns={what: "value"})
     elif name == "gap":
@@ -56,16 +56,6 @@ def per_run(results: Results, claim: Claim) -> pd.DataFrame:
     if "censored" not in frame:
         frame["censored"] = False
     return frame[["task", "method", "seed", "value", "censored"]]
-
-
-def _at_common_cost(points: pd.DataFrame, axis: str) -> pd.DataFrame:
-    rows = []
-    for _, task in points.groupby("task", observed=True):
-        until = curves.common_budget(task, axis)
-        for key, run in task.groupby(scores.GROUP, observed=True):
-            value = np.interp(until, run[axis], run["score"])
-            rows.append(dict(zip(scores.GROUP, key, strict=True)) | {"value": value})
-    return pd.DataFrame(rows, columns=[*scores.GROUP, "value"])
 
 
 def _gap(results: Results, others: list[str], split: str) -> pd.DataFrame:

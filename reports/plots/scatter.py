@@ -1,28 +1,16 @@
 """Two numbers of each method against each other, with the interval of both."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .look import AXES, DASHED, FAINT, looks
+from .look import AXES, DASHED, FAINT, Look, looks
 from .parts import legend, mark, panel, percent, short, short_ticks, within_percent
 from .plot import Plot
-
-
-class Estimate(NamedTuple):
-    """A number with its interval, in the unit of its axis; NaN bounds where it has none."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def known(self) -> bool:
-        return math.isfinite(self.low) and math.isfinite(self.high)
 
 
 def cost(
@@ -38,9 +26,8 @@ def cost(
     def draw(width: float) -> Figure:
         figure, ax = panel(width, 3.3, narrow=2.9)
         for row in rows.itertuples():
-            x = Estimate(row.x, row.x_low, row.x_high)
-            y = Estimate(*map(percent, (row.value, row.low, row.high)))
-            _cross(ax, x, y, marker=look[row.method].marker, **mark(row.method, look[row.method]))
+            y = map(percent, (row.value, row.low, row.high))
+            _cross(ax, (row.x, row.x_low, row.x_high), y, row.method, look=look[row.method])
         reach = rows["x"].max() / max(rows["x"].min(), 1e-12) if len(rows) else 1
         if reach > 20 and rows["x"].min() > 0:
             ax.set_xscale("log")
@@ -69,11 +56,9 @@ def against(points: pd.DataFrame, x: str, y: str, *, name: str) -> Plot:
     def draw(width: float) -> Figure:
         figure, ax = panel(width, 3.6, narrow=3.2)
         for row in rows.itertuples():
-            across = Estimate(*map(percent, (row.x, row.x_low, row.x_high)))
-            up = Estimate(*map(percent, (row.y, row.y_low, row.y_high)))
-            _cross(
-                ax, across, up, marker=look[row.method].marker, **mark(row.method, look[row.method])
-            )
+            across = map(percent, (row.x, row.x_low, row.x_high))
+            up = map(percent, (row.y, row.y_low, row.y_high))
+            _cross(ax, across, up, row.method, look=look[row.method])
         values = 100 * rows[[c for c in rows if c != "method"]].to_numpy(float)
         low, high = np.nanmin(values) - 2, np.nanmax(values) + 2
         ax.axline((low, low), slope=1, color=FAINT, lw=0.8, ls=DASHED)
@@ -90,10 +75,12 @@ def against(points: pd.DataFrame, x: str, y: str, *, name: str) -> Plot:
     return Plot(name=name, title=f"Accuracy on {y} against {x}", alt=alt, data=rows, draw=draw)
 
 
-def _cross(ax: Axes, x: Estimate, y: Estimate, *, marker: str, **paint: str) -> None:
-    """A marker with a bar along each axis whose interval is known."""
-    if x.known:
-        ax.plot([x.low, x.high], [y.value, y.value], lw=1.1, **paint)
-    if y.known:
-        ax.plot([x.value, x.value], [y.low, y.high], lw=1.1, **paint)
-    ax.plot([x.value], [y.value], marker, ms=6, **paint)
+def _cross(ax: Axes, across: Iterable[float], up: Iterable[float], method: str, look: Look) -> None:
+    """A marker with a bar along each axis whose interval is known. Along each axis, in its unit:
+    the value and the bounds of its interval, NaN where it has none."""
+    (x, left, right), (y, low, high), paint = across, up, mark(method, look)
+    if math.isfinite(left) and math.isfinite(right):
+        ax.plot([left, right], [y, y], lw=1.1, **paint)
+    if math.isfinite(low) and math.isfinite(high):
+        ax.plot([x, x], [low, high], lw=1.1, **paint)
+    ax.plot([x], [y], look.marker, ms=6, **paint)

@@ -52,9 +52,8 @@ def growth(points: pd.DataFrame) -> Plot:
         f"{r.axis} {r.value:g}, {r.who}: {r.seconds:.3g} s, {r.memory / 2**20:.3g} MiB"
         for r in points.itertuples()
     )
-    return Plot(
-        name="growth", title="Time and memory of one training step", alt=alt, data=points, draw=draw
-    )
+    title = "Time and memory of one training step"
+    return Plot(name="growth", title=title, alt=alt, data=points, draw=draw)
 
 
 def _panel(

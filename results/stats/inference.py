@@ -49,13 +49,15 @@ def seed_interval(x_S: ArrayLike, alpha: float = ALPHA) -> Interval:
     return _t_interval(x.mean() if len(x) else math.nan, variance, len(x) - 1, alpha, kind="seeds")
 
 
-def _two_way_variances(x_SQ: Floats) -> tuple[float, float, float]:
-    """Variance of the mean as seen by seeds, by questions, and what both count twice."""
+def _two_way_parts(x_SQ: Floats) -> list[tuple[float, int]]:
+    """Variance of the mean as seen by seeds, by questions, and what both count twice; with df."""
     seeds, questions = x_SQ.shape
     by_seed, by_question = x_SQ.mean(1), x_SQ.mean(0)
     rest = x_SQ - by_seed[:, None] - by_question + x_SQ.mean()
-    cell = (rest**2).sum() / ((seeds - 1) * (questions - 1)) / (seeds * questions)
-    return by_seed.var(ddof=1) / seeds, by_question.var(ddof=1) / questions, cell
+    df = (seeds - 1) * (questions - 1)
+    cell = (rest**2).sum() / df / (seeds * questions)
+    v_seed, v_question = by_seed.var(ddof=1) / seeds, by_question.var(ddof=1) / questions
+    return [(v_seed, seeds - 1), (v_question, questions - 1), (cell, df)]
 
 
 def two_way_interval(x_SQ: ArrayLike, alpha: float = ALPHA) -> Interval:
@@ -69,16 +71,10 @@ def two_way_interval(x_SQ: ArrayLike, alpha: float = ALPHA) -> Interval:
     x = np.asarray(x_SQ, float)
     seeds, questions = x.shape
     if seeds < 2 or questions < 2:
-        return _t_interval(
-            x.mean() if x.size else math.nan, math.nan, 0, alpha, kind="seeds and questions"
-        )
-    v_seed, v_question, v_cell = _two_way_variances(x)
-    return _combine(
-        x.mean(),
-        [(v_seed, seeds - 1), (v_question, questions - 1)],
-        [(v_cell, (seeds - 1) * (questions - 1))],
-        alpha,
-    )
+        mean = x.mean() if x.size else math.nan
+        return _t_interval(mean, math.nan, 0, alpha, kind="seeds and questions")
+    seed, question, cell = _two_way_parts(x)
+    return _combine(x.mean(), [seed, question], [cell], alpha)
 
 
 def two_way_welch(a_SQ: ArrayLike, b_SQ: ArrayLike, alpha: float = ALPHA) -> Interval:
@@ -90,17 +86,9 @@ def two_way_welch(a_SQ: ArrayLike, b_SQ: ArrayLike, alpha: float = ALPHA) -> Int
     if min(len(a), len(b), questions) < 2:
         mean = difference.mean() if questions else math.nan
         return _t_interval(mean, math.nan, 0, alpha, kind="seeds and questions")
-    (seed_a, _, cell_a), (seed_b, _, cell_b) = _two_way_variances(a), _two_way_variances(b)
-    plus = [
-        (seed_a, len(a) - 1),
-        (seed_b, len(b) - 1),
-        (difference.var(ddof=1) / questions, questions - 1),
-    ]
-    minus = [
-        (cell_a, (len(a) - 1) * (questions - 1)),
-        (cell_b, (len(b) - 1) * (questions - 1)),
-    ]
-    return _combine(difference.mean(), plus, minus, alpha)
+    (seed_a, _, cell_a), (seed_b, _, cell_b) = _two_way_parts(a), _two_way_parts(b)
+    question = (difference.var(ddof=1) / questions, questions - 1)
+    return _combine(difference.mean(), [seed_a, seed_b, question], [cell_a, cell_b], alpha)
 
 
 def _combine(
@@ -122,9 +110,8 @@ def wilson(successes: float, total: float, alpha: float = ALPHA) -> Interval:
     centre = (p + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z / (1 + z**2 / total) * math.sqrt(p * (1 - p) / total + z**2 / (4 * total**2))
     se = math.sqrt(p * (1 - p) / total)
-    return Interval(
-        p, max(centre - half, 0.0), min(centre + half, 1.0), se, df=math.inf, kind="questions"
-    )
+    low, high = max(centre - half, 0.0), min(centre + half, 1.0)
+    return Interval(p, low, high, se, df=math.inf, kind="questions")
 
 
 def question_interval(x_QK: ArrayLike, alpha: float = ALPHA) -> Interval:
@@ -136,9 +123,8 @@ def question_interval(x_QK: ArrayLike, alpha: float = ALPHA) -> Interval:
     x = np.asarray(x_QK, float)
     questions, samples = x.shape
     if questions < 2:
-        return Interval(
-            x.mean() if x.size else math.nan, math.nan, math.nan, math.nan, df=0, kind="questions"
-        )
+        mean = x.mean() if x.size else math.nan
+        return Interval(mean, math.nan, math.nan, math.nan, df=0, kind="questions")
     correlation = 1.0
     if samples > 1:
         between = samples * x.mean(1).var(ddof=1)
@@ -229,19 +215,10 @@ def _difference(
 ) -> Difference:  # fmt: skip
     estimate, se = float(estimate), float(se)
     if not se > 1e-12:  # one seed, or no spread at all
-        n, tied = math.nan, design == "paired" and se == se and abs(estimate) < 1e-12
-        return Difference(
-            estimate,
-            n,
-            n,
-            se,
-            df=df,
-            p=1.0 if tied else n,
-            p_equivalent=n,
-            mde=n,
-            design=design,
-            seeds=seeds,
-        )
+        tied = design == "paired" and se == se and abs(estimate) < 1e-12
+        unknown = dict.fromkeys(("low", "high", "p_equivalent", "mde"), math.nan)
+        p = 1.0 if tied else math.nan
+        return Difference(estimate, se=se, df=df, p=p, design=design, seeds=seeds, **unknown)
     half = se * float(sp.t.ppf(1 - alpha / 2, df))
     p = 2 * sp.t.sf(abs(estimate) / se, df)
     p_equivalent = max(sp.t.sf((estimate + delta) / se, df), sp.t.sf((delta - estimate) / se, df))

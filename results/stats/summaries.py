@@ -59,12 +59,8 @@ def maj_at_k(
     else:
         subsets = np.random.default_rng(0).permuted(np.tile(np.arange(samples), (1000, 1)), axis=1)
         subsets = subsets[:, :size]
-    return np.array(
-        [
-            _majority(answers, right, subsets)
-            for answers, right in zip(answers_QK, correct_QK, strict=True)
-        ]
-    )
+    questions = zip(answers_QK, correct_QK, strict=True)
+    return np.array([_majority(answers, right, subsets) for answers, right in questions])
 
 
 def _majority(answers: Sequence[str | None], correct: NDArray[np.bool_], subsets: NDArray) -> float:
@@ -101,12 +97,10 @@ def variance_components(x_SQK: ArrayLike) -> Components:
     decoding = x.var(axis=2, ddof=1).mean() if samples > 1 else math.nan
     rest = cells - cells.mean(1, keepdims=True) - cells.mean(0) + cells.mean()
     inner = (rest**2).sum() / ((seeds - 1) * (questions - 1))
-    seed = cells.mean(1).var(ddof=1) - inner / questions
-    question = cells.mean(0).var(ddof=1) - inner / seeds
-    residual = inner - (decoding / samples if samples > 1 else 0)
-    return Components(
-        max(float(seed), 0), max(float(question), 0), float(decoding), max(float(residual), 0)
-    )
+    seed = max(float(cells.mean(1).var(ddof=1) - inner / questions), 0)
+    question = max(float(cells.mean(0).var(ddof=1) - inner / seeds), 0)
+    residual = max(float(inner - (decoding / samples if samples > 1 else 0)), 0)
+    return Components(seed, question, float(decoding), residual)
 
 
 def iqm(x: ArrayLike) -> Floats:
@@ -136,22 +130,22 @@ def aggregate(
     Stratified percentile bootstrap: seeds are redrawn within each task (Agarwal et al., arXiv
     2108.13264). Percentile intervals are too narrow for few seeds: secondary below 10.
     """
+    everything, redrawn = _redrawn(scores, draws, seed)
+    kind, found = f"seeds, stratified bootstrap, {draws} draws", {}
+    for name, function in AGGREGATES.items():
+        drawn = function(redrawn)
+        low, high = map(float, np.quantile(drawn, [alpha / 2, 1 - alpha / 2]))
+        mean, se = float(function(everything)), float(drawn.std(ddof=1))
+        found[name] = Interval(mean, low, high, se, df=math.nan, kind=kind)
+    return found
+
+
+def _redrawn(scores: Sequence[ArrayLike], draws: int, seed: int) -> tuple[Floats, Floats]:
+    """All cells, and draws x cells with the seeds of each task drawn anew."""
     tasks = [np.asarray(s, float) for s in scores]
     rng = np.random.default_rng(seed)
-    drawn = np.concatenate([t[rng.integers(0, len(t), (draws, len(t)))] for t in tasks], axis=1)
-    everything = np.concatenate(tasks)
-    kind = f"seeds, stratified bootstrap, {draws} draws"
-    return {
-        name: _bootstrap(float(function(everything)), function(drawn), alpha, kind)
-        for name, function in AGGREGATES.items()
-    }
-
-
-def _bootstrap(estimate: float, drawn: Floats, alpha: float, kind: str) -> Interval:
-    low, high = np.quantile(drawn, [alpha / 2, 1 - alpha / 2])
-    return Interval(
-        estimate, float(low), float(high), float(drawn.std(ddof=1)), df=math.nan, kind=kind
-    )
+    drawn = [t[rng.integers(0, len(t), (draws, len(t)))] for t in tasks]
+    return np.concatenate(tasks), np.concatenate(drawn, axis=1)
 
 
 def performance_profile(
@@ -162,18 +156,14 @@ def performance_profile(
     Raises:
         ValueError: fewer than 15 cells, where a profile is a staircase of noise.
     """
-    tasks = [np.asarray(s, float) for s in scores]
-    cells = sum(len(t) for t in tasks)
+    cells = sum(map(len, scores))
     if cells < PROFILE_CELLS:
-        raise ValueError(
-            f"a performance profile needs about 15 task x seed cells; there are {cells}"
-        )
+        needed = f"about {PROFILE_CELLS} task x seed cells"
+        raise ValueError(f"a performance profile needs {needed}; there are {cells}")
     tau = np.asarray(thresholds, float)
-    rng = np.random.default_rng(0)
-    drawn = np.concatenate([t[rng.integers(0, len(t), (draws, len(t)))] for t in tasks], axis=1)
+    everything, drawn = _redrawn(scores, draws, seed=0)
     shares = np.stack([(drawn > t).mean(1) for t in tau], axis=1)
     low, high = np.quantile(shares, [alpha / 2, 1 - alpha / 2], axis=0)
-    everything = np.concatenate(tasks)
     return (everything[:, None] > tau).mean(0), low, high
 
 
@@ -189,19 +179,12 @@ def probability_of_improvement(
     """
     pairs = [(np.asarray(a, float), np.asarray(b, float)) for a, b in zip(x, y, strict=True)]
     theta = np.array([_wins(a, b) for a, b in pairs])
-    bounds = np.array(
-        [_newcombe(t, len(a), len(b), alpha) for t, (a, b) in zip(theta, pairs, strict=True)]
-    )
+    sized = [(t, len(a), len(b)) for t, (a, b) in zip(theta, pairs, strict=True)]
+    bounds = np.array([_newcombe(*one, alpha) for one in sized])
     below, above = np.sqrt(((bounds.T - theta) ** 2).sum(1)) / len(theta)
     mean = float(theta.mean())
-    return Interval(
-        mean,
-        max(mean - below, 0.0),
-        min(mean + above, 1.0),
-        math.nan,
-        df=math.inf,
-        kind="seeds, Newcombe",
-    )
+    low, high = max(mean - below, 0.0), min(mean + above, 1.0)
+    return Interval(mean, low, high, math.nan, df=math.inf, kind="seeds, Newcombe")
 
 
 def _wins(a: Floats, b: Floats) -> float:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from .. import scores, stats
 from ..render import Column, Table
-from .parts import seed_table, task_column, tasks
+from .parts import label_columns, seed_table, tasks
 
 if TYPE_CHECKING:
     from ..runs import Results
@@ -26,20 +26,18 @@ def pass_table(results: Results, split: str | None = None) -> Table:
     by_metric = {f"pass@{k}": scores.seed_scores(scores.pass_scores(frame, k)) for k in ks}
     if k_max > 1:
         by_metric[f"maj@{k_max}"] = scores.seed_scores(scores.majority_scores(results, split))
-    return seed_table(
-        results, "passk", f"pass@k on {split}", by_metric,
-        notes=(f"pass@k is unbiased from K = {k_max} samples a question, temperature and decoding"
-               " as evaluated; ± over seeds.",),
-    )  # fmt: skip
+    note = (
+        f"pass@k is unbiased from K = {k_max} samples a question, temperature and decoding"
+        " as evaluated; ± over seeds."
+    )
+    return seed_table(results, "passk", f"pass@k on {split}", by_metric, notes=[note])
 
 
 def selection_table(results: Results, split: str | None = None) -> Table:
     """Last, selected (best on validation) and oracle-best evaluation, apart."""
     split = split or scores.headline_split(results)
     validated = "validation" in results.tally.splits
-    kinds: tuple[scores.At, ...] = (
-        ("last", "selected", "oracle") if validated else ("last", "oracle")
-    )
+    kinds: list[scores.At] = ["last", "selected", "oracle"] if validated else ["last", "oracle"]
     decoding = scores.decoding_of(scores.headline_metric(results))
     chosen = {
         kind: scores.question_scores(results, split, decoding, at=kind, common=True)
@@ -53,9 +51,8 @@ def selection_table(results: Results, split: str | None = None) -> Table:
     ]
     if not validated:
         notes.append("No validation split was evaluated, so none could be selected on it.")
-    return seed_table(
-        results, "selection", f"Which evaluation counts, {split}", by_kind, notes=tuple(notes)
-    )
+    title = f"Which evaluation counts, {split}"
+    return seed_table(results, "selection", title, by_kind, notes=notes)
 
 
 def generalisation_table(results: Results, split: str | None = None) -> Table:
@@ -72,15 +69,12 @@ def generalisation_table(results: Results, split: str | None = None) -> Table:
         there = scores.seed_scores(scores.metric_scores(results, None, other))
         both = there.merge(base, on=scores.GROUP, suffixes=("", "_base"))
         gaps[f"{other} − {split}"] = both.assign(score=both["score"] - both["score_base"])
-        missing = {
-            f"{r.method} s{r.seed}" for r in base.itertuples() if r.run not in set(there["run"])
-        }
+        absent = base[~base["run"].isin(set(there["run"]))]
+        missing = {f"{r.method} s{r.seed}" for r in absent.itertuples()}
         if missing:  # it ended before the evaluation that has this split
             notes.append(f"Not evaluated on {other}: {', '.join(sorted(missing))}.")
-    signed = tuple(k for k in gaps if k != split)
-    return seed_table(
-        results, "generalisation", "Generalisation", gaps, notes=tuple(notes), signed=signed
-    )
+    signed, name = [k for k in gaps if k != split], "generalisation"
+    return seed_table(results, name, name.capitalize(), gaps, notes=notes, signed=signed)
 
 
 def variance_table(results: Results, split: str | None = None) -> Table:
@@ -98,15 +92,10 @@ def variance_table(results: Results, split: str | None = None) -> Table:
                 row |= dict(zip(parts, found / (total or np.nan), strict=True))
             rows.append(row)
     frame = pd.DataFrame(rows, columns=["task", "method", "seeds", *parts, "total"])
-    columns = (
-        *task_column(results),
-        Column("method", "Method"),
-        *(Column(p, f"{p} %", "percent") for p in parts),
-    )
+    columns = (*label_columns(results), *(Column(p, f"{p} %", "percent") for p in parts))
     note = "Shares of the variance of one sampled answer's score; residual: seed × question."
-    return Table(
-        "variance", f"Where the variance comes from, {split}", frame, columns, notes=(note,)
-    )
+    title = f"Where the variance comes from, {split}"
+    return Table("variance", title, frame, columns, notes=(note,))
 
 
 def drift_table(results: Results, split: str | None = None) -> Table:
@@ -128,24 +117,22 @@ def drift_table(results: Results, split: str | None = None) -> Table:
     for suffix, rows in (("_start", logged.first()), ("_end", logged.last())) if monitors else ():
         by_method = rows.groupby(["task", "method"], observed=True).mean()
         frame = frame.join(by_method.add_suffix(suffix))
-    columns = [*task_column(results), Column("method", "Method")]
+    columns = [*label_columns(results)]
     for column in kept:
         kind = "number" if column == "tokens" else "percent"
         label = {"tokens": "length", "finished": "ended %", "format_ok": "format %"}[column]
         columns.append(Column(f"{column}_start", f"{label}, start", kind))
         columns.append(Column(f"{column}_end", "end", kind))
     for m in monitors:
-        columns.append(
-            Column(f"{m}_start", f"{m.replace('_', ' ').replace('kl', 'KL')}, start", "number")
-        )
+        label = m.replace("_", " ").replace("kl", "KL")
+        columns.append(Column(f"{m}_start", f"{label}, start", "number"))
         columns.append(Column(f"{m}_end", "end", "number"))
     note = (
         f"The {decoding} answers of the first and the last evaluation, to the questions of all;"
         + " KL, entropy and drift as logged at the first and the last update." * bool(monitors)
     )
-    return Table(
-        "drift", f"What else changed, {split}", frame.reset_index(), tuple(columns), notes=(note,)
-    )
+    title, frame = f"What else changed, {split}", frame.reset_index()
+    return Table("drift", title, frame, tuple(columns), notes=(note,))
 
 
 def checker_table(results: Results, split: str | None = None) -> Table:
@@ -170,4 +157,4 @@ def checker_table(results: Results, split: str | None = None) -> Table:
         ]
         alike = "Both rank the methods alike."
         notes.append(f"They rank differently: {', '.join(turned)}." if turned else alike)
-    return seed_table(results, "checker", f"Two readings, {split}", by_reading, notes=tuple(notes))
+    return seed_table(results, "checker", f"Two readings, {split}", by_reading, notes=notes)

@@ -10,7 +10,7 @@ import pandas as pd
 from .. import curves, scores, stats
 from ..records import BUDGET_AXES
 from ..render import Column, Table, si
-from .parts import axis_word, last_costs, task_column
+from .parts import axis_word, label_columns, last_costs
 
 if TYPE_CHECKING:
     from ..runs import Results
@@ -37,8 +37,7 @@ def efficiency_table(results: Results, axis: str | None = None, split: str | Non
     frame = pd.DataFrame(rows, columns=keys)
     kind = "number" if axis in ("updates", "seconds") else "si"
     columns = (
-        *task_column(results),
-        Column("method", "Method"),
+        *label_columns(results),
         Column("auc", "AUC %", "percent", "auc_half"),
         Column("cost_50", f"{axis_word(axis)} to 50 %", kind),
         Column("reached_50", "reached %", "percent"),
@@ -79,7 +78,7 @@ def axes_table(results: Results, split: str | None = None) -> Table:
         for axis in axes:
             for what in ("mean", "half", "rank"):  # pivot_table leaves out what is NaN throughout
                 frame[f"{axis}_{what}"] = frame.get(f"{axis}_{what}", np.nan)
-    columns = [*task_column(results), Column("method", "Method")]
+    columns = [*label_columns(results)]
     for axis in axes:
         columns.append(Column(f"{axis}_mean", f"{axis_word(axis)} %", "percent", f"{axis}_half"))
         columns.append(Column(f"{axis}_rank", "rank", "count"))
@@ -89,9 +88,8 @@ def axes_table(results: Results, split: str | None = None) -> Table:
     ]
     flips = _flips(long)
     notes.append(f"The ranking differs between axes: {flips}." if flips else "All axes rank alike.")
-    return Table(
-        "axes", "Accuracy at equal cost", frame, tuple(columns), notes=tuple(notes if axes else ())
-    )
+    notes = notes if axes else []
+    return Table("axes", "Accuracy at equal cost", frame, tuple(columns), notes=tuple(notes))
 
 
 def _flips(long: pd.DataFrame) -> str:
@@ -114,11 +112,10 @@ def cost_table(results: Results) -> Table:
     entries = [c for c in costs if c not in (*scores.GROUP, "suite", "step")]
     frame = costs.groupby(["task", "method"], observed=True)[entries].mean().reset_index()
     shown = [c for c in entries if (frame[c] > 0).any()]
-    columns = [*task_column(results), Column("method", "Method")]
-    columns += [
-        Column(c, c.replace("_", " "), "number" if "seconds" in c else "si", wide=True)
-        for c in shown
-    ]
+    columns = [*label_columns(results)]
+    for c in shown:
+        kind = "number" if "seconds" in c else "si"
+        columns.append(Column(c, c.replace("_", " "), kind, wide=True))
     note = "Means over the runs that count; evaluation, storing, recomputing are in no total."
     return Table("costs", "What a run costs", frame, tuple(columns), notes=(note,))
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from .. import compare, curves, scores, stats
 from ..render import Column, Table
 from ..stats import ALPHA
-from .parts import COSTS, axis_word, last_costs, of, task_column, tasks
+from .parts import COSTS, axis_word, label_columns, last_costs, of, task_column, tasks
 
 if TYPE_CHECKING:
     from ..runs import Results
@@ -68,27 +68,19 @@ def main_table(
     frame = pd.DataFrame(rows, columns=None if rows else ["task", "method", *_MAIN])
     frame = frame.sort_values(["task", "accuracy"], ascending=[True, False], ignore_index=True)
     k = _samples(main)
-    sampled = Column(
-        "accuracy", f"avg@{k} %", "percent", "half", bold="best", about="mean over sampled answers"
-    )
-    one = Column(
-        "greedy",
-        "greedy %",
-        "percent",
-        "greedy_half",
-        bold="",
-        about="one greedy answer a question",
-    )
+    about = "mean over sampled answers"
+    sampled = Column("accuracy", f"avg@{k} %", "percent", "half", bold="best", about=about)
+    about = "one greedy answer a question"
+    one = Column("greedy", "greedy %", "percent", "greedy_half", about=about)
     accuracies = (sampled, one) if metric == "avg" else (replace(one, bold="best"),)
     columns = (
-        *task_column(results),
-        Column("method", "Method"),
+        *label_columns(results),
         *accuracies,
         Column("auc", "AUC %", "percent", "auc_half", about="mean accuracy over the common budget",
                wide=True),
         *(Column(c, axis_word(c), kind, about=about, wide=True)
           for c, (kind, about) in COSTS.items()),
-        Column("difference", f"vs {control}", "points", "difference_half", bold="", about="points"),
+        Column("difference", f"vs {control}", "points", "difference_half", about="points"),
         Column("mde", "MDE", "percent", about="smallest difference found with power 0.8, points"),
         Column("verdict", "verdict"),
     )  # fmt: skip
@@ -130,17 +122,8 @@ def comparison_table(
         *task_column(results),
         Column("a", "a"),
         Column("b", "b"),
-        Column(
-            "difference", "a − b", "points", "half", bold="", about="over seeds, these questions"
-        ),
-        Column(
-            "wide_half",
-            "±, new questions",
-            "percent",
-            "",
-            bold="",
-            about="over seeds and questions",
-        ),
+        Column("difference", "a − b", "points", "half", about="over seeds, these questions"),
+        Column("wide_half", "±, new questions", "percent", about="over seeds and questions"),
         Column("p", "p", "p", wide=True),
         Column("p_holm", "p (Holm)", "p"),
         Column("p_equivalent_holm", "p equivalent", "p", about="TOST, Holm", wide=True),
@@ -245,10 +228,8 @@ def _start_note(results: Results, split: str) -> list[str]:
     if start.empty:
         return []
     means = start.groupby("task", observed=True)["score"].mean()
-    values = ", ".join(
-        f"{100 * v:.1f} %" + (f" ({t})" if len(means) > 1 else "") for t, v in means.items()
-    )
-    return [f"Before any update: {values}."]
+    values = [f"{100 * v:.1f} %" + f" ({t})" * (len(means) > 1) for t, v in means.items()]
+    return [f"Before any update: {', '.join(values)}."]
 
 
 def run_notes(results: Results) -> list[str]:
@@ -256,20 +237,18 @@ def run_notes(results: Results) -> list[str]:
     runs, notes = results.runs, []
     several = len(tasks(results)) > 1
 
-    def prefix(task: object) -> str:
-        return f"{task} " if several else ""
-
-    def label(run: Any) -> str:
-        return f"{prefix(run.task)}{run.method} s{run.seed}"
+    def label(task: object, method: object) -> str:
+        return f"{task} {method}" if several else str(method)
 
     for status, what in (
         ("diverged", "Diverged, counted with the last evaluation"),
         ("unfinished", "Unfinished, not counted"),
     ):
-        listed = [label(r) for r in runs[runs["status"] == status].itertuples()]
+        these = runs[runs["status"] == status].itertuples()
+        listed = [f"{label(r.task, r.method)} s{r.seed}" for r in these]
         notes += [f"{what}: {', '.join(listed)}."] if listed else []
     counts = scores.counted(results).groupby(["task", "method"], observed=True).size()
     if counts.nunique() > 1:
-        each = ", ".join(f"{prefix(task)}{method} {n}" for (task, method), n in counts.items())
-        notes.append(f"Unequal numbers of seeds: {each}.")
+        each = [f"{label(*key)} {n}" for key, n in counts.items()]
+        notes.append(f"Unequal numbers of seeds: {', '.join(each)}.")
     return notes

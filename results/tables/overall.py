@@ -25,13 +25,10 @@ def win_table(results: Results, split: str | None = None) -> Table:
     for a in methods:
         row: dict[str, object] = {"method": a}
         for b in methods:
-            pairs = [
-                (x, y) for x, y in zip(per_task[a], per_task[b], strict=True) if len(x) and len(y)
-            ]
+            both = zip(per_task[a], per_task[b], strict=True)
+            pairs = [(x, y) for x, y in both if len(x) and len(y)]
             if a != b and pairs:
-                found = stats.probability_of_improvement(
-                    [x for x, _ in pairs], [y for _, y in pairs]
-                )
+                found = stats.probability_of_improvement(*zip(*pairs, strict=True))
                 row |= {b: found.mean, f"{b}_low": found.low, f"{b}_high": found.high}
                 row[f"{b}_shown"] = f"{found.mean:.2f} [{found.low:.2f}, {found.high:.2f}]"
         rows.append(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -37,9 +38,14 @@ def task_column(results: Results) -> tuple[Column, ...]:
     return (Column("task", "Task"),) if len(tasks(results)) > 1 else ()
 
 
+def label_columns(results: Results) -> tuple[Column, ...]:
+    """What a row is about: a method, on a task where there are several."""
+    return (*task_column(results), Column("method", "Method"))
+
+
 def seed_table(
     results: Results, name: str, title: str, by_metric: dict[str, pd.DataFrame],
-    notes: tuple[str, ...], signed: tuple[str, ...] = (),
+    notes: Iterable[str], signed: Iterable[str] = (),
 ) -> Table:  # fmt: skip
     """A column per metric, each the mean over seeds with its t interval."""
     rows = []
@@ -52,19 +58,13 @@ def seed_table(
                 row |= {f"{metric} low": found.low, f"{metric} high": found.high}
                 row["seeds"] = len(of(frame, task, method))
             rows.append(row)
-    columns = (
-        *task_column(results),
-        Column("method", "Method"),
-        *(
-            Column(m, f"{m} %" if m not in signed else m, "points" if m in signed else "percent",
-                   f"{m} half")
-            for m in by_metric
-        ),
-    )  # fmt: skip
+    columns = [*label_columns(results)]
+    for m in by_metric:
+        header, kind = (m, "points") if m in signed else (f"{m} %", "percent")
+        columns.append(Column(m, header, kind, f"{m} half"))
     keys = ["task", "method", *(f"{m}{s}" for m in by_metric for s in ("", " half"))]
-    return Table(
-        name, title, pd.DataFrame(rows, columns=None if rows else keys), columns, notes=notes
-    )
+    frame = pd.DataFrame(rows, columns=None if rows else keys)
+    return Table(name, title, frame, tuple(columns), notes=tuple(notes))
 
 
 def last_costs(results: Results) -> pd.DataFrame:
