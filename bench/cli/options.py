@@ -31,8 +31,7 @@ Recipe = Annotated[
     str, Argument(help="name of a recipe (see `evenbench list`), or path to a .toml file")
 ]
 Methods = Annotated[
-    str | None,
-    Option("--methods", "-m", help="comma-separated; use path.py:Class for your own"),
+    str | None, Option("--methods", "-m", help="comma-separated; use path.py:Class for your own")
 ]
 Extra = Annotated[list[str] | None, Option(help="add one method, e.g. my_file.py:MyLoss")]
 Seeds = Annotated[str | None, Option(help="a number of seeds, or a list such as 0,3,7")]

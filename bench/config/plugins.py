@@ -19,9 +19,8 @@ def plugin_code(objectives: Sequence[str], task: str, reward: str) -> dict[str, 
     project, by name. Raises ConfigError: no such file or name."""
     found = {}
     try:
-        own = [name for name in objectives if name not in ENTRANTS]
-        classes: dict[str, type] = {name: methods.entry(name).cls for name in own}
-        for name, cls in [*classes.items(), (task, tasks.entry(task).cls)]:
+        used: dict[str, type] = {n: methods.entry(n).cls for n in objectives if n not in ENTRANTS}
+        for name, cls in [*used.items(), (task, tasks.entry(task).cls)]:
             if cls.__module__.partition(".")[0] not in ("methods", "tasks"):
                 found[name] = Path(str(sys.modules[cls.__module__].__file__))
         if ".py:" in reward:
