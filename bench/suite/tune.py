@@ -25,13 +25,11 @@ def trials(suite: Suite, rates: Sequence[float], seeds: int) -> Suite:
     for run in {r.method: r for r in suite.runs}.values():
         for rate in rates:
             optimizer = run.optimizer.model_copy(update={"lr": rate})
-            changes = {"method": f"{run.method}@lr={rate:g}", "optimizer": optimizer, "eval": plan}
-            for seed in range(SEED, SEED + seeds):
-                update = {**changes, "seed": seed, "checkpoint": "none"}
-                runs.append(run.model_copy(update=update))
-    return suite.model_copy(
-        update={"name": f"{suite.name}-tune", "runs": tuple(runs), "control": None}
-    )
+            update = {"method": f"{run.method}@lr={rate:g}", "optimizer": optimizer, "eval": plan}
+            trial = run.model_copy(update={**update, "checkpoint": "none"})
+            runs += [trial.model_copy(update={"seed": SEED + k}) for k in range(seeds)]
+    changed = {"name": f"{suite.name}-tune", "runs": tuple(runs), "control": None}
+    return suite.model_copy(update=changed)
 
 
 def collect(suite: Suite, folder: Path) -> pd.DataFrame:
@@ -40,9 +38,7 @@ def collect(suite: Suite, folder: Path) -> pd.DataFrame:
     for run in suite.runs:
         path = folder / run.name
         if done := RunFolder(path).done:
-            evals: Any = pd.read_parquet(
-                path / "evals.parquet", columns=["step", "decoding", "correct"]
-            )
+            evals: Any = pd.read_parquet(path / "evals.parquet")
             last = evals[evals["step"] == evals["step"].max()]
             score = last.groupby("decoding", observed=True)["correct"].mean()
             rows.append(
@@ -63,8 +59,7 @@ def collect(suite: Suite, folder: Path) -> pd.DataFrame:
 
 def best(log: pd.DataFrame) -> pd.DataFrame:
     """The learning rate of the highest mean score: one row per method; ties go to the smaller."""
-    mean: Any = log.groupby(["method", "lr"], sort=True)["score"].mean()
-    mean = mean.reset_index()
+    mean: Any = log.groupby(["method", "lr"], sort=True)["score"].mean().reset_index()
     return mean.loc[mean.groupby("method")["score"].idxmax()].reset_index(drop=True)
 
 

@@ -89,10 +89,10 @@ def table(rows: Iterable[Item] | None = None) -> Table:
 
 
 def python_row() -> Item:
-    state, note = "ok", sys.executable
-    if sys.version_info[:2] < (3, 11):
+    state, note, version = "ok", sys.executable, sys.version_info[:2]
+    if version < (3, 11):
         state, note = "broken", "too old"
-    elif sys.version_info[:2] > (3, 13):
+    elif version > (3, 13):
         state, note = "differs", "newer than tested (3.13)"
     return Item("python", platform.python_version(), ">=3.11", state, note=note)
 

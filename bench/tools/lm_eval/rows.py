@@ -77,9 +77,8 @@ def _cut(samples: list[dict[str, Any]], config: dict[str, Any], model: Any) -> i
 
 
 def finite(metrics: dict[str, Any]) -> dict[str, float]:
-    return {
-        k: v for k, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)
-    }  # lm-eval writes "N/A" for an error that it cannot estimate
+    # lm-eval writes "N/A" for an error that it cannot estimate
+    return {k: v for k, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)}
 
 
 def _readings(
