@@ -41,15 +41,11 @@ def _of_methods(run: RunConfig, built: list[Method | Entrant], data: bool) -> It
         if shape.group < least and source != "demonstrations":
             yield f"rollout.group = {shape.group}: {name} needs groups of at least {least}"
         if most is not None and shape.updates > most:
-            yield (
-                f"rollout.minibatches * rollout.epochs = {shape.updates}: "
-                f"{name} allows at most {most} update(s) per rollout batch"
-            )
+            allowed = f"{name} allows at most {most} update(s) per rollout batch"
+            yield f"rollout.minibatches * rollout.epochs = {shape.updates}: {allowed}"
         if source == "replay" and run.rollouts is None:
-            yield (
-                f"budget.axis = {run.budget.axis!r} does not determine the size of the "
-                "replay set; set replay_rollouts"
-            )
+            missing = "does not determine the size of the replay set; set replay_rollouts"
+            yield f"budget.axis = {run.budget.axis!r} {missing}"
         gold = data and (needs.gold or source == "demonstrations")
         if gold and not any(e.solution for e in task.examples("train")):
             yield f"{name} needs reference answers; task {run.task['name']!r} has none"
@@ -63,19 +59,15 @@ def _of_reward(run: RunConfig, built: list[Method | Entrant]) -> Iterator[str]:
         blind = isinstance(method, Method) and method.needs().learns_from == ("verdict",)
         if blind and run.reward != "correct":
             pairs = " and has no rule for pairs by reward" if method.needs().pairs else ""
-            yield (
-                f"reward = {run.reward!r}: {phase.method} learns from the checker's "
-                f"verdict{pairs}, so this reward would change nothing"
-            )
+            why = f"{phase.method} learns from the checker's verdict{pairs}"
+            yield f"reward = {run.reward!r}: {why}, so this reward would change nothing"
 
 
 def _of_settings(run: RunConfig) -> Iterator[str]:
     """What is not installed, and what the evaluation lacks."""
     if run.sampler.name == "vllm" and not (find_spec("vllm") and find_spec("trl")):
-        yield (
-            "sampler.name = 'vllm': not installed; pip install -c constraints-vllm.txt "
-            "'evenbench[vllm]', in a separate environment"
-        )
+        install = "pip install -c constraints-vllm.txt 'evenbench[vllm]'"
+        yield f"sampler.name = 'vllm': not installed; {install}, in a separate environment"
     if run.track and find_spec(run.track) is None:
         what = "'evenbench[track]'" if run.track == "tensorboard" else run.track
         yield f"track = {run.track!r}: not installed; pip install {what}"
@@ -110,10 +102,10 @@ def explain(error: ValidationError, origin: str) -> str:
             known = _fields_at(error.title, finding["loc"])
             text = "unknown key" + (nearest(str(finding["loc"][-1]), known) if known else "")
             lines.append(f"{origin}: {path}: {text}")
+        elif path and not isinstance(finding["input"], dict):
+            lines.append(f"{origin}: {path}: {text} (found {finding['input']!r})")
         else:
-            given = finding["input"]
-            found = "" if isinstance(given, dict) else f" (found {given!r})"
-            lines.append(f"{origin}: {path}: {text}{found}" if path else f"{origin}: {text}")
+            lines.append(f"{origin}: {path}: {text}" if path else f"{origin}: {text}")
     return "\n".join(lines)
 
 

@@ -27,8 +27,7 @@ def plugin_code(objectives: Sequence[str], task: str, reward: str) -> dict[str, 
             module, function, found[reward] = load_plugin(reward)
             if not callable(getattr(module, function, None)):
                 raise ConfigError(f"reward = {reward!r}: the file has no function {function!r}")
-        elif reward in installed_rewards():
-            point = installed_rewards()[reward]
+        elif point := installed_rewards().get(reward):
             point.load()
             found[reward] = Path(str(sys.modules[point.module].__file__))
         return {k: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for k, path in found.items()}

@@ -180,8 +180,8 @@ class Evaluation(Section):
         """Questions by split (0: all) at a point of the curve, or at the end."""
         if not final:
             return dict(self.curve)
-        rest = {s: 0 for s in splits if s != "train"} if self.final is None else self.final
-        return {**rest, **({"train": self.train_questions} if self.train_questions else {})}
+        rest = {s: 0 for s in splits if s != "train"} if self.final is None else dict(self.final)
+        return {**rest, "train": self.train_questions} if self.train_questions else rest
 
     @pydantic.model_validator(mode="after")
     def _something(self) -> Evaluation:
@@ -279,14 +279,11 @@ class RunConfig(Section):
     def rollouts(self) -> int | None:
         """How many rollout batches a policy run of this budget draws, which is the size of a replay
         set; None where the axis does not determine it."""
-        if self.replay_rollouts:
-            return self.replay_rollouts
         shape = self.rollout
-        if self.budget.axis == "updates":
-            return -(-int(self.budget.amount) // shape.updates)
-        if self.budget.axis == "samples":
-            return -(-int(self.budget.amount) // (shape.prompts * shape.group))
-        return None
+        each = {"updates": shape.updates, "samples": shape.prompts * shape.group}
+        if self.replay_rollouts or self.budget.axis not in each:
+            return self.replay_rollouts
+        return -(-int(self.budget.amount) // each[self.budget.axis])
 
     def plugin_code(self) -> dict[str, str]:
         """What `plugins` must hold now. Raises ConfigError: no such file or name."""

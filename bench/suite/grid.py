@@ -157,19 +157,15 @@ def _work(pipe: Connection, threads: int) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     from .launch import launch
 
-    while True:
-        try:
+    busy = ("busy", "another process is running it")
+    with suppress(EOFError, KeyboardInterrupt):
+        while True:
             run, out, suite, device = pipe.recv()
-        except (EOFError, KeyboardInterrupt):
-            return
-        try:
-            done = launch(run, out, suite, device)
-            busy = ("busy", "another process is running it")
-            pipe.send((done.status, done.reason) if done else busy)
-        except KeyboardInterrupt:
-            return
-        except Exception as error:  # of any kind: the other runs go on
-            pipe.send(("failed", _explained(error, out / run.name)))
+            try:
+                done = launch(run, out, suite, device)
+                pipe.send((done.status, done.reason) if done else busy)
+            except Exception as error:  # of any kind: the other runs go on
+                pipe.send(("failed", _explained(error, out / run.name)))
 
 
 def _end_with_the_parent() -> None:
@@ -193,11 +189,8 @@ def _explained(error: Exception, folder: Path) -> str:
 
 def expected_end(states: list[RunState], out: Path, started: float, workers: int) -> float | None:
     """Seconds left for the suite, from the share done since `started`; None before any is done."""
-    share = 0.0
-    for state in states:
-        if state.status == "running":
-            budget = state.run.budget
-            share += min(1.0, state.position(out).get(budget.axis, 0.0) / budget.amount)
-        elif state.status != "waiting":
-            share += 1.0
+    share = float(sum(state.status not in ("waiting", "running") for state in states))
+    for state in (s for s in states if s.status == "running"):
+        budget = state.run.budget
+        share += min(1.0, state.position(out).get(budget.axis, 0.0) / budget.amount)
     return None if share <= 0 else (time.time() - started) * (len(states) - share) / share

@@ -79,10 +79,10 @@ def show_plan(
     if suite.expected:
         time_needed += f" (recipe: {suite.expected})"
     if not every_run:
+        sampled, trained = human(cost.tokens_sampled), human(cost.tokens_trained)
+        flops = human(cost.flops + cost.flops_evaluate, "FLOP")
         console.print(
-            f"expected: {human(cost.tokens_sampled)} tokens generated, "
-            f"{human(cost.tokens_trained)} trained, "
-            f"{human(cost.flops + cost.flops_evaluate, 'FLOP')}, "
+            f"expected: {sampled} tokens generated, {trained} trained, {flops}, "
             f"{human(cost.memory, 'B')} per worker, {human(cost.disk, 'B')} on disk, "
             f"about {clock(cost.seconds)}"
         )
@@ -199,9 +199,8 @@ def _engine_drift(console: Console, folder: Path) -> None:
 def _warnings(suite: Suite) -> list[str]:
     found: dict[str, None] = {}
     for run in suite.runs:
-        for method in run.build_methods():
-            for text in method.warnings(run.rollout.updates):
-                found[f"{run.method}: {text}"] = None
+        said = [text for m in run.build_methods() for text in m.warnings(run.rollout.updates)]
+        found |= dict.fromkeys(f"{run.method}: {text}" for text in said)
         found |= dict.fromkeys(broken_rows(run, run.build_task()))
     return list(found)
 

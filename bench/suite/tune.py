@@ -15,6 +15,7 @@ from bench.record.store import RunFolder
 from .grid import RunState
 
 SEED = 1000  # trials use seeds that no reported run uses
+Runner = Callable[[Suite, Path], list[RunState]]
 
 
 def trials(suite: Suite, rates: Sequence[float], seeds: int) -> Suite:
@@ -41,19 +42,11 @@ def collect(suite: Suite, folder: Path) -> pd.DataFrame:
             evals: Any = pd.read_parquet(path / "evals.parquet")
             last = evals[evals["step"] == evals["step"].max()]
             score = last.groupby("decoding", observed=True)["correct"].mean()
-            rows.append(
-                {
-                    "method": run.method.partition("@")[0],
-                    "lr": run.optimizer.lr,
-                    "seed": run.seed,
-                    "score": float(score.get("sampled", float("nan"))),
-                    "greedy": float(score.get("greedy", float("nan"))),
-                    "status": done.status,
-                    "run": run.name,
-                    "budget": f"{run.budget.amount:g} {run.budget.axis}",
-                    "split": "validation",
-                }
-            )
+            label, budget = run.method.partition("@")[0], f"{run.budget.amount:g} {run.budget.axis}"
+            trial = {"method": label, "lr": run.optimizer.lr, "seed": run.seed}
+            trial["score"], trial["greedy"] = score.reindex(["sampled", "greedy"]).tolist()
+            trial |= {"status": done.status, "run": run.name, "budget": budget}
+            rows.append({**trial, "split": "validation"})
     return pd.DataFrame(rows)
 
 
@@ -64,12 +57,7 @@ def best(log: pd.DataFrame) -> pd.DataFrame:
 
 
 def tune(
-    suite: Suite,
-    rates: Sequence[float],
-    seeds: int,
-    out: Path,
-    *,
-    run: Callable[[Suite, Path], list[RunState]],
+    suite: Suite, rates: Sequence[float], seeds: int, out: Path, *, run: Runner
 ) -> pd.DataFrame:
     """Make the trials in `out` with `run`, and write `out/trials.jsonl`. Returns its rows."""
     grid = trials(suite, rates, seeds)

@@ -42,11 +42,10 @@ def export(
         raise ConfigError(f"{folder}: trained without adapters, so there is no adapter to export")
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    task, section = run.build_task(), run.model.model_copy(update={"lora": None})
-    if run.model.lora:
-        policy = start.load(start.ensure(run.model, task), section)
-    else:
-        policy = start.load(kept, section.model_copy(update={"path": str(kept), "revision": None}))
+    task = run.build_task()
+    place = start.ensure(run.model, task) if run.model.lora else kept
+    own = {"lora": None} if run.model.lora else {"path": str(kept), "revision": None}
+    policy = start.load(place, run.model.model_copy(update=own))
     if adapter:
         shutil.copytree(kept, partial, ignore=shutil.ignore_patterns("*.pt", "state.json"))
     else:
@@ -205,8 +204,7 @@ def _amounts(amounts: dict[str, float]) -> str:
 
 def _spent(folder: Path, step: int) -> str:
     rows = (json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines())
-    row = next((r for r in rows if r["step"] == step), None)
-    if row is None:
+    if not (row := next((r for r in rows if r["step"] == step), None)):
         return "nothing yet"
     amounts = {k: row[k] for k in ("updates", "samples", "tokens_sampled", "tokens_trained")}
     return f"{_amounts(amounts)}, {row['flops']:.3g} FLOPs, {row['seconds']:,.0f} seconds"

@@ -16,9 +16,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 def new(name: str, folder: Path) -> list[Path]:
     """Write `my_method.py` and `test_my_method.py` for the name "my-method".
 
-    Raises:
-        ValueError: the name cannot be made into the name of a class.
-        FileExistsError: one of the files exists; nothing is written.
+    Raises ValueError: no class can have that name; FileExistsError: one of the files exists.
     """
     module = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", module) or keyword.iskeyword(module):
@@ -71,12 +69,13 @@ def check_task(name: str, listed: int = 20) -> tuple[bool, list[Table]]:
         rules.add_row(*map(Text, found))
     try:
         data = table_of("Data", "split", "questions", "rows left out")
-        left_out = [line for split in task.splits for line in task.broken(split)]
+        left_out: dict[str, None] = {}
         for split in task.splits:
-            count = len(task.broken(split))
-            data.add_row(split, f"{len(task.examples(split)):,}", str(count) if count else "")
+            broken = task.broken(split)
+            data.add_row(split, f"{len(task.examples(split)):,}", str(len(broken) or ""))
+            left_out |= dict.fromkeys(broken)
         left = table_of("Left out", "row: reason")
-        for line in list(dict.fromkeys(left_out))[:listed]:
+        for line in list(left_out)[:listed]:
             left.add_row(Text(line))
         shared = {normal: split_overlaps(task, normal) for normal in NORMALISATIONS}
     except TaskError:

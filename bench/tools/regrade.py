@@ -82,9 +82,8 @@ def regrade(
     `{"checker": {"units": "strict"}}`. The grader gets each question's id, prompt and gold answer
     as they were stored.
 
-    Raises:
-        FileNotFoundError: no such folder, or no run in it.
-        ConfigError: the task is not known, or does not take the options.
+    Raises FileNotFoundError: no such folder, or no run in it; ConfigError: the task is not known,
+    or does not take the options.
     """
     loaded = results.load(runs)
     problems = [str(p) for p in loaded.problems]
@@ -143,7 +142,7 @@ def _stored(folder: Path, splits: Sequence[str]) -> pd.DataFrame:
     for path in sorted((folder / "rollouts").glob("step-*.parquet")):
         samples: Any = pd.read_parquet(path)
         samples = samples[samples["kind"] == 0]  # without reference answers
-        samples["step"] = int(path.stem.removeprefix("step-"))
+        samples = samples.assign(step=int(path.stem.removeprefix("step-")))
         found.append(samples.assign(split="rollouts", decoding="sampled", file="rollouts"))
     found = [f.astype({"split": "str", "decoding": "str"}) for f in found if len(f)]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
@@ -193,12 +192,10 @@ def tables(found: Regraded, examples: int = 10) -> list[Table]:
     table.add_column("split, decoding")
     for heading in ("rows", "old %", "new %", "gained", "lost", "strict %", "new %"):
         table.add_column(heading, justify="right")
-    run = ""
-    for row in shown.to_dict("records"):
-        if row["run"] != run:
-            run = str(row["run"])
-            table.add_row(escape(run))
-        table.add_row(*_cells(f"  {row['split']}, {row['decoding']}", row))
+    for run, rows in shown.groupby("run", sort=False):
+        table.add_row(escape(str(run)))
+        for row in rows.to_dict("records"):
+            table.add_row(*_cells(f"  {row['split']}, {row['decoding']}", row))
     table.add_section()
     counts = changes[["rows", "gained", "lost"]].sum()
     shares = found.responses[["correct_old", "correct", "strict_old", "strict"]].mean()

@@ -128,10 +128,9 @@ def _changes(name: str, about: Subject) -> dict[str, Any]:
         return {"dataset_kwargs": {"evenbench_task": fields}, "generation_kwargs": limits}
     data = data_dir_from_environment()
     local = {split: str(data / file) for split, file in LOCAL.get(name, {}).items()} if data else {}
-    if local and all(Path(file).is_file() for file in local.values()):
-        kwargs = {"data_files": local}
-        return {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": kwargs}
-    return {}
+    if not (local and all(Path(file).is_file() for file in local.values())):
+        return {}
+    return {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": local}}
 
 
 def questions(about: Subject, seen: pd.Series) -> dict[str, list[int]]:

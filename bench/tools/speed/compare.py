@@ -15,6 +15,7 @@ from bench.config import Model
 from bench.core import memory
 from bench.model import start
 from bench.model.linear import linear
+from bench.sampling.hf import sample
 from bench.train.batch import Group
 
 from .trl import alternate, peer
@@ -119,8 +120,6 @@ def objectives(work: Work, steps: int) -> pd.DataFrame:
 def sampler(work: Work, rows: int = 512, tries: int = 5) -> float:
     """Tokens per second of the sampler alone, on one thread, with as many rows as an evaluation
     batch. As in a suite's workers this process keeps freed memory, from here on."""
-    from bench.sampling.hf import sample
-
     memory.keep_freed()
     torch.set_num_threads(1)
     task, model = tasks.get("arithmetic"), Model(path=work.model)

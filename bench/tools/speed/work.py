@@ -177,13 +177,11 @@ def answers(work: Work, group: int) -> list[Group]:
     policy, groups = start.load(start.ensure(model, task), model), []
     for example in [e for e in task.examples("train") if e.solution][: work.prompts]:
         right = example.solution or ""
-        texts = [right if k % 2 == 0 else _slip(right, k) for k in range(group)]
+        texts = [_slip(right, k) if k % 2 else right for k in range(group)]
         grades = task.grade(example, texts)
         ids = [policy.encode_response(t)[: work.tokens] for t in texts]
-        rows = [
-            Response(i, t, grade=g, finished=True, logp=[-1.0] * len(i))
-            for i, t, g in zip(ids, texts, grades, strict=True)
-        ]
+        drawn = zip(ids, texts, grades, strict=True)
+        rows = [Response(i, t, grade=g, finished=True, logp=[-1.0] * len(i)) for i, t, g in drawn]
         groups.append(Group(example, rows))
     return groups
 
