@@ -163,9 +163,7 @@ def tune(
     from bench.suite.tune import tune as run_trials
 
     grid = options.listed(rates, float, "--rates")
-    changes = options.Changes(
-        methods=methods, method=method, seeds="1", task=task, override=override
-    )
+    changes = options.Changes(methods, method, seeds="1", task=task, override=override)
     suite = changes.suite(recipe)
     _refuse_plan_only(suite)
     folder = out / f"{suite.name}-tune"

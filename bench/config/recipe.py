@@ -95,7 +95,10 @@ def build_suite(recipe: Mapping[str, Any], origin: str = "recipe", data: bool = 
             f"{origin}: seeds = {recipe.get('seeds')!r}: "
             "expected a number of seeds or a list of distinct integers >= 0"
         )
-    task = _task(recipe, origin)
+    task = recipe.get("task", {"name": "arithmetic"})
+    task = {"name": task} if isinstance(task, str) else dict(task)
+    with explaining(f"{origin}: task"):
+        tasks.get(**task)
     per_label = [_run(recipe, label, task, origin) for label in labels]
     for run in per_label:
         check(run, origin, data)
@@ -117,14 +120,6 @@ def _methods(recipe: Mapping[str, Any], origin: str) -> list[str]:
     if len(set(labels)) != len(labels):
         raise ConfigError(f"{origin}: methods: {labels} names one twice")
     return labels
-
-
-def _task(recipe: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    task = recipe.get("task", {"name": "arithmetic"})
-    task = {"name": task} if isinstance(task, str) else dict(task)
-    with explaining(f"{origin}: task"):
-        tasks.get(**task)
-    return task
 
 
 def _run(recipe: Mapping[str, Any], label: str, task: dict[str, Any], origin: str) -> RunConfig:

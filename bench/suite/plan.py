@@ -153,9 +153,8 @@ def _run(run: RunConfig, device: str, hardware: Hardware | None) -> dict[str, fl
         out["trained"] += count * per_rollout * length * r.epochs
         out["flops"] += count * cost
         out["waiting"] += count * sampled * waiting(per_rollout)
-    built = 0.0
-    if run.model.path is None:
-        built = run.model.pretrain.steps * 3 * forward(*(run.model.pretrain.batch,) * 2)
+    batch, steps = run.model.pretrain.batch, run.model.pretrain.steps
+    built = 0.0 if run.model.path is not None else steps * 3 * forward(batch, batch)
     updates = out["samples"] / per_rollout * r.updates
     final = run.eval.final or {s: 0 for s in task.splits if s != "train"}
     questions = sum(n or sizes[s] for s, n in final.items()) + run.eval.train_questions

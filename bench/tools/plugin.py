@@ -23,9 +23,8 @@ def new(name: str, folder: Path) -> list[Path]:
         raise ValueError(f"{name!r}: use lower-case letters, digits and -, beginning with a letter")
     cls = "".join(word.capitalize() for word in module.split("_"))
     files = {folder / f"{start}{module}.py": f"{start}method.py.txt" for start in ("", "test_")}
-    for file in files:
-        if file.exists():
-            raise FileExistsError(f"{file} exists; nothing was written")
+    if there := next((file for file in files if file.exists()), None):
+        raise FileExistsError(f"{there} exists; nothing was written")
     folder.mkdir(parents=True, exist_ok=True)
     for file, template in files.items():
         text = Template((TEMPLATES / template).read_text())

@@ -125,8 +125,7 @@ def sampler(work: Work, rows: int = 512, tries: int = 5) -> float:
     task, model = tasks.get("arithmetic"), Model(path=work.model)
     policy = start.load(start.ensure(model, task), model)
     examples = task.examples("train")[: rows // work.group]
-    prompts = [policy.encode_prompt(e.prompt) for e in examples]
-    best = 0.0
+    prompts, best = [policy.encode_prompt(e.prompt) for e in examples], 0.0
     for k in range(tries):
         keys = [k * rows + i for i in range(len(prompts) * work.group)]
         began = time.perf_counter()
