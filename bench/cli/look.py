@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from results import Results
     from results.render import Table
 
+    Drawn = tuple[Table, list[Plot]]
+
 app = typer.Typer()
 
 
@@ -23,9 +25,7 @@ def load(runs: list[Path], query: str | None = None) -> Results:
     """The runs of folders that must exist, or those of them that the query keeps."""
     import results
 
-    for path in runs:
-        if not path.is_dir():
-            fail(f"{path}: no such folder")
+    options.present(runs)
     with refusing(FileNotFoundError, results.SchemaError):
         loaded = results.load(runs)
     with refusing(Exception, where=f"--query {query!r}: "):  # pandas raises many kinds
@@ -169,21 +169,18 @@ def anatomy(
     stored rollouts, as cosines, against probability and reward, and as shares.
     """
     if not runs:
-        given = rewards, start
-        table, plots = _flows(options.Changes(methods, override=override), given, group)
+        table, plots = _flows(options.Changes(methods, override=override), (rewards, start), group)
     elif override:
         fail("-o works without runs only; on stored rollouts each method keeps the run's fields")
     else:
         table, plots = _weights(runs, options.listed(methods) if methods else None, batches)
-    paths = [path for plot in plots for path in plot.save(out)] + table.save(out)
-    for path in paths:
-        typer.echo(str(path))
+    for drawn in (*plots, table):
+        for path in drawn.save(out):
+            typer.echo(str(path))
     console().print(table)
 
 
-def _flows(
-    changes: options.Changes, given: tuple[str, str], group: int
-) -> tuple[Table, list[Plot]]:
+def _flows(changes: options.Changes, given: tuple[str, str], group: int) -> Drawn:
     """The table and figure of the flows; `given` are --rewards and --start."""
     from dataclasses import replace
 
@@ -201,7 +198,7 @@ def _flows(
     return found.table(), [found.plot()]
 
 
-def _weights(runs: list[Path], names: list[str] | None, batches: int) -> tuple[Table, list[Plot]]:
+def _weights(runs: list[Path], names: list[str] | None, batches: int) -> Drawn:
     """The table and figures of token weights on stored rollouts."""
     from reports.anatomy import anatomy, objectives
 

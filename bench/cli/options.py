@@ -31,16 +31,13 @@ Recipe = Annotated[
     str, Argument(help="name of a recipe (see `evenbench list`), or path to a .toml file")
 ]
 Methods = Annotated[
-    str | None,
-    Option("--methods", "-m", help="comma-separated; use path.py:Class for your own"),
+    str | None, Option("--methods", "-m", help="comma-separated; use path.py:Class for your own")
 ]
 Extra = Annotated[list[str] | None, Option(help="add one method, e.g. my_file.py:MyLoss")]
 Seeds = Annotated[str | None, Option(help="a number of seeds, or a list such as 0,3,7")]
 TaskOption = Annotated[str | None, Option(help="another task: name or path.py:Class")]
-DataDir = Annotated[
-    str | None,
-    Option(help="folder with the data sets (or set EVENBENCH_DATA)", callback=_use_data_dir),
-]
+_DATA_HELP = "folder with the data sets (or set EVENBENCH_DATA)"
+DataDir = Annotated[str | None, Option(help=_DATA_HELP, callback=_use_data_dir)]
 Source = Annotated[str | None, Option(help="data source: policy | replay | demonstrations")]
 Override = Annotated[
     list[str] | None,
@@ -62,6 +59,13 @@ def listed(text: str, kind: Callable[[str], T] = str, option: str = "") -> list[
         return [kind(part.strip()) for part in text.split(",") if part.strip()]
     except ValueError:
         fail(f"{option} {text!r}: expected numbers, comma-separated")
+
+
+def present(folders: list[Path]) -> None:
+    """Ends the command where one of them does not exist."""
+    for path in folders:
+        if not path.is_dir():
+            fail(f"{path}: no such folder")
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,7 @@ def _change_task(content: dict[str, Any], name: str) -> None:
     from tasks import entry
 
     previous = content.get("task", {})
-    previous = previous if isinstance(previous, str) else previous.get("name")
-    if name == previous:
+    if name == (previous if isinstance(previous, str) else previous.get("name")):
         return
     splits = entry(name).cls.splits
     content["task"] = {"name": name}

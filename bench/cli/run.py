@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -86,9 +87,8 @@ def _execute(suite: Suite, folder: Path, workers: int | None, device: str | None
     failed = [s for s in states if s.status in ("failed", "busy")]
     for state in failed:
         say(f"{state.run.name}: {state.status}: {state.error or ''}", "red")
-    for state in states:
-        if state.status == "diverged":
-            say(f"{state.run.name} diverged: {state.error or ''}", "yellow")
+    for state in (s for s in states if s.status == "diverged"):
+        say(f"{state.run.name} diverged: {state.error or ''}", "yellow")
     summary([folder])
     if failed:
         say(f"{len(failed)} run(s) did not finish. After fixing it, run: evenbench resume {folder}")
@@ -138,11 +138,9 @@ def plan(
         where, count = "cuda", max(1, min(workers or most, most, len(suite.runs)))
     else:
         where, count = options.place(device, workers, len(suite.runs))
+    machine: Any = {"device": where, "teraflops": teraflops, "hardware": meant}
     with refusing(ConfigError):
-        show_plan(
-            console(), suite, count,
-            device=where, teraflops=teraflops, every_run=True, hardware=meant,
-        )  # fmt: skip
+        show_plan(console(), suite, count, every_run=True, **machine)
 
 
 @app.command()
@@ -165,21 +163,16 @@ def tune(
     from bench.suite.tune import tune as run_trials
 
     grid = options.listed(rates, float, "--rates")
-    changes = options.Changes(
-        methods=methods, method=method, seeds="1", task=task, override=override
-    )
+    changes = options.Changes(methods, method, seeds="1", task=task, override=override)
     suite = changes.suite(recipe)
     _refuse_plan_only(suite)
     folder = out / f"{suite.name}-tune"
-    device, workers = options.place(device, workers, len(suite.runs) * len(grid) * trial_seeds)
-    say(
-        f"{len(suite.runs)} methods x {len(grid)} learning rates x {trial_seeds} seed(s), "
-        "on validation questions"
-    )
-    log = run_trials(
-        suite, grid, trial_seeds, folder,
-        run=lambda trials, at: watch_suite(console(), trials, at, workers, device=device),
-    )  # fmt: skip
+    count = len(suite.runs)
+    device, workers = options.place(device, workers, count * len(grid) * trial_seeds)
+    trials = f"{count} methods x {len(grid)} learning rates x {trial_seeds} seed(s)"
+    say(f"{trials}, on validation questions")
+    watch = partial(watch_suite, console(), workers=workers, device=device)
+    log = run_trials(suite, grid, trial_seeds, folder, run=watch)
     table = log.pivot_table(index="method", columns="lr", values="score", sort=False)
     say((100 * table).round(1).to_string())
     say("\nchosen learning rates, ready for the recipe:", "bold")

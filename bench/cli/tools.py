@@ -4,7 +4,7 @@ import gc
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -92,9 +92,8 @@ def evaluate(
     if not result:
         return
     console().print(lm_eval.show(result))
-    for written in (result["rows"], json_file):
-        if written:
-            say(str(written))
+    for written in filter(None, (result["rows"], json_file)):
+        say(str(written))
 
 
 @app.command()
@@ -115,13 +114,10 @@ def regrade(
     from bench.tools import regrade as again
     from tasks.answers import Options
 
-    for path in runs:
-        if not path.is_dir():
-            fail(f"{path}: no such folder")
-    conventions = Options.__dataclass_fields__
-    changes = [
-        f"checker.{o}" if o.partition("=")[0].strip() in conventions else o for o in option or ()
-    ]
+    options.present(runs)
+    of_checker = Options.__dataclass_fields__.keys()
+    changes = option or []
+    changes = [f"checker.{o}" if o.partition("=")[0].strip() in of_checker else o for o in changes]
     with refusing(ConfigError):
         found = again.regrade(runs, override({}, changes), write)
     for table in again.tables(found, examples):
@@ -192,9 +188,9 @@ def speed(
     counts = options.listed(threads, int, "--threads")
     device, _ = options.place(device, 1, 1)
     work = Work(prompts, group, tokens, device=device)
-    job = SpeedJob(kinds, [1] if device == "cuda" else counts, steps, work=work, shape=shape,
-              methods=methods, growth=growth)  # fmt: skip
-    figures, frame = watch_speed(console(), job)
+    counts = [1] if device == "cuda" else counts
+    more: Any = {"work": work, "shape": shape, "methods": methods, "growth": growth}
+    figures, frame = watch_speed(console(), SpeedJob(kinds, counts, steps, **more))
     if frame is not None:
         from reports.plots import growth as draw
 

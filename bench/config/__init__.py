@@ -1,6 +1,6 @@
 """What a run and a suite are: recipes read from TOML and checked before anything is spent."""
 
-from .checks import explain
+from .checks import explaining
 from .errors import ConfigError
 from .plugins import installed_rewards
 from .recipe import build_suite, override, read_recipe, recipes
@@ -8,5 +8,5 @@ from .sections import Backend, Correct, Hardware, Lora, Model, Phase, RunConfig,
 
 __all__ = [
     "Backend", "ConfigError", "Correct", "Hardware", "Lora", "Model", "Phase", "RunConfig", "Suite",
-    "build_suite", "explain", "installed_rewards", "override", "read_recipe", "recipes",
+    "build_suite", "explaining", "installed_rewards", "override", "read_recipe", "recipes",
 ]  # fmt: skip

@@ -1,9 +1,10 @@
 """What is refused before anything is spent, and how a refusal is worded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,20 +15,14 @@ from methods import Method
 from .entrants import ENTRANTS, Entrant
 from .errors import ConfigError, nearest
 from .plugins import installed_rewards
-from .sections import RunConfig, Section, Suite
-
-S = TypeVar("S", bound=Section)
+from .sections import RunConfig, Suite
 
 
 def check(run: RunConfig, origin: str, data: bool) -> None:
     """Raises ConfigError where a run cannot work as the recipe asks."""
     where = f"{origin}: method.{run.method}"
-    try:
+    with explaining(where):
         built = run.build_methods()
-    except KeyError as error:
-        raise ConfigError(f"{where}: {error.args[0]}") from None
-    except ValidationError as error:
-        raise ConfigError(explain(error, where)) from None
     wrong = chain(_of_methods(run, built, data), _of_reward(run, built), _of_settings(run))
     if problem := next(wrong, None):
         raise ConfigError(f"{where}: {problem}")
@@ -35,29 +30,22 @@ def check(run: RunConfig, origin: str, data: bool) -> None:
 
 def _of_methods(run: RunConfig, built: list[Method | Entrant], data: bool) -> Iterator[str]:
     """What is wrong with the objectives, their data sources and their batches."""
-    task = run.build_task()
+    task, shape = run.build_task(), run.rollout
     for i, (phase, method) in enumerate(zip(run.phases, built, strict=True)):
         name, needs, source = phase.method, method.needs(), run.source(i)
         if isinstance(method, Entrant) and (problem := method.problem(run, task)):
             yield f"{name}: {problem}"
         if source not in needs.sources:
             yield f"source = {source!r}: {name} takes {' or '.join(needs.sources)}"
-        if run.rollout.group < needs.group_min and source != "demonstrations":
-            yield (
-                f"rollout.group = {run.rollout.group}: {name} needs groups of "
-                f"at least {needs.group_min}"
-            )
-        most = needs.max_updates_per_rollout
-        if most is not None and run.rollout.updates > most:
-            yield (
-                f"rollout.minibatches * rollout.epochs = {run.rollout.updates}: "
-                f"{name} allows at most {most} update(s) per rollout batch"
-            )
+        least, most = needs.group_min, needs.max_updates_per_rollout
+        if shape.group < least and source != "demonstrations":
+            yield f"rollout.group = {shape.group}: {name} needs groups of at least {least}"
+        if most is not None and shape.updates > most:
+            allowed = f"{name} allows at most {most} update(s) per rollout batch"
+            yield f"rollout.minibatches * rollout.epochs = {shape.updates}: {allowed}"
         if source == "replay" and run.rollouts is None:
-            yield (
-                f"budget.axis = {run.budget.axis!r} does not determine the size of the "
-                "replay set; set replay_rollouts"
-            )
+            missing = "does not determine the size of the replay set; set replay_rollouts"
+            yield f"budget.axis = {run.budget.axis!r} {missing}"
         gold = data and (needs.gold or source == "demonstrations")
         if gold and not any(e.solution for e in task.examples("train")):
             yield f"{name} needs reference answers; task {run.task['name']!r} has none"
@@ -68,23 +56,18 @@ def _of_reward(run: RunConfig, built: list[Method | Entrant]) -> Iterator[str]:
     if run.reward not in known and ".py:" not in run.reward:
         yield f"reward = {run.reward!r}{nearest(run.reward, known)}; or path.py:function"
     for phase, method in zip(run.phases, built, strict=True):
-        if isinstance(method, Entrant) or run.reward == "correct":
-            continue
-        if method.needs().learns_from == ("verdict",):
+        blind = isinstance(method, Method) and method.needs().learns_from == ("verdict",)
+        if blind and run.reward != "correct":
             pairs = " and has no rule for pairs by reward" if method.needs().pairs else ""
-            yield (
-                f"reward = {run.reward!r}: {phase.method} learns from the checker's "
-                f"verdict{pairs}, so this reward would change nothing"
-            )
+            why = f"{phase.method} learns from the checker's verdict{pairs}"
+            yield f"reward = {run.reward!r}: {why}, so this reward would change nothing"
 
 
 def _of_settings(run: RunConfig) -> Iterator[str]:
     """What is not installed, and what the evaluation lacks."""
     if run.sampler.name == "vllm" and not (find_spec("vllm") and find_spec("trl")):
-        yield (
-            "sampler.name = 'vllm': not installed; pip install -c constraints-vllm.txt "
-            "'evenbench[vllm]', in a separate environment"
-        )
+        install = "pip install -c constraints-vllm.txt 'evenbench[vllm]'"
+        yield f"sampler.name = 'vllm': not installed; {install}, in a separate environment"
     if run.track and find_spec(run.track) is None:
         what = "'evenbench[track]'" if run.track == "tensorboard" else run.track
         yield f"track = {run.track!r}: not installed; pip install {what}"
@@ -98,12 +81,15 @@ def _of_settings(run: RunConfig) -> Iterator[str]:
             yield f"eval: unknown split {split!r}{nearest(split, splits)}"
 
 
-def validated(cls: type[S], values: Mapping[str, Any], origin: str) -> S:
-    """The section of these values. Raises ConfigError."""
+@contextmanager
+def explaining(where: str) -> Iterator[None]:
+    """Unknown names (KeyError) and wrong values of the block become a ConfigError."""
     try:
-        return cls(**values)
+        yield
+    except KeyError as error:
+        raise ConfigError(f"{where}: {error.args[0]}") from None
     except ValidationError as error:
-        raise ConfigError(explain(error, origin)) from None
+        raise ConfigError(explain(error, where)) from None
 
 
 def explain(error: ValidationError, origin: str) -> str:
@@ -113,29 +99,22 @@ def explain(error: ValidationError, origin: str) -> str:
         path = ".".join(str(part) for part in finding["loc"])
         text = finding["msg"].removeprefix("Value error, ")
         if finding["type"] == "extra_forbidden":
-            text = "unknown key"
-            model = _model_at(error.title, finding["loc"])
-            if model:
-                text += nearest(str(finding["loc"][-1]), list(model))
+            known = _fields_at(error.title, finding["loc"])
+            text = "unknown key" + (nearest(str(finding["loc"][-1]), known) if known else "")
             lines.append(f"{origin}: {path}: {text}")
+        elif path and not isinstance(finding["input"], dict):
+            lines.append(f"{origin}: {path}: {text} (found {finding['input']!r})")
         else:
-            given = finding["input"]
-            found = "" if isinstance(given, dict) else f" (found {given!r})"
-            lines.append(f"{origin}: {path}: {text}{found}" if path else f"{origin}: {text}")
+            lines.append(f"{origin}: {path}: {text}" if path else f"{origin}: {text}")
     return "\n".join(lines)
 
 
-def _model_at(title: str, location: tuple[Any, ...]) -> list[str] | None:
+def _fields_at(title: str, location: tuple[Any, ...]) -> list[str]:
     """The field names that are allowed where an unknown key was found."""
-    model: Any = {"RunConfig": RunConfig, "Suite": Suite}.get(title)
-    if model is None:
-        known = [
-            *(methods.entry(n).cls for n in methods.names()),
-            *(tasks.entry(n).cls for n in tasks.names()),
-            *ENTRANTS.values(),
-        ]
-        model = next((cls for cls in known if cls.__name__ == title), None)
+    classes = [RunConfig, Suite, *ENTRANTS.values()]
+    classes += [registry.entry(n).cls for registry in (methods, tasks) for n in registry.names()]
+    model: Any = next((cls for cls in classes if cls.__name__ == title), None)
     for part in location[:-1]:
         field = getattr(model, "model_fields", {}).get(part)
         model = field.annotation if field else None
-    return list(model.model_fields) if hasattr(model, "model_fields") else None
+    return list(getattr(model, "model_fields", ()))

@@ -1,8 +1,7 @@
 """Trainers of other packages as entrants of a suite: same start, data, budget and evaluation.
 
-An objective (`methods/`) runs in this project's loop; an entrant brings its own loop. Here stands
-what a recipe needs to know of each without importing its package: its name, its needs, and its
-fields, which are the other trainer's hyper-parameters with their names and defaults there.
+Here stands what a recipe needs to know of each without importing its package: its name, its needs,
+and its fields, which are the other trainer's hyper-parameters with their names and defaults there.
 `bench/entrants/trl.py` drives the trainers; docs/entrants.md says what is equal and what is not.
 """
 
@@ -64,23 +63,19 @@ class Online(Entrant):
     epsilon_high: float | None = Field(None, gt=0)
 
     def needs(self) -> Needs:
-        reference = self.beta > 0
-        return Needs(sources=("policy",), reference=reference, old=self.old, group_min=2)
+        return Needs(sources=("policy",), reference=self.beta > 0, old=self.old, group_min=2)
 
     def problem(self, run: RunConfig, task: Task) -> str | None:
         shape = run.rollout
         rows, parts = shape.prompts * shape.group, shape.minibatches * self.micro_batches
         if rows % parts:
-            return (
-                f"rollout.prompts * rollout.group = {rows} is not a multiple of "
-                f"minibatches * micro_batches = {parts}"
-            )
+            wrong = f"is not a multiple of minibatches * micro_batches = {parts}"
+            return f"rollout.prompts * rollout.group = {rows} {wrong}"
         if run.sampler.name != "hf":
             return "sampler.name = 'vllm': it samples with transformers"
         if run.model.chat != "none":
             return f"model.chat = {run.model.chat!r}: it uses no chat template"
-        if task.stop or run.model.stop:
-            stop = [*task.stop, *run.model.stop]
+        if stop := [*task.stop, *run.model.stop]:
             return f"it samples without stop strings, and the task or the model has {stop}"
         if self.beta and run.model.revision:
             return "model.revision: its reference is loaded without one; give a local model.path"

@@ -19,17 +19,15 @@ def plugin_code(objectives: Sequence[str], task: str, reward: str) -> dict[str, 
     project, by name. Raises ConfigError: no such file or name."""
     found = {}
     try:
-        own = [name for name in objectives if name not in ENTRANTS]
-        classes: dict[str, type] = {name: methods.entry(name).cls for name in own}
-        for name, cls in [*classes.items(), (task, tasks.entry(task).cls)]:
+        used: dict[str, type] = {n: methods.entry(n).cls for n in objectives if n not in ENTRANTS}
+        for name, cls in [*used.items(), (task, tasks.entry(task).cls)]:
             if cls.__module__.partition(".")[0] not in ("methods", "tasks"):
                 found[name] = Path(str(sys.modules[cls.__module__].__file__))
         if ".py:" in reward:
             module, function, found[reward] = load_plugin(reward)
             if not callable(getattr(module, function, None)):
                 raise ConfigError(f"reward = {reward!r}: the file has no function {function!r}")
-        elif reward in installed_rewards():
-            point = installed_rewards()[reward]
+        elif point := installed_rewards().get(reward):
             point.load()
             found[reward] = Path(str(sys.modules[point.module].__file__))
         return {k: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for k, path in found.items()}

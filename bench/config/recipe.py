@@ -10,15 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 import methods
 import tasks
 
-from .checks import check, explain, validated
+from .checks import check, explaining
 from .entrants import ENTRANTS
 from .errors import ConfigError, nearest
-from .plugins import plugin_code
 from .sections import RunConfig, Suite
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -66,15 +63,12 @@ def override(recipe: dict[str, Any], assignments: Sequence[str]) -> dict[str, An
 def _merge(node: dict[str, Any], change: Mapping[str, Any], assignment: str) -> None:
     """Follow a chain of single keys down to the value, and set it."""
     ((key, value),) = change.items()
-    below = node.get(key)
-    if (
-        isinstance(value, dict)
-        and len(value) == 1
-        and f"{key}." in assignment.replace('"', "").replace(" ", "")
-    ):
+    written = assignment.replace('"', "").replace(" ", "")
+    if isinstance(value, dict) and len(value) == 1 and f"{key}." in written:
+        below = node.setdefault(key, {})
         if below is not None and not isinstance(below, dict):
             raise ConfigError(f"-o {assignment!r}: {key!r} is a value, not a section")
-        _merge(node.setdefault(key, {}), value, assignment)
+        _merge(below, value, assignment)
     else:
         node[key] = value
 
@@ -91,22 +85,20 @@ def build_suite(recipe: Mapping[str, Any], origin: str = "recipe", data: bool = 
     for name, own in recipe.get("method", {}).items():  # also methods that are not chosen
         named = isinstance(own, dict) and ("objective" in own or "phases" in own)
         if name not in labels and name not in methods.names() and not named:
-            raise ConfigError(
-                f"{origin}: method.{name}: no such method"
-                + nearest(name, [*dict.fromkeys([*labels, *methods.names()])])
-            )
+            near = nearest(name, [*dict.fromkeys([*labels, *methods.names()])])
+            raise ConfigError(f"{origin}: method.{name}: no such method{near}")
     seeds = recipe.get("seeds", 5)
     seeds = list(range(seeds)) if isinstance(seeds, int) else seeds
-    if (
-        not seeds
-        or not all(isinstance(s, int) and s >= 0 for s in seeds)
-        or len(set(seeds)) != len(seeds)
-    ):
+    proper = seeds and all(isinstance(s, int) and s >= 0 for s in seeds)
+    if not proper or len(set(seeds)) != len(seeds):
         raise ConfigError(
             f"{origin}: seeds = {recipe.get('seeds')!r}: "
             "expected a number of seeds or a list of distinct integers >= 0"
         )
-    task = _task(recipe, origin)
+    task = recipe.get("task", {"name": "arithmetic"})
+    task = {"name": task} if isinstance(task, str) else dict(task)
+    with explaining(f"{origin}: task"):
+        tasks.get(**task)
     per_label = [_run(recipe, label, task, origin) for label in labels]
     for run in per_label:
         check(run, origin, data)
@@ -114,7 +106,8 @@ def build_suite(recipe: Mapping[str, Any], origin: str = "recipe", data: bool = 
     values = {"name": "suite", **{k: recipe[k] for k in SUITE_KEYS if k in recipe}, "runs": runs}
     if values.get("control") not in labels:
         values["control"] = None  # the control is not among the chosen methods
-    return validated(Suite, values, origin)
+    with explaining(origin):
+        return Suite(**values)
 
 
 def _methods(recipe: Mapping[str, Any], origin: str) -> list[str]:
@@ -129,42 +122,31 @@ def _methods(recipe: Mapping[str, Any], origin: str) -> list[str]:
     return labels
 
 
-def _task(recipe: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    task = recipe.get("task", {"name": "arithmetic"})
-    task = {"name": task} if isinstance(task, str) else dict(task)
-    try:
-        tasks.get(**task)
-    except KeyError as error:
-        raise ConfigError(f"{origin}: task: {error.args[0]}") from None
-    except ValidationError as error:
-        raise ConfigError(explain(error, f"{origin}: task")) from None
-    return task
-
-
 def _run(recipe: Mapping[str, Any], label: str, task: dict[str, Any], origin: str) -> RunConfig:
     """The run of one label, with seed 0."""
-    own = dict(recipe.get("method", {}).get(label, {}))
+    where = f"{origin}: method.{label}"
+    own = recipe.get("method", {}).get(label, {})
     if not isinstance(own, dict):
-        raise ConfigError(f"{origin}: method.{label}: expected a section of fields")
+        raise ConfigError(f"{where}: expected a section of fields")
+    own = dict(own)
     sections = {k: recipe[k] for k in RUN_KEYS if k in recipe}
     for key in RUN_KEYS:
         if key in own:
             value = own.pop(key)
             sections[key] = {**sections.get(key, {}), **value} if isinstance(value, dict) else value
-    source = own.pop("source", None)
-    phases = own.pop("phases", None)
+    source, phases = own.pop("source", None), own.pop("phases", None)
     beside = [*own, *(["source"] if source else [])]
     if phases and beside:
         raise ConfigError(
-            f"{origin}: method.{label}: {', '.join(beside)} beside phases would be ignored; give "
+            f"{where}: {', '.join(beside)} beside phases would be ignored; give "
             'them to a phase, e.g. { method = "grpo", share = 0.5, fields = { clip = 0.1 } }'
         )
     if not phases:
         phases = [{"method": own.pop("objective", label), "fields": own, "source": source}]
     values = {"method": label, "phases": phases, "task": task, "seed": 0, **sections}
-    run = validated(RunConfig, values, f"{origin}: method.{label}")
+    with explaining(where):
+        run = RunConfig(**values)
     try:
-        plugins = plugin_code([p.method for p in run.phases], run.task["name"], run.reward)
+        return run.model_copy(update={"plugins": run.plugin_code()})
     except ConfigError as error:
-        raise ConfigError(f"{origin}: method.{label}: {error}") from None
-    return run.model_copy(update={"plugins": plugins})
+        raise ConfigError(f"{where}: {error}") from None

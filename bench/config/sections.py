@@ -9,15 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 import methods
 import tasks
@@ -32,7 +25,6 @@ Backend = Literal["hf", "vllm", "local-completions"]  # of `evenbench eval`
 Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
 BackboneName = Literal["auto", "packed", "transformers"]
 
-
 LATER = "later"  # marks a field that runs from before it lack: `Annotated[int, LATER] = 3`
 
 
@@ -46,7 +38,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    @model_serializer(mode="wrap")
+    @pydantic.model_serializer(mode="wrap")
     def _without_later_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content = write(self)
         for name, field in type(self).model_fields.items():
@@ -100,27 +92,18 @@ class Model(Section):
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     pretrain: Pretrain = Pretrain()
 
-    @field_validator("path")
+    @pydantic.field_validator("path")
     @classmethod
     def _home(cls, path: str | None) -> str | None:
         return str(Path(path).expanduser()) if path and path.startswith("~") else path
 
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Model:
-        if self.hidden % (2 * self.heads):
-            raise ValueError(
-                f"hidden = {self.hidden} must be a multiple of 2 * heads = {2 * self.heads}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _chat_is_used(self) -> Model:
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> Model:
+        twice = 2 * self.heads
+        if self.hidden % twice:
+            raise ValueError(f"hidden = {self.hidden} must be a multiple of 2 * heads = {twice}")
         if self.chat == "none" and (self.system or self.chat_options):
             raise ValueError("system and chat_options need chat = 'template' or 'plain'")
-        return self
-
-    @model_validator(mode="after")
-    def _one_forward(self) -> Model:
         if self.attention and self.backbone == "packed":
             raise ValueError(
                 f"attention = {self.attention!r} is an option of transformers' own forward, and "
@@ -152,12 +135,11 @@ class RolloutShape(Section):
     def updates(self) -> int:
         return self.minibatches * self.epochs
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _minibatches_hold_prompts(self) -> RolloutShape:
-        if self.minibatches > self.prompts:
-            raise ValueError(
-                f"minibatches = {self.minibatches} must be at most prompts = {self.prompts}"
-            )
+        parts, prompts = self.minibatches, self.prompts
+        if parts > prompts:
+            raise ValueError(f"minibatches = {parts} must be at most prompts = {prompts}")
         return self
 
 
@@ -201,7 +183,7 @@ class Evaluation(Section):
         rest = {s: 0 for s in splits if s != "train"} if self.final is None else dict(self.final)
         return {**rest, "train": self.train_questions} if self.train_questions else rest
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _something(self) -> Evaluation:
         if not (self.samples or self.greedy):
             raise ValueError("samples = 0 and greedy = false leave nothing to evaluate")
@@ -225,7 +207,7 @@ class SamplerSection(Section):
     correction: Correct = "token_truncate"  # bench/train/correction.py
     limit: float = Field(default=3.0, ge=1)  # of an importance weight
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _fits(self) -> SamplerSection:
         if self.name == "hf" and (changed := self.model_dump(exclude_defaults=True)):
             raise ValueError(f"{', '.join(sorted(changed))}: only with name = 'vllm'")
@@ -271,7 +253,7 @@ class RunConfig(Section):
     # padded tokens of a micro-batch; changes no result
     micro_tokens: int = Field(default=65536, ge=1)
 
-    @field_validator("phases")
+    @pydantic.field_validator("phases")
     @classmethod
     def _shares(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
         if abs(sum(p.share for p in phases) - 1) > 1e-9:
@@ -282,8 +264,9 @@ class RunConfig(Section):
         return tasks.get(**self.task)
 
     def build_methods(self) -> list[methods.Method | Entrant]:
-        """The objectives, or the one entrant."""
-        return [build(p.method, **p.fields) for p in self.phases]
+        """The objectives, or the one entrant. Raises KeyError and ValidationError."""
+        places = [entrants if p.method in ENTRANTS else methods for p in self.phases]
+        return [at.get(p.method, **p.fields) for at, p in zip(places, self.phases, strict=True)]
 
     def source(self, phase: int) -> methods.base.SourceName:
         return self.phases[phase].source or self.build_methods()[phase].needs().source
@@ -296,20 +279,21 @@ class RunConfig(Section):
     def rollouts(self) -> int | None:
         """How many rollout batches a policy run of this budget draws, which is the size of a replay
         set; None where the axis does not determine it."""
-        if self.replay_rollouts:
-            return self.replay_rollouts
         shape = self.rollout
-        if self.budget.axis == "updates":
-            return -(-int(self.budget.amount) // shape.updates)
-        if self.budget.axis == "samples":
-            return -(-int(self.budget.amount) // (shape.prompts * shape.group))
-        return None
+        each = {"updates": shape.updates, "samples": shape.prompts * shape.group}
+        if self.replay_rollouts or self.budget.axis not in each:
+            return self.replay_rollouts
+        return -(-int(self.budget.amount) // each[self.budget.axis])
+
+    def plugin_code(self) -> dict[str, str]:
+        """What `plugins` must hold now. Raises ConfigError: no such file or name."""
+        return plugin_code([p.method for p in self.phases], self.task["name"], self.reward)
 
     def check_plugins(self) -> None:
         """Raises ConfigError where a file of code from outside is missing or has changed since the
         recipe was read: a result must not be filed under other code."""
+        now = self.plugin_code() if self.plugins else {}
         for name, code in self.plugins.items():
-            now = plugin_code([p.method for p in self.phases], self.task["name"], self.reward)
             if now.get(name) != code:
                 raise ConfigError(
                     f"{name}: the file has changed since the suite was started; with "
@@ -318,10 +302,8 @@ class RunConfig(Section):
 
     def digest(self) -> str:
         """Eight hex digits of what determines the result."""
-        unused: dict[str, Any] = dict.fromkeys(
-            ("micro_tokens", "checkpoint", "keep_rollouts", "track", "method"), True
-        )
-        unused["model"] = {"checkpointing"}
+        never = ("micro_tokens", "checkpoint", "keep_rollouts", "track", "method")
+        unused: dict[str, Any] = {**dict.fromkeys(never, True), "model": {"checkpointing"}}
         if not self.plugins:
             unused["plugins"] = True
         if self.sampler == SamplerSection():  # ids are older than it
@@ -343,11 +325,6 @@ class Hardware(Section):
     memory_gb: float = Field(gt=0)  # of one GPU
     teraflops: float = Field(gt=0)  # of one GPU, dense bfloat16
     bandwidth: float = Field(gt=0)  # TB/s of one GPU's memory
-
-
-def build(name: str, **fields: Any) -> methods.Method | Entrant:
-    """An objective or an entrant by its name. Raises KeyError and ValidationError."""
-    return (entrants if name in ENTRANTS else methods).get(name, **fields)
 
 
 class Suite(Section):

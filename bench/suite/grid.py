@@ -43,22 +43,17 @@ class RunState:
 
     def position(self, suite_folder: Path) -> dict[str, Any]:
         """The row of the last complete step on disk; empty before the first."""
-        return last_step(suite_folder / self.run.name / "steps.jsonl")
-
-
-def last_step(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 16384))
-            lines = file.read().split(b"\n")
-    except OSError:
-        return {}
-    for line in reversed(lines[:-1]):  # what follows the last newline is incomplete
+        path = suite_folder / self.run.name / "steps.jsonl"
         try:
-            return json.loads(line)
-        except ValueError:
-            continue
-    return {}
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - 16384))
+                lines = file.read().split(b"\n")
+        except OSError:
+            return {}
+        for line in reversed(lines[:-1]):  # what follows the last newline is incomplete
+            with suppress(ValueError):
+                return json.loads(line)
+        return {}
 
 
 @dataclass
@@ -80,15 +75,12 @@ def run_suite(
     """Run what is not done, with so many threads per worker. `watch` is called about twice a second
     with the states of all runs. Raises OSError where `out` cannot be written to."""
     out.mkdir(parents=True, exist_ok=True)
-    resolved = suite.model_dump(mode="json")
-    write_atomic(out / "suite.json", json.dumps(resolved, indent=1))
+    write_atomic(out / "suite.json", json.dumps(suite.model_dump(mode="json"), indent=1))
     states = [RunState(run) for run in suite.runs]
-    queue = deque()
     for state in states:
         if done := RunFolder(out / state.run.name).done:
             state.status = done.status
-        else:
-            queue.append(state)
+    queue = deque(state for state in states if state.status == "waiting")
     crew = [_hire(threads) for _ in range(min(workers, len(queue)))]
 
     def assign(worker: Worker) -> None:
@@ -142,10 +134,9 @@ def _collect(worker: Worker, queue: deque[RunState]) -> bool:
         return True
     except EOFError:
         worker.process.join()
-        state.status = "failed"
+        state.status = "failed" if state.attempts >= ATTEMPTS else "waiting"
         state.error = f"the worker process ended with exit code {worker.process.exitcode}"
-        if state.attempts < ATTEMPTS:
-            state.status = "waiting"
+        if state.status == "waiting":
             queue.append(state)
         return False
 
@@ -166,22 +157,15 @@ def _work(pipe: Connection, threads: int) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     from .launch import launch
 
-    while True:
-        try:
+    busy = ("busy", "another process is running it")
+    with suppress(EOFError, KeyboardInterrupt):
+        while True:
             run, out, suite, device = pipe.recv()
-        except (EOFError, KeyboardInterrupt):
-            return
-        try:
-            done = launch(run, out, suite, device)
-            pipe.send(
-                ("busy", "another process is running it")
-                if done is None
-                else (done.status, done.reason)
-            )
-        except KeyboardInterrupt:
-            return
-        except Exception as error:  # of any kind: the other runs go on
-            pipe.send(("failed", _explained(error, out / run.name)))
+            try:
+                done = launch(run, out, suite, device)
+                pipe.send((done.status, done.reason) if done else busy)
+            except Exception as error:  # of any kind: the other runs go on
+                pipe.send(("failed", _explained(error, out / run.name)))
 
 
 def _end_with_the_parent() -> None:
@@ -205,11 +189,8 @@ def _explained(error: Exception, folder: Path) -> str:
 
 def expected_end(states: list[RunState], out: Path, started: float, workers: int) -> float | None:
     """Seconds left for the suite, from the share done since `started`; None before any is done."""
-    share = 0.0
-    for state in states:
-        if state.status == "running":
-            budget = state.run.budget
-            share += min(1.0, state.position(out).get(budget.axis, 0.0) / budget.amount)
-        elif state.status != "waiting":
-            share += 1.0
+    share = float(sum(state.status not in ("waiting", "running") for state in states))
+    for state in (s for s in states if s.status == "running"):
+        budget = state.run.budget
+        share += min(1.0, state.position(out).get(budget.axis, 0.0) / budget.amount)
     return None if share <= 0 else (time.time() - started) * (len(states) - share) / share

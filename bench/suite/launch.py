@@ -18,8 +18,8 @@ def launch(
     (spec, *_) = run.build_methods()
     if not isinstance(spec, Entrant):
         return train(run, suite_folder, suite, device)
-    problem = spec.problem(run, run.build_task())  # a resumed suite was checked elsewhere
-    if problem:
+    # a resumed suite was checked elsewhere
+    if problem := spec.problem(run, run.build_task()):
         raise ConfigError(f"{run.method}: {problem}")
     from bench.entrants.trl import TRLTrainer
 

@@ -137,11 +137,8 @@ def _run(run: RunConfig, device: str, hardware: Hardware | None) -> dict[str, fl
     for i, phase in enumerate(run.phases):
         sampled = run.source(i) != "demonstrations"
         one = forward(r.prompts if sampled else per_rollout, per_rollout)
-        cost = (
-            (one if sampled else 0.0)
-            + (1 + backward) * r.epochs * one
-            + one * (needs[i].reference + (r.updates > 1))
-        )
+        cost = (one if sampled else 0.0) + (1 + backward) * r.epochs * one
+        cost += one * (needs[i].reference + (r.updates > 1))
         cost += one * (1 + (1 + backward) * r.epochs) if needs[i].critic else 0.0
         spent = {
             "updates": r.updates,
@@ -156,22 +153,23 @@ def _run(run: RunConfig, device: str, hardware: Hardware | None) -> dict[str, fl
         out["trained"] += count * per_rollout * length * r.epochs
         out["flops"] += count * cost
         out["waiting"] += count * sampled * waiting(per_rollout)
-    built = 0.0
-    if run.model.path is None:
-        built = run.model.pretrain.steps * 3 * forward(*(run.model.pretrain.batch,) * 2)
+    batch, steps = run.model.pretrain.batch, run.model.pretrain.steps
+    built = 0.0 if run.model.path is not None else steps * 3 * forward(batch, batch)
     updates = out["samples"] / per_rollout * r.updates
     final = run.eval.final or {s: 0 for s in task.splits if s != "train"}
     questions = sum(n or sizes[s] for s, n in final.items()) + run.eval.train_questions
     curve = sum(n or sizes[s] for s, n in run.eval.curve.items()) * run.eval.points
     answers = (questions + curve) * (run.eval.samples + run.eval.greedy)
     out["waiting"] += waiting(answers)
+    trained, size = _trained(run, model), BYTES[run.model.dtype]
+    copies = {"none": 0, "last": 1, "best": 2, "all": 2 + run.eval.points}[run.checkpoint]
     return {
         **out,
         "updates": updates,
         "evaluate": forward(1, 1) * answers,
         "memory": _memory(run, model, prompt, device) / (hardware.gpus_per_run if hardware else 1),
-        "disk": _kept(run, model) + answers * 60 + updates * 1200,
-        "state": _trained(run, model) * (12 if BYTES[run.model.dtype] == 2 else 8),
+        "disk": copies * trained * size + answers * 60 + updates * 1200,
+        "state": trained * (12 if size == 2 else 8),
         "base": built,
         "parameters": float(model.parameters),
         "guessed": float(guessed),
@@ -218,12 +216,6 @@ def _memory(run: RunConfig, model: Shape, prompt: float, device: str) -> float:
 
 def _trained(run: RunConfig, model: Shape) -> int:
     return model.adapters(run.model.lora) if run.model.lora else model.parameters
-
-
-def _kept(run: RunConfig, model: Shape) -> float:
-    """Bytes of the checkpoints that stay."""
-    copies = {"none": 0, "last": 1, "best": 2, "all": 2 + run.eval.points}[run.checkpoint]
-    return copies * _trained(run, model) * BYTES[run.model.dtype]
 
 
 def matrix_rate(device: str = "cpu") -> float:

@@ -5,16 +5,9 @@ from collections import Counter
 from collections.abc import Sized
 from pathlib import Path
 
+from rich import progress
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
 from bench.config import Hardware, Suite
@@ -44,11 +37,12 @@ def clock(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def bars_of(console: Console, refresh: float = 10) -> Progress:
+def bars_of(console: Console, refresh: float = 10) -> progress.Progress:
     """Progress bars that vanish at the end, redrawn so many times a second; tasks have a `note`."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    columns += (TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
-    return Progress(*columns, console=console, transient=True, refresh_per_second=refresh)
+    text, elapsed = progress.TextColumn, progress.TimeElapsedColumn()
+    columns = (text("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn())
+    columns += (elapsed, text("{task.fields[note]}"))
+    return progress.Progress(*columns, console=console, transient=True, refresh_per_second=refresh)
 
 
 def show_plan(
@@ -62,12 +56,10 @@ def show_plan(
     hardware: Hardware | None = None,
 ) -> None:
     """Print what the suite is and what it will cost: in a line, or in a table with `every_run`."""
-    cost = plan(suite, workers, device, teraflops=teraflops, hardware=hardware)
-    where = device
+    cost, where = plan(suite, workers, device, teraflops=teraflops, hardware=hardware), device
     if hardware:
         where = f"{hardware.gpus} x {hardware.name}, {hardware.gpus_per_run} per run"
-    labels = list(dict.fromkeys(r.method for r in suite.runs))
-    seeds = sorted({r.seed for r in suite.runs})
+    labels, seeds = dict.fromkeys(r.method for r in suite.runs), {r.seed for r in suite.runs}
     first = suite.runs[0]
     shapes = Counter((r.rollout.prompts, r.rollout.group) for r in suite.runs)
     prompts, group = shapes.most_common(1)[0][0]
@@ -87,10 +79,10 @@ def show_plan(
     if suite.expected:
         time_needed += f" (recipe: {suite.expected})"
     if not every_run:
+        sampled, trained = human(cost.tokens_sampled), human(cost.tokens_trained)
+        flops = human(cost.flops + cost.flops_evaluate, "FLOP")
         console.print(
-            f"expected: {human(cost.tokens_sampled)} tokens generated, "
-            f"{human(cost.tokens_trained)} trained, "
-            f"{human(cost.flops + cost.flops_evaluate, 'FLOP')}, "
+            f"expected: {sampled} tokens generated, {trained} trained, {flops}, "
             f"{human(cost.memory, 'B')} per worker, {human(cost.disk, 'B')} on disk, "
             f"about {clock(cost.seconds)}"
         )
@@ -109,8 +101,7 @@ def show_plan(
         ("time", time_needed),
     ):
         table.add_row(*row)
-    console.print(table)
-    console.print(f"assumed: {cost.assumptions}")
+    console.print(table, f"assumed: {cost.assumptions}", sep="\n")
     if hardware and cost.memory > hardware.memory_gb * 1e9:
         console.print(f"[yellow]does not fit[/] into the {hardware.memory_gb:g} GB of a GPU")
 
@@ -121,17 +112,15 @@ def watch_suite(
     """Build the starting model if it is not cached, then run the grid; show both as they go on."""
     first = suite.runs[0]
     with bars_of(console) as bar:
-        shown: dict[str, TaskID] = {}
+        shown: dict[str, progress.TaskID] = {}
 
         def building(done: int, total: int, what: str) -> None:
             if what not in shown:
                 shown[what] = bar.add_task(what, total=total, note="built once, then cached")
             bar.update(shown[what], completed=done)
 
-        started = time.perf_counter()
         where = start.ensure(first.model, first.build_task(), building, device)
-    facts = start.cost(first.model, first.build_task())
-    if facts:
+    if facts := start.cost(first.model, first.build_task()):
         fresh = "built in" if shown else "cached; it was built in"
         console.print(
             f"base model {where}: {human(facts['parameters'])} parameters, "
@@ -149,7 +138,7 @@ def watch_suite(
     started = time.time()
     with bars_of(console, refresh=2) as bar:
         total = bar.add_task("[bold]suite", total=len(suite.runs), note="")
-        bars: dict[str, TaskID] = {}
+        bars: dict[str, progress.TaskID] = {}
         said: set[str] = set()
 
         def watch(states: list[RunState]) -> None:
@@ -165,7 +154,10 @@ def watch_suite(
                     bar.remove_task(bars.pop(name))
                     if name not in said and state.status != "waiting":
                         said.add(name)
-                        bar.console.print(f"{name}: {state.status}{_spent(folder, state)}")
+                        took = ""
+                        if row := state.position(folder):
+                            took = f", {row['updates']} updates in {clock(row['seconds'])}"
+                        bar.console.print(f"{name}: {state.status}{took}")
             ended = sum(s.status not in ("waiting", "running") for s in states)
             left = expected_end(states, folder, started, workers)
             note = f"about {clock(left)} left" if left is not None and ended else ""
@@ -179,25 +171,16 @@ def watch_suite(
     return states
 
 
-def _spent(folder: Path, state: RunState) -> str:
-    row = state.position(folder)
-    return f", {row['updates']} updates in {clock(row['seconds'])}" if row else ""
-
-
 def _where_time_went(console: Console, states: list[RunState], folder: Path, wall: float) -> None:
     """Print the seconds by phase over all runs; `else` is start-up, assembling batches, waiting."""
-    rows, inside = [], 0.0
-    for state in states:
-        done = RunFolder(folder / state.run.name).done
-        if done and done.spent:
-            rows.append(done.spent)
-            inside += done.seconds
-    if rows:
+    ended = [RunFolder(folder / state.run.name).done for state in states]
+    counted = [done for done in ended if done and done.spent]
+    if counted:
         phases = ("sample", "grade", "score", "train", "evaluate", "store")
-        spent = {p: float(sum(getattr(row, f"seconds_{p}") for row in rows)) for p in phases}
-        spent["else"] = max(0.0, inside - sum(spent.values()))
+        spent = {p: float(sum(getattr(d.spent, f"seconds_{p}") for d in counted)) for p in phases}
+        spent["else"] = max(0.0, sum(d.seconds for d in counted) - sum(spent.values()))
         parts = ", ".join(f"{p} {clock(v)}" for p, v in spent.items() if v >= 0.5)
-        console.print(f"where the time went, over {len(rows)} runs: {parts}; wall {clock(wall)}")
+        console.print(f"where the time went, over {len(counted)} runs: {parts}; wall {clock(wall)}")
 
 
 def _engine_drift(console: Console, folder: Path) -> None:
@@ -216,9 +199,8 @@ def _engine_drift(console: Console, folder: Path) -> None:
 def _warnings(suite: Suite) -> list[str]:
     found: dict[str, None] = {}
     for run in suite.runs:
-        for method in run.build_methods():
-            for text in method.warnings(run.rollout.updates):
-                found[f"{run.method}: {text}"] = None
+        said = [text for m in run.build_methods() for text in m.warnings(run.rollout.updates)]
+        found |= dict.fromkeys(f"{run.method}: {text}" for text in said)
         found |= dict.fromkeys(broken_rows(run, run.build_task()))
     return list(found)
 

@@ -15,6 +15,7 @@ from bench.record.store import RunFolder
 from .grid import RunState
 
 SEED = 1000  # trials use seeds that no reported run uses
+Runner = Callable[[Suite, Path], list[RunState]]
 
 
 def trials(suite: Suite, rates: Sequence[float], seeds: int) -> Suite:
@@ -25,13 +26,11 @@ def trials(suite: Suite, rates: Sequence[float], seeds: int) -> Suite:
     for run in {r.method: r for r in suite.runs}.values():
         for rate in rates:
             optimizer = run.optimizer.model_copy(update={"lr": rate})
-            changes = {"method": f"{run.method}@lr={rate:g}", "optimizer": optimizer, "eval": plan}
-            for seed in range(SEED, SEED + seeds):
-                update = {**changes, "seed": seed, "checkpoint": "none"}
-                runs.append(run.model_copy(update=update))
-    return suite.model_copy(
-        update={"name": f"{suite.name}-tune", "runs": tuple(runs), "control": None}
-    )
+            update = {"method": f"{run.method}@lr={rate:g}", "optimizer": optimizer, "eval": plan}
+            trial = run.model_copy(update={**update, "checkpoint": "none"})
+            runs += [trial.model_copy(update={"seed": SEED + k}) for k in range(seeds)]
+    changed = {"name": f"{suite.name}-tune", "runs": tuple(runs), "control": None}
+    return suite.model_copy(update=changed)
 
 
 def collect(suite: Suite, folder: Path) -> pd.DataFrame:
@@ -40,41 +39,25 @@ def collect(suite: Suite, folder: Path) -> pd.DataFrame:
     for run in suite.runs:
         path = folder / run.name
         if done := RunFolder(path).done:
-            evals: Any = pd.read_parquet(
-                path / "evals.parquet", columns=["step", "decoding", "correct"]
-            )
+            evals: Any = pd.read_parquet(path / "evals.parquet")
             last = evals[evals["step"] == evals["step"].max()]
             score = last.groupby("decoding", observed=True)["correct"].mean()
-            rows.append(
-                {
-                    "method": run.method.partition("@")[0],
-                    "lr": run.optimizer.lr,
-                    "seed": run.seed,
-                    "score": float(score.get("sampled", float("nan"))),
-                    "greedy": float(score.get("greedy", float("nan"))),
-                    "status": done.status,
-                    "run": run.name,
-                    "budget": f"{run.budget.amount:g} {run.budget.axis}",
-                    "split": "validation",
-                }
-            )
+            label, budget = run.method.partition("@")[0], f"{run.budget.amount:g} {run.budget.axis}"
+            trial = {"method": label, "lr": run.optimizer.lr, "seed": run.seed}
+            trial["score"], trial["greedy"] = score.reindex(["sampled", "greedy"]).tolist()
+            trial |= {"status": done.status, "run": run.name, "budget": budget}
+            rows.append({**trial, "split": "validation"})
     return pd.DataFrame(rows)
 
 
 def best(log: pd.DataFrame) -> pd.DataFrame:
     """The learning rate of the highest mean score: one row per method; ties go to the smaller."""
-    mean: Any = log.groupby(["method", "lr"], sort=True)["score"].mean()
-    mean = mean.reset_index()
+    mean: Any = log.groupby(["method", "lr"], sort=True)["score"].mean().reset_index()
     return mean.loc[mean.groupby("method")["score"].idxmax()].reset_index(drop=True)
 
 
 def tune(
-    suite: Suite,
-    rates: Sequence[float],
-    seeds: int,
-    out: Path,
-    *,
-    run: Callable[[Suite, Path], list[RunState]],
+    suite: Suite, rates: Sequence[float], seeds: int, out: Path, *, run: Runner
 ) -> pd.DataFrame:
     """Make the trials in `out` with `run`, and write `out/trials.jsonl`. Returns its rows."""
     grid = trials(suite, rates, seeds)

@@ -89,13 +89,12 @@ def table(rows: Iterable[Item] | None = None) -> Table:
 
 
 def python_row() -> Item:
-    found = platform.python_version()
-    version = sys.version_info[:2]
+    state, note, version = "ok", sys.executable, sys.version_info[:2]
     if version < (3, 11):
-        return Item("python", found, ">=3.11", "broken", note="too old")
-    if version > (3, 13):
-        return Item("python", found, ">=3.11", "differs", note="newer than tested (3.13)")
-    return Item("python", found, ">=3.11", "ok", note=sys.executable)
+        state, note = "broken", "too old"
+    elif version > (3, 13):
+        state, note = "differs", "newer than tested (3.13)"
+    return Item("python", platform.python_version(), ">=3.11", state, note=note)
 
 
 def package_rows(names: Iterable[str] = tuple(PACKAGES)) -> list[Item]:
@@ -174,8 +173,7 @@ def forward_row(device: str) -> Item:
 
 def nvidia_gpus() -> list[str]:
     """Name and memory of each GPU, from the driver's own tool; empty if it does not answer."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
+    if not (tool := shutil.which("nvidia-smi")):
         return []
     query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
@@ -206,9 +204,8 @@ def thread_rows() -> list[Item]:
     policy = os.environ.get("OMP_WAIT_POLICY")
     threads = os.environ.get("OMP_NUM_THREADS")
     slow = "idle threads spin: up to 50 times slower on a machine that does anything else"
+    state, note = ("ok", "") if (policy or "").lower() == "passive" else ("differs", slow)
     return [
-        Item("OMP_WAIT_POLICY", policy, "passive", "ok")
-        if (policy or "").lower() == "passive"
-        else Item("OMP_WAIT_POLICY", policy, "passive", "differs", note=slow),
+        Item("OMP_WAIT_POLICY", policy, "passive", state, note=note),
         Item("OMP_NUM_THREADS", threads, "", "info", note="a suite sets one thread per worker"),
     ]

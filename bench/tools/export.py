@@ -32,10 +32,8 @@ def export(
     run, record = _read(folder)
     there = checkpoints(folder)
     if which not in there:
-        raise ConfigError(
-            f"{folder}: no checkpoint {which!r}; kept: {', '.join(there) or 'none'} "
-            "(the recipe's `checkpoint` decides)"
-        )
+        names = f"{', '.join(there) or 'none'} (the recipe's `checkpoint` decides)"
+        raise ConfigError(f"{folder}: no checkpoint {which!r}; kept: {names}")
     kept = there[which]
     out = out or folder / "export"
     if out.exists() and any(out.iterdir()) and not (out / "README.md").is_file():
@@ -44,18 +42,16 @@ def export(
         raise ConfigError(f"{folder}: trained without adapters, so there is no adapter to export")
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    task, section = run.build_task(), run.model.model_copy(update={"lora": None})
-    if run.model.lora:
-        policy = start.load(start.ensure(run.model, task), section)
-    else:
-        policy = start.load(kept, section.model_copy(update={"path": str(kept), "revision": None}))
+    task = run.build_task()
+    place = start.ensure(run.model, task) if run.model.lora else kept
+    own = {"lora": None} if run.model.lora else {"path": str(kept), "revision": None}
+    policy = start.load(place, run.model.model_copy(update=own))
     if adapter:
         shutil.copytree(kept, partial, ignore=shutil.ignore_patterns("*.pt", "state.json"))
     else:
         if run.model.lora:  # added in float32, then rounded once
-            policy.model = lora.merged(policy.model.float(), kept).to(
-                getattr(torch, run.model.dtype)
-            )
+            policy.model = lora.merged(policy.model.float(), kept)
+            policy.model.to(getattr(torch, run.model.dtype))
         policy.model.save_pretrained(partial)
     policy.tokenizer.save_pretrained(partial)
     _generation(policy, run).save_pretrained(partial)
@@ -89,15 +85,9 @@ def checkpoints(folder: Path) -> dict[str, Path]:
 def _generation(policy: Policy, run: RunConfig) -> GenerationConfig:
     """The tokens that ended samples in training end them here too; the default decoding is the one
     that was measured."""
-    return GenerationConfig(
-        bos_token_id=policy.tokenizer.bos_token_id,
-        eos_token_id=policy.stop_ids,
-        pad_token_id=policy.pad_id,
-        do_sample=True,
-        temperature=run.eval.temperature,
-        top_p=1.0,
-        top_k=0,
-    )
+    ends = {"eos_token_id": policy.stop_ids, "pad_token_id": policy.pad_id}
+    decoding = {"do_sample": True, "temperature": run.eval.temperature, "top_p": 1.0, "top_k": 0}
+    return GenerationConfig(bos_token_id=policy.tokenizer.bos_token_id, **ends, **decoding)
 
 
 def _replaced(folder: Path, policy: Policy) -> bool:
@@ -111,21 +101,16 @@ def measured(folder: Path, step: int, run: RunConfig) -> list[str]:
     interval over questions."""
     columns = ["step", "split", "decoding", "question_id", "sample", "correct"]
     evals: Any = pd.read_parquet(folder / "evals.parquet", columns=columns)
-    rows = []
-    at = evals[evals["step"] == step]
+    at, rows = evals[evals["step"] == step], []
     for (split, decoding), part in at.groupby(["split", "decoding"], observed=True, sort=False):
         table = part.pivot(index="question_id", columns="sample", values="correct")
         x = question_interval(table.to_numpy(dtype=float))
-        how = "greedy" if decoding == "greedy" else f"avg@{table.shape[1]}, {_sampling(run)}"
-        rows.append(
-            f"| {split} | {how} | {table.shape[0]:,} | **{100 * x.mean:.1f}** ± {100 * x.half:.1f} "
-            f"({100 * x.low:.1f} to {100 * x.high:.1f}) |"
-        )
+        sampled = f"avg@{table.shape[1]}, temperature {run.eval.temperature:g}, top-p 1"
+        how = "greedy" if decoding == "greedy" else sampled
+        mean, half, low, high = (f"{100 * v:.1f}" for v in (x.mean, x.half, x.low, x.high))
+        accuracy = f"**{mean}** ± {half} ({low} to {high})"
+        rows.append(f"| {split} | {how} | {table.shape[0]:,} | {accuracy} |")
     return rows
-
-
-def _sampling(run: RunConfig) -> str:
-    return f"temperature {run.eval.temperature:g}, top-p 1"
 
 
 def card(
@@ -134,8 +119,7 @@ def card(
     """README.md of an export; `use` says how the model is asked."""
     done = RunFolder(folder).done
     hub, start = getattr(run.build_task(), "hub", ""), _start(run.model)
-    front = ["---", f"library_name: {library}"]
-    front += ["pipeline_tag: text-generation"]
+    front = ["---", f"library_name: {library}", "pipeline_tag: text-generation"]
     front += [f"base_model: {run.model.path}"] if _is_hub_id(run.model.path) else []
     front += [f"datasets:\n- {hub}"] if hub else []
     front += [f"tags:\n- evenbench\n- {record['objective'].replace(' then ', '-then-')}", "---"]
@@ -220,8 +204,7 @@ def _amounts(amounts: dict[str, float]) -> str:
 
 def _spent(folder: Path, step: int) -> str:
     rows = (json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines())
-    row = next((r for r in rows if r["step"] == step), None)
-    if row is None:
+    if not (row := next((r for r in rows if r["step"] == step), None)):
         return "nothing yet"
     amounts = {k: row[k] for k in ("updates", "samples", "tokens_sampled", "tokens_trained")}
     return f"{_amounts(amounts)}, {row['flops']:.3g} FLOPs, {row['seconds']:,.0f} seconds"

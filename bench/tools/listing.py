@@ -7,10 +7,9 @@ from rich.text import Text
 import methods
 import tasks
 from bench.config import read_recipe, recipes
-from bench.config.entrants import ENTRANTS
+from bench.config.entrants import ENTRANTS, Entrant
 
 WANTS = ("reference", "critic", "entropy", "gold", "mismatched", "pairs", "refill")
-
 WIDE = 110  # columns of a terminal that also has room for what each method is
 
 
@@ -30,17 +29,15 @@ def method_table(width: int = 80) -> Table:
                   pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")  # fmt: skip
     columns = ["name", "data", "needs", "paper", "fields", *(["about"] if width >= WIDE else [])]
     for column in columns:
-        right = column == "fields"
-        table.add_column(column, no_wrap=column != "about", justify="right" if right else "left")
+        side = "right" if column == "fields" else "left"
+        table.add_column(column, no_wrap=column != "about", justify=side)
     for name in known:
         entry = methods.entry(name)
         needs = methods.get(name).needs()
         wants = [w for w in WANTS if getattr(needs, w)]
         wants += [f"group>={needs.group_min}"] if needs.group_min > 1 else []
         data = [needs.source, *(s for s in needs.sources if s != needs.source)]
-        paper = entry.cls.paper.removeprefix("https://arxiv.org/abs/")
-        fields = str(len(entry.cls.model_fields))
-        row = (name, " ".join(data), " ".join(wants), paper, fields, entry.about)
+        row = (name, " ".join(data), " ".join(wants), *_about(entry.cls), entry.about)
         table.add_row(*map(Text, row[: len(columns)]))
     more = "" if width >= WIDE else f"From {WIDE} columns on also what each is (COLUMNS=120)."
     table.caption = Text(
@@ -55,10 +52,13 @@ def entrant_table() -> Table:
     """A line per trainer of another package."""
     table = table_of("Entrants", "name", "data", "paper", "fields", "about", whole=1)
     for name, cls in ENTRANTS.items():
-        paper = cls.paper.removeprefix("https://arxiv.org/abs/")
-        fields = str(len(cls.model_fields))
-        table.add_row(*map(Text, (name, cls().needs().source, paper, fields, cls.about)))
+        table.add_row(*map(Text, (name, cls().needs().source, *_about(cls), cls.about)))
     return table
+
+
+def _about(cls: type[methods.Method | Entrant]) -> tuple[str, str]:
+    """Its paper, and how many hyper-parameters it has."""
+    return cls.paper.removeprefix("https://arxiv.org/abs/"), str(len(cls.model_fields))
 
 
 def task_table() -> Table:
@@ -73,9 +73,8 @@ def recipe_table() -> Table:
     table = table_of("Recipes", "name", "methods", "about", "expected cost", whole=1)
     for name in recipes():
         recipe = read_recipe(name)
-        cost = recipe.get("expected", "")
+        cost, labels = recipe.get("expected", ""), " ".join(recipe.get("methods", []))
         if why := recipe.get("plan_only"):
             cost += f". Plan only: {why}"
-        about = recipe.get("about", "")
-        table.add_row(*map(Text, (name, " ".join(recipe.get("methods", [])), about, cost)))
+        table.add_row(*map(Text, (name, labels, recipe.get("about", ""), cost)))
     return table

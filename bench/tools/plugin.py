@@ -16,18 +16,15 @@ TEMPLATES = Path(__file__).parent / "templates"
 def new(name: str, folder: Path) -> list[Path]:
     """Write `my_method.py` and `test_my_method.py` for the name "my-method".
 
-    Raises:
-        ValueError: the name cannot be made into the name of a class.
-        FileExistsError: one of the files exists; nothing is written.
+    Raises ValueError: no class can have that name; FileExistsError: one of the files exists.
     """
     module = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", module) or keyword.iskeyword(module):
         raise ValueError(f"{name!r}: use lower-case letters, digits and -, beginning with a letter")
     cls = "".join(word.capitalize() for word in module.split("_"))
     files = {folder / f"{start}{module}.py": f"{start}method.py.txt" for start in ("", "test_")}
-    for file in files:
-        if file.exists():
-            raise FileExistsError(f"{file} exists; nothing was written")
+    if there := next((file for file in files if file.exists()), None):
+        raise FileExistsError(f"{there} exists; nothing was written")
     folder.mkdir(parents=True, exist_ok=True)
     for file, template in files.items():
         text = Template((TEMPLATES / template).read_text())
@@ -71,12 +68,13 @@ def check_task(name: str, listed: int = 20) -> tuple[bool, list[Table]]:
         rules.add_row(*map(Text, found))
     try:
         data = table_of("Data", "split", "questions", "rows left out")
-        left_out = [line for split in task.splits for line in task.broken(split)]
+        left_out: dict[str, None] = {}
         for split in task.splits:
-            count = len(task.broken(split))
-            data.add_row(split, f"{len(task.examples(split)):,}", str(count) if count else "")
+            broken = task.broken(split)
+            data.add_row(split, f"{len(task.examples(split)):,}", str(len(broken) or ""))
+            left_out |= dict.fromkeys(broken)
         left = table_of("Left out", "row: reason")
-        for line in list(dict.fromkeys(left_out))[:listed]:
+        for line in list(left_out)[:listed]:
             left.add_row(Text(line))
         shared = {normal: split_overlaps(task, normal) for normal in NORMALISATIONS}
     except TaskError:

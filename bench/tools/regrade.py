@@ -17,19 +17,20 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 import results
 import tasks
-from bench.config import ConfigError, explain
+from bench.config import ConfigError, explaining
+from bench.core.files import replacing
 from results.records import EVAL_COLUMNS
 from tasks import Example, Task
 
 VERDICT = ("correct", "strict", "status", "format_ok", "extracted")
 WRITTEN = {"evals": "evals-regraded.parquet", "rollouts": "rollouts-regraded.parquet"}
+SHARES = ("old", "new", "strict_old", "strict_new")  # columns of `Regraded.changes`
 METADATA = b"evenbench.grader"  # key in the written files: JSON of version, options, evenbench
 
 
@@ -81,9 +82,8 @@ def regrade(
     `{"checker": {"units": "strict"}}`. The grader gets each question's id, prompt and gold answer
     as they were stored.
 
-    Raises:
-        FileNotFoundError: no such folder, or no run in it.
-        ConfigError: the task is not known, or does not take the options.
+    Raises FileNotFoundError: no such folder, or no run in it; ConfigError: the task is not known,
+    or does not take the options.
     """
     loaded = results.load(runs)
     problems = [str(p) for p in loaded.problems]
@@ -112,20 +112,15 @@ def regrade(
         graders[run] = (str(row["grader"]), task.grader_version)
         parts.append(graded)
     responses = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    asked = dict(options or {})
-    return Regraded(responses, graders, asked, written=written, problems=problems)
+    return Regraded(responses, graders, dict(options or {}), written=written, problems=problems)
 
 
 def _task(spec: Mapping[str, Any], options: Mapping[str, Any], run: str) -> Task:
-    try:
+    with explaining(f"{run}: task"):
         if "checker" in options and "checker" not in type(tasks.get(**spec)).model_fields:
             asked = ", ".join(options["checker"])
             raise ConfigError(f"{run}: {spec['name']} has no options of the checker: {asked}")
         return tasks.get(**_merged(spec, options))
-    except KeyError as error:
-        raise ConfigError(f"{run}: task: {error.args[0]}") from None
-    except ValidationError as error:
-        raise ConfigError(explain(error, f"{run}: task")) from None
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,10 +142,8 @@ def _stored(folder: Path, splits: Sequence[str]) -> pd.DataFrame:
     for path in sorted((folder / "rollouts").glob("step-*.parquet")):
         samples: Any = pd.read_parquet(path)
         samples = samples[samples["kind"] == 0]  # without reference answers
-        step = int(path.stem.removeprefix("step-"))
-        found.append(
-            samples.assign(step=step, split="rollouts", decoding="sampled", file="rollouts")
-        )
+        samples = samples.assign(step=int(path.stem.removeprefix("step-")))
+        found.append(samples.assign(split="rollouts", decoding="sampled", file="rollouts"))
     found = [f.astype({"split": "str", "decoding": "str"}) for f in found if len(f)]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
@@ -178,14 +171,10 @@ def _write(folder: Path, rows: Any, task: Task) -> list[Path]:
         known = [c for c in EVAL_COLUMNS if part[c].notna().any()]  # rows of rollouts have fewer
         columns = [*EVAL_COLUMNS] if file == "evals" else known
         table = pa.Table.from_pandas(part[columns], preserve_index=False)
-        table = table.replace_schema_metadata(
-            {**(table.schema.metadata or {}), METADATA: json.dumps(grader)}
-        )
-        path = folder / WRITTEN[file]
-        partial = path.with_name(path.name + ".partial")
-        pq.write_table(table, partial, compression="zstd")
-        partial.replace(path)
-        written.append(path)
+        notes = {**(table.schema.metadata or {}), METADATA: json.dumps(grader)}
+        written.append(folder / WRITTEN[file])
+        with replacing(written[-1]) as partial:
+            pq.write_table(table.replace_schema_metadata(notes), partial, compression="zstd")
     return written
 
 
@@ -198,40 +187,27 @@ def tables(found: Regraded, examples: int = 10) -> list[Table]:
     versions = " and ".join(sorted({f"{old} -> {new}" for old, new in found.graders.values()}))
     asked = "; ".join(f"{k} = {v}" for k, v in found.options.items())
     title = f"Grader {versions}{'; ' + asked if asked else ''}: verdicts that changed"
-    table = Table(
-        title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )  # fmt: skip
+    look: Any = {"box": SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    table = Table(title=escape(title), title_justify="left", **look)
     table.add_column("split, decoding")
     for heading in ("rows", "old %", "new %", "gained", "lost", "strict %", "new %"):
         table.add_column(heading, justify="right")
-    run = ""
-    for row in shown.to_dict("records"):
-        if row["run"] != run:
-            run = str(row["run"])
-            table.add_row(escape(run))
-        table.add_row(*_cells(f"  {row['split']}, {row['decoding']}", row))
-    everything = found.responses
-    total = {
-        "rows": len(everything),
-        "old": everything["correct_old"].mean(),
-        "new": everything["correct"].mean(),
-        "gained": changes["gained"].sum(),
-        "lost": changes["lost"].sum(),
-        "strict_old": everything["strict_old"].mean(),
-        "strict_new": everything["strict"].mean(),
-    }
+    for run, rows in shown.groupby("run", sort=False):
+        table.add_row(escape(str(run)))
+        for row in rows.to_dict("records"):
+            table.add_row(*_cells(f"  {row['split']}, {row['decoding']}", row))
     table.add_section()
-    hidden = len(changes) - len(shown)
-    table.add_row(*_cells(f"all; {hidden} without change", total))
+    counts = changes[["rows", "gained", "lost"]].sum()
+    shares = found.responses[["correct_old", "correct", "strict_old", "strict"]].mean()
+    total = counts.to_dict() | dict(zip(SHARES, shares, strict=True))
+    table.add_row(*_cells(f"all; {len(changes) - len(shown)} without change", total))
     flipped: Any = found.flipped.drop_duplicates(["question_id", "response"])
     return [table, *([_examples(flipped, examples)] if len(flipped) and examples else [])]
 
 
 def _cells(title: str, row: Mapping[str, Any]) -> list[str]:
-    share = {k: f"{100 * row[k]:.1f}" for k in ("old", "new", "strict_old", "strict_new")}
-    counts = [str(row["rows"]), share["old"], share["new"], str(row["gained"]), str(row["lost"])]
-    return [title, *counts, share["strict_old"], share["strict_new"]]
+    old, new, *strict = [f"{100 * row[k]:.1f}" for k in SHARES]
+    return [title, str(row["rows"]), old, new, str(row["gained"]), str(row["lost"]), *strict]
 
 
 def _examples(flipped: Any, count: int) -> Table:

@@ -21,12 +21,8 @@ OURS = Path(tasks.__file__).parent / "lm_eval"
 _GSM8K = {"train": "gsm8k/train.jsonl", "test": "gsm8k/test.jsonl"}
 _MATH500 = {"test": "math/math500.jsonl"}
 LOCAL = {
-    "gsm8k": _GSM8K,
-    "gsm8k_cot": _GSM8K,
-    "gsm8k_cot_zeroshot": _GSM8K,
-    "gsm8k_cot_llama": _GSM8K,
-    "hendrycks_math500": _MATH500,
-    "minerva_math500": _MATH500,
+    **dict.fromkeys(("gsm8k", "gsm8k_cot", "gsm8k_cot_zeroshot", "gsm8k_cot_llama"), _GSM8K),
+    **dict.fromkeys(("hendrycks_math500", "minerva_math500"), _MATH500),
 }
 
 
@@ -82,17 +78,15 @@ def load(
     """lm-eval's tasks and groups, with their data."""
     loaded: list[Any] = []
     for name in names:
-        spec = name
-        if name in files:  # a file that includes the real one, with changes
+        changed = folder / f"{name}.yaml"  # a file that includes the real one, with changes
+        if name in files:
             content = {"include": str(files[name]), "task": name, **_changes(name, about)}
-            (folder / f"{name}.yaml").write_text(json.dumps(content))
-            spec = str(folder / f"{name}.yaml")
+            changed.write_text(json.dumps(content))
         try:
-            found = manager.load([spec])
+            found = manager.load([str(changed) if name in files else name])
         except Exception as error:  # of any kind: benchmarks run their own code and ask the hub
-            raise ConfigError(
-                f"--tasks {name}: cannot be loaded: {error}{wanted(name, manager)}"
-            ) from error
+            needed = wanted(name, manager)
+            raise ConfigError(f"--tasks {name}: cannot be loaded: {error}{needed}") from error
         group = found.get("groups", {}).get(name)
         loaded += [group] if group is not None else found["tasks"].values()
     return loaded
@@ -124,21 +118,19 @@ def _data_sets(name: str, manager: Any) -> set[str]:
 
 def _changes(name: str, about: Subject) -> dict[str, Any]:
     """What replaces parts of a benchmark's file: our task's settings, or local data files."""
-    task = _ours(name)
-    if task:
-        stop = start.stop_strings(about.run.model) if about.run else ()
-        fields, limit = {"name": task}, tasks.entry(task).cls.max_tokens
+    if task := _ours(name):
+        cls = tasks.entry(task).cls
+        fields, limit = {"name": task}, cls.max_tokens
         if about.run and name == about.own:
             fields, limit = about.run.task, about.run.max_tokens
-        until = [*tasks.entry(task).cls.stop, *stop]
+        until = [*cls.stop, *(start.stop_strings(about.run.model) if about.run else ())]
         limits = {"until": until, "do_sample": False, "max_gen_toks": limit}
         return {"dataset_kwargs": {"evenbench_task": fields}, "generation_kwargs": limits}
     data = data_dir_from_environment()
     local = {split: str(data / file) for split, file in LOCAL.get(name, {}).items()} if data else {}
-    if local and all(Path(file).is_file() for file in local.values()):
-        kwargs = {"data_files": local}
-        return {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": kwargs}
-    return {}
+    if not (local and all(Path(file).is_file() for file in local.values())):
+        return {}
+    return {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": local}}
 
 
 def questions(about: Subject, seen: pd.Series) -> dict[str, list[int]]:

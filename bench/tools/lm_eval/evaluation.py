@@ -68,10 +68,8 @@ def evaluate(
         )
     if not names:
         raise ConfigError("--tasks: at least one benchmark, e.g. gsm8k,evenbench_math500")
-    api = _import_lm_eval()
-    started = time.perf_counter()
-    names = [*dict.fromkeys(names)]
-    about = subject(given, revision)
+    api, started = _import_lm_eval(), time.perf_counter()
+    names, about = [*dict.fromkeys(names)], subject(given, revision)
     files, manager = find(names)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with ExitStack() as stack:
@@ -83,17 +81,11 @@ def evaluate(
             extra=dict(model_args or {}),
         )  # fmt: skip
         seen = about.in_loop() if about.own in names else pd.Series(dtype=bool)
-        asked = {} if limit or not len(seen) else questions(about, seen)
+        asked = questions(about, seen) if len(seen) and not limit else None
+        how |= {"log_samples": True, "bootstrap_iters": 1000, "samples": asked or None}
         try:
             found = api.simple_evaluate(
-                model=model,
-                tasks=benchmarks,
-                task_manager=manager,
-                limit=limit,
-                samples=asked or None,
-                log_samples=True,
-                bootstrap_iters=1000,
-                **how,
+                model=model, tasks=benchmarks, task_manager=manager, limit=limit, **how
             )
         except (AssertionError, ValueError) as error:  # lm-eval refuses the model for a task
             raise ConfigError(f"{given}: lm-eval: {error}") from error
@@ -134,9 +126,8 @@ def _import_lm_eval() -> ModuleType:
         import lm_eval.models  # registers the backends
         import lm_eval.tasks
     except ImportError as error:
-        raise ConfigError(
-            f"evenbench eval needs lm-eval ({error}): pip install 'evenbench[eval]'"
-        ) from error
+        install = "pip install 'evenbench[eval]'"
+        raise ConfigError(f"evenbench eval needs lm-eval ({error}): {install}") from error
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     return lm_eval
 
@@ -185,11 +176,9 @@ def _model(
             network = PeftModel.from_pretrained(network, about.where)
         network.generation_config.update(eos_token_id=policy.stop_ids, pad_token_id=policy.pad_id)
         arguments |= {"pretrained": network, "tokenizer": policy.tokenizer}
-    common = {"batch_size": batch_size, "device": str(device)}
+    arguments, common = arguments | extra, {"batch_size": batch_size, "device": str(device)}
     try:
-        made = api.api.registry.get_model(backend).create_from_arg_obj(
-            {**arguments, **extra}, common
-        )
+        made = api.api.registry.get_model(backend).create_from_arg_obj(arguments, common)
     except (OSError, ValueError, TypeError, ImportError) as error:
         raise ConfigError(f"{about.given}: backend {backend}: {error}") from error
     return made, how

@@ -17,6 +17,7 @@ METRICS = (
     ("acc", "acc"),
     ("prompt_level_strict_acc", "prompt_level_strict_acc"),
 )
+Reading = tuple[str, str]  # metric, filter
 CORRECT_FILTERS, STRICT_FILTERS = ("flexible-extract", "none"), ("strict-match", "none")
 
 
@@ -28,14 +29,12 @@ def measure(
     by_filter: dict[str, list[dict[str, Any]]] = {}
     for sample in samples:
         by_filter.setdefault(sample["filter"], []).append(sample)
-    numbers = finite(found["results"][name])
-    report: dict[str, Any] = {
-        "accuracy": None,
-        "in_loop_accuracy": None,
-        "headline": None,
-        "questions": len(next(iter(by_filter.values()))),
+    numbers, first = finite(found["results"][name]), next(iter(by_filter.values()))
+    report: dict[str, Any] = dict.fromkeys(("accuracy", "in_loop_accuracy", "headline"))
+    report |= {
+        "questions": len(first),
         "few_shot": found["n-shot"].get(name),
-        "cut": _cut(next(iter(by_filter.values())), found["configs"][name], model),
+        "cut": _cut(first, found["configs"][name], model),
         "version": found["versions"].get(name),
         "metrics": numbers,
     }
@@ -59,10 +58,8 @@ def measure(
     again = frame.groupby("question_id").cumcount()  # some benchmarks ask a question twice
     twice = frame["question_id"] + "-" + again.astype(str)
     frame["question_id"] = frame["question_id"].where(again == 0, twice)
-    frame["status"] = [
-        status or ("ok" if right else "wrong")
-        for status, right in zip((row["status"] for row in rows), verdicts[0], strict=True)
-    ]
+    judged = frame["correct"].map({True: "ok", False: "wrong"})
+    frame["status"] = [row["status"] or said for row, said in zip(rows, judged, strict=True)]
     return frame, report
 
 
@@ -77,17 +74,14 @@ def _cut(samples: list[dict[str, Any]], config: dict[str, Any], model: Any) -> i
 
 
 def finite(metrics: dict[str, Any]) -> dict[str, float]:
-    return {
-        k: v for k, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)
-    }  # lm-eval writes "N/A" for an error that it cannot estimate
+    # lm-eval writes "N/A" for an error that it cannot estimate
+    return {k: v for k, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)}
 
 
-def _readings(
-    by_filter: dict[str, list[dict[str, Any]]],
-) -> tuple[tuple[str, str], tuple[str, str]] | None:
-    """(metric, filter) of `correct` and of `strict`."""
+def _readings(by_filter: dict[str, list[dict[str, Any]]]) -> tuple[Reading, Reading] | None:
+    """Of `correct` and of `strict`."""
 
-    def choose(metric: str, preferred: Sequence[str]) -> tuple[str, str] | None:
+    def choose(metric: str, preferred: Sequence[str]) -> Reading | None:
         there = [f for f, rows in by_filter.items() if metric in rows[0]]
         return (metric, next((f for f in preferred if f in there), there[0])) if there else None
 

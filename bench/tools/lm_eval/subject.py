@@ -55,9 +55,8 @@ def subject(given: str, revision: str | None = None) -> Subject:
         raise ConfigError(f"{given}: holds evaluations only; give the model itself") from None
     instead = f"; to evaluate the model of its last evaluation, give its folder: {checkpoint}"
     if done is None:
-        raise ConfigError(
-            f"{given}: not finished (evenbench resume){instead if checkpoint else ''}"
-        )
+        more = instead if checkpoint else ""
+        raise ConfigError(f"{given}: not finished (evenbench resume){more}")
     if done.status != "finished":
         raise ConfigError(f"{given}: {done.status}: {done.reason}{instead}")
     if checkpoint is None:

@@ -15,6 +15,7 @@ from bench.config import Model
 from bench.core import memory
 from bench.model import start
 from bench.model.linear import linear
+from bench.sampling.hf import sample
 from bench.train.batch import Group
 
 from .trl import alternate, peer
@@ -54,10 +55,8 @@ def compare(kind: str, work: Work, threads: int, steps: int) -> list[Pairing]:
         folder, groups = Path(scratch), []
         if kind == "grpo":
             run = work.run("grpo", reward="random" if work.full else "correct")
-            ours = {
-                "grpo": Ours(run, folder, work),
-                "grpo, all rows": Ours(run, folder, work, drop=False),
-            }
+            ours = {"grpo": Ours(run, folder, work)}
+            ours["grpo, all rows"] = Ours(run, folder, work, drop=False)
         else:  # 64 pairs of answers, or 64 answers
             one = replace(work, prompts=64, group=2 if kind == "dpo" else 1)
             groups = answers(one, 2)
@@ -109,32 +108,24 @@ def objectives(work: Work, steps: int) -> pd.DataFrame:
             gold = run.source(0) == "demonstrations"
             rows = [Group(g.example, []) for g in groups for _ in g.responses] if gold else groups
             ours[name] = Ours(run, Path(scratch), work, source=Fixed(rows))
-        seconds: dict[str, list[float]] = {name: [] for name in ours}
-        for _ in range(WARM_UP + steps):
-            for name, step in ours.items():
-                seconds[name].append(timed(step))
-    median = {name: statistics.median(values[WARM_UP:]) for name, values in seconds.items()}
-    rows = []
-    for name, step in ours.items():
-        forwards = step.flops / ours["grpo"].flops
-        ratio = median[name] / median["grpo"]
-        rows.append((name, median[name], forwards, ratio, ratio / forwards))
-    return pd.DataFrame(rows, columns=["method", "seconds", "forwards", "ratio", "per_forward"])
+        taken = [{name: timed(step) for name, step in ours.items()} for _ in range(WARM_UP + steps)]
+    seconds = pd.DataFrame(taken[WARM_UP:]).median()
+    flops = pd.Series({name: step.flops for name, step in ours.items()})
+    forwards, ratio = flops / flops["grpo"], seconds / seconds["grpo"]
+    columns = {"seconds": seconds, "forwards": forwards, "ratio": ratio}
+    columns["per_forward"] = ratio / forwards
+    return pd.DataFrame(columns).rename_axis("method").reset_index()
 
 
 def sampler(work: Work, rows: int = 512, tries: int = 5) -> float:
     """Tokens per second of the sampler alone, on one thread, with as many rows as an evaluation
     batch. As in a suite's workers this process keeps freed memory, from here on."""
-    from bench.sampling.hf import sample
-
     memory.keep_freed()
     torch.set_num_threads(1)
-    task = tasks.get("arithmetic")
-    model = Model(path=work.model)
+    task, model = tasks.get("arithmetic"), Model(path=work.model)
     policy = start.load(start.ensure(model, task), model)
     examples = task.examples("train")[: rows // work.group]
-    prompts = [policy.encode_prompt(e.prompt) for e in examples]
-    best = 0.0
+    prompts, best = [policy.encode_prompt(e.prompt) for e in examples], 0.0
     for k in range(tries):
         keys = [k * rows + i for i in range(len(prompts) * work.group)]
         began = time.perf_counter()

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -45,8 +46,7 @@ def points(peers: bool) -> Iterator[Point]:
             yield Point("samples a prompt", group, replace(small, group=group), who)
     for prompts in (4, 8, 16, 32, 64):
         for who in sides:
-            work = replace(small, prompts=prompts)
-            yield Point("rows", work.rows, work, who)
+            yield Point("rows", small.group * prompts, replace(small, prompts=prompts), who)
     for tokens in (32, 64, 128, 256, 512, 1024):
         yield Point("response tokens", tokens, replace(small, group=4, tokens=tokens))
     for words in (512, 2048, 8192, 32768, 151_936):
@@ -75,41 +75,32 @@ def measure(point: Point, steps: int = 2) -> dict[str, Any]:
             memory.forget_peak()
             before = memory.peak()
             seconds = [timed(step) for _ in range(1 + steps)][1:]
-    return {
-        "axis": point.axis, "value": point.value, "who": point.who,
-        "seconds": statistics.median(seconds), "memory": memory.peak() - before,
-    }  # fmt: skip
+    found = {"seconds": statistics.median(seconds), "memory": memory.peak() - before}
+    return {"axis": point.axis, "value": point.value, "who": point.who, **found}
 
 
-def growth(peers: bool, done: Callable[[int, int, str], None] | None = None) -> pd.DataFrame:
+def growth(done: Callable[[int, int, str], None]) -> pd.DataFrame:
     """Measure all `points`, each in a process of its own. `done` hears of each before it starts:
     its number, their count, and what it is. Raises RuntimeError where one fails."""
-    todo = list(points(peers))
-    rows = []
+    todo, rows = list(points(peers=True)), []
     for k, point in enumerate(todo):
-        if done:
-            done(k, len(todo), f"{point.axis} {point.value:g}, {point.who}")
+        what = f"{point.axis} {point.value:g}, {point.who}"
+        done(k, len(todo), what)
         command = [sys.executable, "-m", "bench.tools.speed", json.dumps(asdict(point))]
         out = subprocess.run(command, capture_output=True, text=True, check=False)
         if out.returncode:
-            raise RuntimeError(f"{point.axis} {point.value:g}, {point.who}: {out.stderr[-2000:]}")
+            raise RuntimeError(f"{what}: {out.stderr[-2000:]}")
         rows.append(json.loads(out.stdout.splitlines()[-1]))
     return pd.DataFrame(rows)
 
 
 def exponents(frame: pd.DataFrame) -> pd.DataFrame:
     """The power of the axis with which time and memory grow between the ends of each series."""
-    import numpy as np
-
     rows = []
     parts: Any = frame.groupby(["axis", "who"], sort=False)
     for (axis, who), series in parts:
-        ends = series.sort_values("value").iloc[[0, -1]]
-        span = float(np.log(ends["value"].iloc[1] / ends["value"].iloc[0]))
-
-        def power(column: str, ends: Any = ends, span: float = span) -> float:
-            low, high = ends[column].clip(lower=1e-9)
-            return float(np.log(high / low)) / span
-
-        rows.append((axis, who, power("seconds"), power("memory")))
+        ends = series.sort_values("value")[["value", "seconds", "memory"]].iloc[[0, -1]]
+        low, high = ends.clip(lower=1e-9).to_numpy(dtype=float)
+        span, *grown = np.log(high / low).tolist()
+        rows.append((axis, who, *(power / span for power in grown)))
     return pd.DataFrame(rows, columns=["axis", "who", "seconds_power", "memory_power"])

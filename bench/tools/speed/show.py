@@ -19,8 +19,6 @@ from .compare import Pairing, compare, objectives, sampler
 from .growth import exponents, growth
 from .work import Work, shaped
 
-GIVEN = ("prompts", "group", "tokens", "device")  # fields of the work that the user chooses
-
 
 @dataclass(frozen=True)
 class SpeedJob:
@@ -34,18 +32,16 @@ class SpeedJob:
     methods: bool = False  # every objective too
     growth: bool = False  # time and memory against size too
 
-    def conditions(self) -> dict[str, Any]:
-        """What the figures depend on."""
-        work = {k: v for k, v in asdict(self.work).items() if k in GIVEN}
-        machine = {"hardware": hardware(torch.device(self.work.device)), "packages": packages()}
-        return {"work": work, "shape": self.shape, "steps": self.steps, **machine}
-
 
 def watch_speed(console: Console, job: SpeedJob) -> tuple[dict[str, Any], pd.DataFrame | None]:
     """Measure, and print what was found. Returns all figures, and the frame of the growth."""
     rows: list[Pairing] = []
-    figures: dict[str, Any] = {"conditions": job.conditions()}
     work, kinds, threads = job.work, job.kinds, job.threads
+    chosen = {key: getattr(work, key) for key in ("prompts", "group", "tokens", "device")}
+    conditions: dict[str, Any] = {"work": chosen, "shape": job.shape, "steps": job.steps}
+    conditions |= {"hardware": hardware(torch.device(work.device)), "packages": packages()}
+    figures: dict[str, Any] = {"conditions": conditions}
+    each = frame = None
     with TemporaryDirectory() as scratch, bars_of(console) as bars:
         if job.shape:
             work = shaped(work, job.shape, Path(scratch))
@@ -56,14 +52,12 @@ def watch_speed(console: Console, job: SpeedJob) -> tuple[dict[str, Any], pd.Dat
                 bars.update(bar, description=f"{kind}, {count} thread(s)")
                 rows += compare(kind, work, count, job.steps)
                 bars.advance(bar)
-        each = None
         if job.methods:
             bars.update(bar, description="every objective")
             each = objectives(work, job.steps)
             bars.advance(bar)
             figures["sampler_tokens_per_second"] = sampler(work)
             bars.advance(bar)
-        frame = None
         if job.growth:
             grown = bars.add_task("growth", total=None, note="")
 
@@ -72,10 +66,9 @@ def watch_speed(console: Console, job: SpeedJob) -> tuple[dict[str, Any], pd.Dat
                 if not console.is_terminal:
                     console.print(f"growth {k + 1}/{of}: {what}")
 
-            frame = growth(True, done)
+            frame = growth(done)
             bars.update(grown, completed=len(frame), total=len(frame))
-    console.print(_speed_table(rows))
-    console.print(_use_table(rows))
+    console.print(_speed_table(rows), _use_table(rows))
     first = [r for r in rows if r.work in kinds and r.threads == threads[0]]
     figures["ratios"] = {r.work: r.ratio for r in first}
     figures["rows"] = [asdict(r) for r in rows]

@@ -10,7 +10,6 @@ import tasks
 from bench.config import Model
 from bench.model import start
 from bench.train.batch import Group
-from tasks import Example
 
 from .work import WARM_UP, Work, synchronize, timed
 
@@ -109,25 +108,23 @@ def peer(kind: str, work: Work, steps: int, scratch: str, *, groups: Sequence[Gr
         def judge(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
             if work.full:  # a coin, as on our side: the texts are noise
                 return torch.randint(2, (len(prompts),)).double().tolist()
-            return [
-                float(task.grade(by_prompt[p], [c])[0].correct)
-                for p, c in zip(prompts, completions, strict=True)
-            ]
+            pairs = zip(prompts, completions, strict=True)
+            return [float(task.grade(by_prompt[p], [c])[0].correct) for p, c in pairs]
 
         data = datasets.Dataset.from_dict({"prompt": [e.prompt for e in examples]})
         return trl.GRPOTrainer(reward_funcs=judge, args=config, train_dataset=data, **parts)
-    rows = [_record(kind, g.example, g) for g in groups]
+    rows = [_record(kind, g) for g in groups]
     data = datasets.Dataset.from_list(rows)
     size = {**common, "per_device_train_batch_size": len(rows), "max_length": None}
+    parts["train_dataset"] = data
     if kind == "dpo":
-        config = trl.DPOConfig(**size, beta=0.1)
-        return trl.DPOTrainer(args=config, train_dataset=data, **parts)
-    config = trl.SFTConfig(**size)
-    return trl.SFTTrainer(args=config, train_dataset=data, **parts)
+        return trl.DPOTrainer(args=trl.DPOConfig(**size, beta=0.1), **parts)
+    return trl.SFTTrainer(args=trl.SFTConfig(**size), **parts)
 
 
-def _record(kind: str, example: Example, group: Group) -> dict[str, str]:
+def _record(kind: str, group: Group) -> dict[str, str]:
+    prompt = group.example.prompt
     if kind == "sft":
-        return {"prompt": example.prompt, "completion": example.solution or ""}
-    chosen, rejected = (group.responses[k].text for k in (0, 1))
-    return {"prompt": example.prompt, "chosen": chosen, "rejected": rejected}
+        return {"prompt": prompt, "completion": group.example.solution or ""}
+    chosen, rejected = (response.text for response in group.responses)
+    return {"prompt": prompt, "chosen": chosen, "rejected": rejected}

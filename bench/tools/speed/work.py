@@ -51,17 +51,11 @@ class Work:
         return self.prompts * self.group
 
     def run(self, method: str, **sections: Any) -> RunConfig:
-        # a learning rate so small that every step does the same work
         model = {"path": self.model, "dtype": self.dtype} if self.model else {}
-        recipe = {
-            "methods": [method],
-            "seeds": 1,
-            "model": model,
-            "rollout": {"prompts": self.prompts, "group": self.group, "max_tokens": self.tokens},
-            "optimizer": {"lr": 1e-7},
-            "micro_tokens": self.micro_tokens,
-            **sections,
-        }
+        shape = {"prompts": self.prompts, "group": self.group, "max_tokens": self.tokens}
+        # a learning rate so small that every step does the same work
+        fixed = {"seeds": 1, "optimizer": {"lr": 1e-7}, "micro_tokens": self.micro_tokens}
+        recipe = {"methods": [method], "model": model, "rollout": shape, **fixed, **sections}
         return build_suite(recipe, "speed").runs[0]
 
 
@@ -99,16 +93,15 @@ class Ours:
         source: Fixed | None = None,
         drop: bool = True,
     ):
-        (folder / run.name).mkdir(parents=True, exist_ok=True)
-        self.session = Session(run, RunFolder(folder / run.name), "speed", work.device)
+        place = folder / run.name
+        place.mkdir(parents=True, exist_ok=True)
+        self.session = Session(run, RunFolder(place), "speed", work.device)
         if work.full and source is None:  # what is given has its end already
             self.session.policy.stop_ids = []
         own = [m for m in self.session.objectives if isinstance(m, Method)]
-        self.loop = Loop(
-            self.session,
-            methods=own if drop else [undropped(m) for m in own],
-            sources={self.session.sources[0]: source} if source else None,
-        )
+        own = own if drop else [undropped(m) for m in own]
+        sources = {self.session.sources[0]: source} if source else None
+        self.loop = Loop(self.session, methods=own, sources=sources)
         # of the last step: response tokens, and FLOPs without and with recomputed passes
         self.tokens = self.useful = self.flops = 0.0
 
@@ -180,18 +173,15 @@ def rate(threads: int, device: str = "cpu", multiply: Callable[..., Any] = torch
 
 def answers(work: Work, group: int) -> list[Group]:
     """Rows as in a replay set: `group` responses per prompt, right and wrong ones alternating."""
-    task = tasks.get("arithmetic")
-    policy = start.load(start.ensure(Model(path=work.model), task), Model(path=work.model))
-    groups = []
+    task, model = tasks.get("arithmetic"), Model(path=work.model)
+    policy, groups = start.load(start.ensure(model, task), model), []
     for example in [e for e in task.examples("train") if e.solution][: work.prompts]:
         right = example.solution or ""
-        texts = [right if k % 2 == 0 else _slip(right, k) for k in range(group)]
+        texts = [_slip(right, k) if k % 2 else right for k in range(group)]
         grades = task.grade(example, texts)
         ids = [policy.encode_response(t)[: work.tokens] for t in texts]
-        rows = [
-            Response(i, t, grade=g, finished=True, logp=[-1.0] * len(i))
-            for i, t, g in zip(ids, texts, grades, strict=True)
-        ]
+        drawn = zip(ids, texts, grades, strict=True)
+        rows = [Response(i, t, grade=g, finished=True, logp=[-1.0] * len(i)) for i, t, g in drawn]
         groups.append(Group(example, rows))
     return groups
 
