@@ -67,9 +67,7 @@ def _read(text: str, reading: frozenset[str]) -> AnswerReading:
     shape = tuple((token.kind, token.value) for token in tokens if token.kind != "quad")
     try:
         node, found = parse_tokens(tokens, reading)
-    except LimitError:
-        return AnswerReading(shape, None, USUAL, "limit")
-    except RecursionError:
+    except (LimitError, RecursionError):
         return AnswerReading(shape, None, USUAL, "limit")
     except AnswerError:
         return AnswerReading(shape, None, USUAL, "parse")

@@ -43,8 +43,7 @@ def command(parser: Expressions, name: str) -> Node:
         name = label.args[0] if label.op == "sym" else ""
         if name not in NUMBER_SETS:
             return label
-        if parser.kind() == "^":
-            parser.take()
+        if parser.accept("^"):
             return Node("sym", (f"{NUMBER_SETS[name]}^{parser.exponent()}",))
         return Node("const", (NUMBER_SETS[name],))
     if name in NAMED:
@@ -136,16 +135,13 @@ def environment(parser: Expressions, name: str) -> Node:
 
 def python(parser: Expressions, name: str) -> Node:
     """The notation of computer algebra: Interval(0, 1), FiniteSet(1, 2), Eq(x, 3), ..."""
-    variant = ""
-    if parser.accept("."):
-        variant = parser.take().value
-    if parser.kind() != "(":
+    variant = parser.take().value if parser.accept(".") else ""
+    if not parser.accept("("):
         if name == "EmptySet":
             return EMPTY
-        if name in ("Reals", "Integers", "Naturals", "Rationals", "Complexes"):
+        if name in NUMBER_SETS.values():
             return Node("const", (name,))
         raise AnswerError(f"{name} without arguments")
-    parser.take()
     group = parser.enclosed()
     inner = parser.nested(group) if group else Node("list", (",", ()))
     args = inner.args[1] if inner.op == "list" else (inner,)

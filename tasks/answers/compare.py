@@ -41,9 +41,8 @@ class Comparer(Relations):
             return True
         if self.options.percent == "value":
             return False
-        if self.options.percent == "either" and (
-            trees.is_plain_fraction(inner) != trees.is_plain_fraction(other)
-        ):
+        alike = trees.is_plain_fraction(inner) == trees.is_plain_fraction(other)
+        if self.options.percent == "either" and not alike:
             return False
         return self.same(inner, other)
 
@@ -198,9 +197,7 @@ class Comparer(Relations):
 
     def sequences(self, one: Node, two: Node) -> bool:
         left, right = one.args[2], two.args[2]
-        if len(left) != len(right):
-            return False
-        if len(left) == 2 and one.args[:2] != two.args[:2]:
+        if len(left) != len(right) or (len(left) == 2 and one.args[:2] != two.args[:2]):
             return False
         return all(self.same(a, b) for a, b in zip(left, right, strict=True))
 

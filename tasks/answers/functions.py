@@ -1,7 +1,6 @@
 """The values of functions, in the form of `algebra`."""
 
 import math
-from fractions import Fraction
 
 from tasks.answers import algebra
 from tasks.answers.algebra import Effort, F, Value, add, atom, constant, mul, quotient, rational
@@ -35,9 +34,7 @@ def power(base: Value, exponent: Value, effort: Effort) -> Value:
     return result
 
 
-def _power_by(
-    base: Value, monomial: algebra.Monomial, coefficient: Fraction, effort: Effort
-) -> Value:
+def _power_by(base: Value, monomial: algebra.Monomial, coefficient: F, effort: Effort) -> Value:
     if base.den == algebra.ONE_POLY and len(base.num) == 1:
         ((inner, scale),) = base.num.items()
         if not inner and scale == 1:
@@ -48,9 +45,8 @@ def _power_by(
                 angle = Value({frozenset(((algebra.PI_ATOM, F(1)),)): coefficient})
                 sine = mul(algebra.I_VALUE, trigonometric("sin", angle, effort), effort)
                 return add(trigonometric("cos", angle, effort), sine, effort)
-            log = frozenset(monomial)
-            if len(log) == 1:
-                ((name, one),) = log
+            if len(monomial) == 1:
+                ((name, one),) = monomial
                 if name[0] == algebra.FUNCTION and name[1] == "ln" and one == 1:
                     return power(Value(dict(name[2][0])), constant(coefficient), effort)
         result = algebra.ONE
@@ -71,14 +67,11 @@ def _power_by(
         return result
     if not base.num:
         return algebra.ZERO
-    top = atom((algebra.POWER, (algebra.ROOT, algebra.key(base.num)), monomial), coefficient)
+    top, bottom = ((algebra.ROOT, algebra.key(poly)) for poly in base)
+    result = atom((algebra.POWER, top, monomial), coefficient)
     if base.den != algebra.ONE_POLY:
-        top = mul(
-            top,
-            atom((algebra.POWER, (algebra.ROOT, algebra.key(base.den)), monomial), -coefficient),
-            effort,
-        )
-    return top
+        result = mul(result, atom((algebra.POWER, bottom, monomial), -coefficient), effort)
+    return result
 
 
 def logarithm(value: Value, effort: Effort) -> Value:
@@ -87,11 +80,8 @@ def logarithm(value: Value, effort: Effort) -> Value:
     if number is not None and number <= 0:
         if not number:
             raise AnswerError("logarithm of zero")
-        return add(
-            logarithm(constant(-number), effort),
-            mul(algebra.I_VALUE, algebra.PI_VALUE, effort),
-            effort,
-        )
+        turn = mul(algebra.I_VALUE, algebra.PI_VALUE, effort)
+        return add(logarithm(constant(-number), effort), turn, effort)
     if number is not None:
         if number.numerator.bit_length() + number.denominator.bit_length() > 2_000:
             raise LimitError("a logarithm of too many digits")
@@ -164,11 +154,9 @@ def absolute(value: Value, effort: Effort) -> Value:
     if measured and measured.is_real and measured.error < abs(measured.value.real):
         return value if measured.value.real > 0 else algebra.negate(value)
     top = algebra.absolute_poly(value.num)
-    return (
-        top
-        if value.den == algebra.ONE_POLY
-        else quotient(top, algebra.absolute_poly(value.den), effort)
-    )
+    if value.den == algebra.ONE_POLY:
+        return top
+    return quotient(top, algebra.absolute_poly(value.den), effort)
 
 
 def _step(name: str, value: Value, effort: Effort) -> Value:
@@ -218,7 +206,6 @@ def _common(name: str, values: list[Value], effort: Effort) -> Value:
     return constant(result)
 
 
-_RECIPROCAL = {"sec": "cos", "csc": "sin"}
 _ANGLES = {  # arc functions at the values whose angle is a nice multiple of pi
     "asin": {F(0): F(0), algebra.HALF: F(1, 6), F(1): algebra.HALF},
     "acos": {F(0): algebra.HALF, algebra.HALF: F(1, 3), F(1): F(0)},
@@ -236,11 +223,10 @@ def _hyperbolic(name: str, value: Value, effort: Effort) -> Value:
         return quotient(sine, cosine, effort)
     if name == "coth":
         return quotient(cosine, sine, effort)
-    half = constant(algebra.HALF) if name in ("sinh", "cosh") else constant(2)
     double = sine if name in ("sinh", "csch") else cosine
-    return mul(
-        half, double if name in ("sinh", "cosh") else algebra.inverse(double, effort), effort
-    )
+    if name in ("sinh", "cosh"):
+        return mul(constant(algebra.HALF), double, effort)
+    return mul(constant(2), algebra.inverse(double, effort), effort)
 
 
 def function(name: str, arguments: list[Value], effort: Effort) -> Value:
@@ -253,8 +239,9 @@ def function(name: str, arguments: list[Value], effort: Effort) -> Value:
     if name in ("tan", "cot"):
         sine, cosine = trigonometric("sin", first, effort), trigonometric("cos", first, effort)
         return quotient(sine, cosine, effort) if name == "tan" else quotient(cosine, sine, effort)
-    if name in _RECIPROCAL:
-        return algebra.inverse(trigonometric(_RECIPROCAL[name], first, effort), effort)
+    if name in ("sec", "csc"):
+        below = trigonometric("cos" if name == "sec" else "sin", first, effort)
+        return algebra.inverse(below, effort)
     if name in _HYPERBOLIC:
         return _hyperbolic(name, first, effort)
     if name == "ln":
@@ -316,9 +303,8 @@ def _arc_of_root(name: str, value: Value, effort: Effort) -> Value | None:
         for sign in (1, -1):
             for angle in (turns, algebra.HALF - turns):
                 if name == "atan":
-                    candidate = function(
-                        "tan", [mul(constant(angle), algebra.PI_VALUE, effort)], effort
-                    )
+                    radians = mul(constant(angle), algebra.PI_VALUE, effort)
+                    candidate = function("tan", [radians], effort)
                     result = angle
                 else:
                     candidate = cosine_of_pi(angle, effort)

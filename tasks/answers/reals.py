@@ -197,11 +197,7 @@ class RealSets:
         factor = numeric.evaluate(Value(slope))
         if factor is None or not factor.is_real or abs(factor.value.real) <= factor.error:
             raise AnswerError("an inequality of no fixed direction")
-        bound = algebra.quotient(
-            algebra.negate(Value(rest)),
-            Value(slope),
-            self.effort,
-        )
+        bound = algebra.quotient(algebra.negate(Value(rest)), Value(slope), self.effort)
         measured = numeric.evaluate(bound)
         if measured is None or abs(measured.value.imag) > 1e-12 + measured.error:
             raise AnswerError("a bound that is no real number")

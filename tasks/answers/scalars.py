@@ -104,9 +104,7 @@ class Scalars(ABC):
                     return False  # a short decimal form is exact, so no other rounds to it
                 digits += 1  # a fraction is known by fewer digits than an arbitrary real
             return digits >= options.min_digits and abs(value - target) <= half
-        if digits < options.min_digits:
-            return False
-        if algebra.has_names(other):
+        if digits < options.min_digits or algebra.has_names(other):
             return False
         measured = numeric.evaluate(other)
         if measured is None or not measured.is_real:
