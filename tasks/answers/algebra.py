@@ -153,7 +153,7 @@ def reduced(exponents: dict[Atom, Fraction]) -> tuple[Fraction, Monomial, list[t
             if pairs:
                 if name[1] == "sin":
                     cosine = (FUNCTION, "cos", name[2])
-                    square = {UNIT: F(1), frozenset(((cosine, F(2)),)): F(-1)}
+                    square: Poly = {UNIT: F(1), frozenset(((cosine, F(2)),)): F(-1)}
                 else:
                     inner = dict(name[2][0])
                     square = mul_poly(inner, inner, Effort()).num

@@ -148,9 +148,8 @@ class Comparer(Relations):
         """Numerals: the same base and digits; a bare number by its digits."""
         self.used = "base"
         if one.op == two.op:
-            return one.args[1] == two.args[1] and trees.numeral_digits(one) == trees.numeral_digits(
-                two
-            )
+            digits = trees.numeral_digits(one)
+            return one.args[1] == two.args[1] and digits == trees.numeral_digits(two)
         base, other = (one, two) if one.op == "base" else (two, one)
         if self.options.bases == "strict" and base.args[1] != 10:
             return False

@@ -105,9 +105,8 @@ class Pool:
                 stdout = self.processes[n].stdout
                 assert stdout is not None
                 selector.register(stdout, selectors.EVENT_READ, n)
-            patience = (
-                max(0.0, min(end for _, end in busy.values()) - time.monotonic()) if busy else 0.0
-            )
+            end = min((end for _, end in busy.values()), default=0.0)
+            patience = max(0.0, end - time.monotonic())
             ready = [key.data for key, _ in selector.select(patience)]
         if not ready:
             now = time.monotonic()
@@ -159,8 +158,6 @@ def close() -> None:
 
 
 os.register_at_fork(after_in_child=_pools.clear)
-
-__all__ = ["Pool", "close", "shared"]
 
 
 def grade_many(
