@@ -34,7 +34,7 @@ def below(draw: random.Random, n: int) -> int:
 
 
 def pick(draw: random.Random, options: Sequence[T]) -> T:
-    return options[int(draw.random() * len(options))]
+    return options[below(draw, len(options))]
 
 
 def digest(examples: Sequence[Example]) -> str:

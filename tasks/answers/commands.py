@@ -97,11 +97,10 @@ def _integral(parser: Expressions) -> Node:
     if body.op == "set" and len(body.args) == 1:
         body = body.args[0]
     parts = body.args if body.op == "mul" else (body,)
+    name = ""
     if len(parts) >= 2 and parts[-2] == Node("sym", ("d",)) and parts[-1].op == "sym":
         body = Node("mul", parts[:-2]) if len(parts) > 3 else parts[0] if len(parts) == 3 else ONE
         name = parts[-1].args[0]
-    else:
-        name = ""
     if low and high is not None:
         return Node("big", ("int", body, name, parser.nested(low), high))
     return Node("fn", ("int", body, Node("sym", (name,))))

@@ -49,19 +49,16 @@ class Expressions(Cursor):
                 left = Node("mul", (left, right))
             elif kind == "mod":
                 left = Node("fn", ("modf", left, right))
-            elif right.op == "mul" and self.juxtaposed(start):
-                self.found.add("slash")
-                loose = self.tokens[start + 1].space != ""
-                if loose != ("slash" in self.reading):
-                    left = Node("mul", (Node("div", (left, right.args[0])), *right.args[1:]))
-                else:
-                    left = Node("div", (left, right))
             else:
-                left = Node("div", (left, right))
+                first, rest = right, ()
+                if right.op == "mul" and self.tokens[start].kind in ("num", "sym", "const"):
+                    self.found.add("slash")
+                    loose = self.tokens[start + 1].space != ""
+                    if loose != ("slash" in self.reading):
+                        first, *rest = right.args
+                left = Node("div", (left, first))
+                left = Node("mul", (left, *rest)) if rest else left
         return left
-
-    def juxtaposed(self, start: int) -> bool:
-        return start + 1 < len(self.tokens) and self.tokens[start].kind in ("num", "sym", "const")
 
     def signed(self) -> Node:
         if self.accept("-"):

@@ -304,10 +304,8 @@ def _text(text: str, name: str, place: int, space: str, depth: int, tokens: list
         close = _closing(text, match.end())
         inner, stop = text[match.end() : close], close + 1
     plain = inner.strip().strip("~").strip()
-    named = name == "operatorname" or (
-        name in ("mathrm", "text", "textrm") and plain not in vocabulary.FUNCTIONS_AND_WORDS
-    )
-    if named and plain in FUNCTIONS:
+    upright = name in ("mathrm", "text", "textrm") and plain not in vocabulary.FUNCTIONS_AND_WORDS
+    if plain in FUNCTIONS and (upright or name == "operatorname"):
         tokens.append(Token("fn", FUNCTIONS[plain], space))
         return stop
     if name == "mathrm" and len(plain) == 1 and plain in "eid":

@@ -22,9 +22,8 @@ _FUNCTIONS: dict[str, Any] = {
     "atan": cmath.atan, "asinh": cmath.asinh, "acosh": cmath.acosh, "atanh": cmath.atanh,
 }  # fmt: skip
 _CONSTANTS = {"pi": math.pi, "e": math.e, "i": 1j}
-_KNOWN = words(  # functions with a meaning that evaluation leaves to the algebra system
-    "floor ceil gcd lcm max min fact fact2 binom modf sgn arg conj acot asec acsc"
-)
+# Functions with a meaning that evaluation leaves to the algebra system.
+_KNOWN = words("floor ceil gcd lcm max min fact fact2 binom modf sgn arg conj acot asec acsc")
 # Values of the names: of both signs, small and large, so that most domains hold one.
 _SAMPLES = (
     (0.731, 1.137, 0.377, 1.613, 0.893, 2.171, 1.339, 0.619),

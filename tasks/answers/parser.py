@@ -72,14 +72,11 @@ class Parser(Expressions):
                 if kind in (",", ";", "sep"):
                     close(place)
                     start = place + 1
-                    strong = kind != "," and bool(groups[-1])
-                    if strong and place and tokens[place - 1].kind == "," and kind == "sep":
-                        strong = False
-                    if kind == "sep":
-                        joints.add(tokens[place].value)
-                    elif kind == ";":
-                        joints.add(";")
-                    if strong and groups[-1]:
+                    if kind == ",":
+                        continue
+                    joints.add(tokens[place].value)
+                    listed = kind == "sep" and place and tokens[place - 1].kind == ","
+                    if groups[-1] and not listed:  # "1, 2, and 3" is one group
                         groups.append([])
         close(size)
         groups = [group for group in groups if group]

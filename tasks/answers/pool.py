@@ -69,12 +69,12 @@ class Pool:
                         seconds = 30.0 + SECONDS_PER_PAIR * (job.stop - job.start)
                         busy[n] = job, time.monotonic() + seconds
                     else:
-                        self._retry(n, job, waiting, verdicts, pairs=pairs, advance=advance)
+                        self._retry(n, job, waiting, verdicts, advance=advance)
             for n in self._ready(busy):
                 job, _ = busy.pop(n)
                 result = self._take(n)
                 if result is None:
-                    self._retry(n, job, waiting, verdicts, pairs=pairs, advance=advance)
+                    self._retry(n, job, waiting, verdicts, advance=advance)
                     continue
                 verdicts[job.start : job.stop] = result
                 advance(job.stop - job.start)
@@ -121,7 +121,6 @@ class Pool:
         job: Job,
         waiting: deque[Job],
         verdicts: list[CheckResult | None],
-        pairs: Pairs,
         advance: Callable[[int], None],
     ) -> None:
         """Replaces a dead worker; its pairs go out again, at last one by one."""

@@ -93,11 +93,10 @@ class Scalars(ABC):
             other = left
         value, places = short
         digits = significant_digits(value, places)
+        self.used = "rounding"
         if target is not None and _is_float_of((first, second), target):
-            self.used = "rounding"
             return True
         half = Fraction(1, 2 * 10**places)
-        self.used = "rounding"
         if target is not None:
             if first is None or second is None:
                 if terminates(target):

@@ -3,7 +3,7 @@
 A Value is rebuilt from sympy's own classes, atom by atom; no text is ever given to sympy.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -60,17 +60,12 @@ class Builder:
             return self.poly(dict(name[1]))
         if tag == POWER:
             return self.atom(name[1]) ** self.monomial(name[2], Fraction(1))
-        arguments = [self.argument(part) for part in self.arguments(name)]
+        unordered = len(name) == 3 and isinstance(name[2], frozenset)
+        arguments = [self.argument(part) for part in (name[2] if unordered else name[2:])]
         call = _FUNCTIONS.get(name[1])
         if call is None:
             return sympy.Function(name[1])(*arguments)
         return call(arguments) if name[1] in ("gcd", "lcm") else call(*arguments)
-
-    def arguments(self, name: Any) -> Iterator[Any]:
-        if len(name) == 3 and isinstance(name[2], frozenset):
-            yield from name[2]
-        else:
-            yield from name[2:]
 
     def argument(self, keys: Any) -> Any:
         return self.value(Value(dict(keys[0]), dict(keys[1]) if len(keys) > 1 else ONE_POLY))

@@ -10,9 +10,8 @@ from tasks.answers.units import unit_key
 from tasks.answers.vocabulary import NUMBER_SETS, words
 
 ORDER_SIGNS = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "!=": "!="}
-NAMING = words(  # functions whose value may be what an answer names
-    "apply abs sub lim int sum prod det sgn arg dim rank tr gcd lcm max min"
-)
+# Functions whose value may be what an answer names.
+NAMING = words("apply abs sub lim int sum prod det sgn arg dim rank tr gcd lcm max min")
 EQUAL_SIGNS = frozenset(("=", "~", "==", "to"))
 
 
