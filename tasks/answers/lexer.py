@@ -161,10 +161,8 @@ def lex(text: str, in_text: bool = False, depth: int = 0) -> list[Token]:
                 add(Token("money", "dollar", space))
             elif mark in "{}":
                 add(Token(value, value, space))
-            elif mark == "%":
-                add(Token("%", "%", space))
-            elif mark == "|":
-                add(Token("|", "|", space))
+            elif mark in "%|":
+                add(Token(mark, mark, space))
         elif kind == "env":
             which, name = _ENV.match(value).groups()  # type: ignore[union-attr]
             if name in MATRICES:
@@ -191,9 +189,7 @@ def _operator(value: str, space: str, add) -> None:
         add(Token("^", "^", space))
     elif value == "...":
         add(Token("const", "dots", space))
-    elif value == "$" or value in '"`?#@':
-        return
-    else:
+    elif value not in '$"`?#@':
         add(Token(value, value, space))
 
 
@@ -210,12 +206,8 @@ def _word(value: str, space: str, in_text: bool, add, text: str, place: int) -> 
     elif in_text:
         add(Token("word", value, space))
     elif len(value) == 1:
-        if value in "ei":
-            add(Token("const", value, space))
-        elif value == "I":
-            add(Token("const", "i", space))
-        else:
-            add(Token("sym", value, space))
+        kind = "const" if value in "eiI" else "sym"
+        add(Token(kind, "i" if value == "I" else value, space))
     elif value in FUNCTIONS:
         add(Token("fn", FUNCTIONS[value], space))
     elif value in ("sqrt", "binom", "frac") or (value in ("bar", "hat", "vec") and after == "{"):

@@ -229,7 +229,9 @@ class Parser(Expressions):
 
     def ratio(self) -> Node:
         first = self.sets()
-        if first.op == "num" and self.kind(1) == "num" and self.spoken("to"):
+        kinds = (first.op, self.kind(), self.kind(1))
+        if kinds == ("num", "word", "num") and self.tokens[self.place].value.lower() == "to":
+            self.take()
             return Node("ratio", (first, self.sets()))
         if self.kind() != ":":
             return first
