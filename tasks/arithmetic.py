@@ -22,7 +22,7 @@ from pydantic import Field
 
 from . import register
 from .base import Example, Grade, Task, TaskError, content_id
-from .embedded import WORD_PATTERN, below, home, pick, rng
+from .embedded import WORD_PATTERN, below, digest, home, pick, rng
 
 NAMES = ("Tom", "Ann", "Ben", "Eva", "Max", "Mia", "Sam", "Zoe", "Leo", "Ida")
 THINGS = (
@@ -91,9 +91,8 @@ class Arithmetic(Task):
         if split == "train":
             drawn = _draw("train", ALIGN, self.pool, "train", seed=self.data_seed)
             solved, rest = drawn[: self.gold_answers], drawn[self.gold_answers :]
-            return [self._example(*d, solved=True) for d in solved] + [
-                self._example(*d, solved=False) for d in rest
-            ]
+            first = [self._example(*d, solved=True) for d in solved]
+            return first + [self._example(*d, solved=False) for d in rest]
         if split not in SPLITS:
             raise TaskError(f"arithmetic has no split {split!r}; allowed: {', '.join(self.splits)}")
         drawn = _draw(split, *SPLITS[split], self.data_seed)
@@ -123,11 +122,7 @@ class Arithmetic(Task):
         return (*SYMBOLS, *NAMES, *THINGS, *GAIN, *LOSS)
 
     def fingerprint(self) -> dict[str, str]:
-        def digest(split: str) -> str:
-            examples = self.examples(split)
-            return content_id(*(f"{e.prompt}\x1e{e.gold}\x1e{e.solution}" for e in examples))
-
-        return {split: digest(split) for split in self.splits}
+        return {split: digest(self.examples(split)) for split in self.splits}
 
 
 def work(chain: Chain, slip_at: int | None = None, slip: int = 0) -> str:
@@ -208,9 +203,8 @@ def _grade(response: str, gold: str) -> Grade:
     strict = official is not None and official.group(1).replace(",", "") == gold
     numbers = list(_NUMBER.finditer(response))
     if not numbers:
-        return Grade(
-            False, strict, "unparsable_answer", "no-number", extracted=None, format_ok=False
-        )
+        status = "unparsable_answer"
+        return Grade(False, strict, status, "no-number", extracted=None, format_ok=False)
     last = numbers[-1]
     text = last.group()
     if text[0] == "-" and last.start() and response[last.start() - 1].isdigit():

@@ -92,9 +92,8 @@ def _disjoint(task: Task, sample: int) -> Iterator[Violation]:
         for what in ("id", "prompt"):
             shared = {getattr(e, what) for e in first} & {getattr(e, what) for e in second}
             if shared:
-                yield Violation(
-                    "disjoint", f"{a} and {b} share {len(shared)} {what}s: {min(shared)!r}"
-                )
+                said = f"{a} and {b} share {len(shared)} {what}s: {min(shared)!r}"
+                yield Violation("disjoint", said)
 
 
 def _grades(task: Task, sample: int) -> Iterator[Violation]:

@@ -5,6 +5,8 @@ import random
 from collections.abc import Sequence
 from typing import TypeVar
 
+from .base import Example, content_id
+
 T = TypeVar("T")
 
 # Single digits, so that carrying is learnable and no answer is one token; words with their space.
@@ -32,4 +34,9 @@ def below(draw: random.Random, n: int) -> int:
 
 
 def pick(draw: random.Random, options: Sequence[T]) -> T:
-    return options[int(draw.random() * len(options))]
+    return options[below(draw, len(options))]
+
+
+def digest(examples: Sequence[Example]) -> str:
+    """A hash of all that results depend on in a split."""
+    return content_id(*(f"{e.prompt}\x1e{e.gold}\x1e{e.solution}" for e in examples))

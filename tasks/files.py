@@ -122,9 +122,8 @@ class FileTask(Task):
         path = self.data_dir / self.files[data_split]
         if not path.is_file():
             hub = f" (without a data folder {self.hub} is loaded from the hub)" if self.hub else ""
-            raise TaskError(
-                f"no file {path}; a data folder holds {', '.join(self.files.values())}{hub}"
-            )
+            known = ", ".join(self.files.values())
+            raise TaskError(f"no file {path}; a data folder holds {known}{hub}")
         return file_rows(path)
 
     def examples(self, split: str) -> Sequence[Example]:

@@ -20,7 +20,7 @@ from pydantic import Field
 from . import register
 from .answers import GRADER_VERSION, Options
 from .base import Example, Grade, Task, TaskError, content_id
-from .embedded import below, home, pick, rng
+from .embedded import below, digest, home, pick, rng
 from .files import Checker, boxed_grade
 
 # Denominators up to 12 give about 850 problems to each eighth (see embedded.home).
@@ -89,11 +89,7 @@ class Fractions(Task):
         return (*"0123456789+-=/?{}", "\\frac", "\\dfrac", "\\boxed")
 
     def fingerprint(self) -> dict[str, str]:
-        def digest(split: str) -> str:
-            examples = self.examples(split)
-            return content_id(*(f"{e.prompt}\x1e{e.gold}\x1e{e.solution}" for e in examples))
-
-        return {split: digest(split) for split in self.splits}
+        return {split: digest(self.examples(split)) for split in self.splits}
 
 
 def _example(problem: FractionSum, solution: str | None) -> Example:

@@ -59,8 +59,7 @@ class HH(FileTask):
     def answer_of(self, row: dict[str, Any]) -> str:
         return _last_turn(row, "chosen")
 
-    def solution_of(self, row: dict[str, Any]) -> str:
-        return _last_turn(row, "chosen")
+    solution_of = answer_of
 
     def meta_of(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"rejected": _last_turn(row, "rejected")}
@@ -79,28 +78,13 @@ class HH(FileTask):
 
     def _grade(self, score: float, response: str) -> Grade:
         if not math.isfinite(score):  # without a verdict the reward is 0
-            return Grade(
-                False,
-                False,
-                "unparsable_answer",
-                "no verdict",
-                extracted=response,
-                format_ok=True,
-                reward=0.0,
-            )
-        sign = 0 if abs(score) <= self.tie else int(math.copysign(1, score))
-        won = sign > 0
-        reward = float(sign) if self.reward == "sign" else score
-        how = {1: "win", 0: "tie", -1: "loss"}[sign]
-        return Grade(
-            won,
-            won,
-            "ok" if won else "wrong",
-            how,
-            extracted=response,
-            format_ok=True,
-            reward=reward,
-        )
+            won, status, how, reward = False, "unparsable_answer", "no verdict", 0.0
+        else:
+            sign = 0 if abs(score) <= self.tie else int(math.copysign(1, score))
+            won, how = sign > 0, {1: "win", 0: "tie", -1: "loss"}[sign]
+            status = "ok" if won else "wrong"
+            reward = float(sign) if self.reward == "sign" else score
+        return Grade(won, won, status, how, extracted=response, format_ok=True, reward=reward)
 
 
 def _last_turn(row: dict[str, Any], name: str) -> str:

@@ -125,9 +125,8 @@ class Pairwise:
         headers = {"Content-Type": "application/json"}
         if key := os.environ.get("EVENBENCH_JUDGE_KEY"):
             headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(
-            f"{self.url}/chat/completions", json.dumps(body).encode(), headers
-        )
+        url, data = f"{self.url}/chat/completions", json.dumps(body).encode()
+        request = urllib.request.Request(url, data, headers)
         try:
             with urllib.request.urlopen(request, timeout=self.timeout) as answer:
                 return json.load(answer)["choices"][0]["message"]["content"] or ""

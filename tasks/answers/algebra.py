@@ -85,8 +85,6 @@ def atom(name: Atom, exponent: Fraction | int = 1) -> Value:
 
 
 ZERO, ONE = constant(0), constant(1)
-
-
 I_VALUE, PI_VALUE, OO_VALUE = atom(I_ATOM), atom(PI_ATOM), atom(OO_ATOM)
 
 
@@ -153,20 +151,17 @@ def reduced(exponents: dict[Atom, Fraction]) -> tuple[Fraction, Monomial, list[t
         elif tag == FUNCTION and exponent.denominator == 1 and name[1] in ("sin", "abs"):
             pairs, rest = divmod(exponent.numerator, 2)
             if pairs:
-                square: Poly = (
-                    {UNIT: F(1), frozenset((((FUNCTION, "cos", name[2]), F(2)),)): F(-1)}
-                    if name[1] == "sin"
-                    else _poly_square(dict(name[2][0]))
-                )
+                if name[1] == "sin":
+                    cosine = (FUNCTION, "cos", name[2])
+                    square: Poly = {UNIT: F(1), frozenset(((cosine, F(2)),)): F(-1)}
+                else:
+                    inner = dict(name[2][0])
+                    square = mul_poly(inner, inner, Effort()).num
                 extra.append((square, pairs))
                 exponent = F(rest)
         if exponent:
             kept.append((name, exponent))
     return factor, frozenset(kept), extra
-
-
-def _poly_square(poly: Poly) -> Poly:
-    return mul_poly(poly, poly, Effort()).num
 
 
 def mul_poly(one: Poly, two: Poly, effort: Effort) -> Value:
@@ -229,8 +224,7 @@ def add(one: Value, two: Value, effort: Effort) -> Value:
     left = mul_poly(one.num, two.den, effort)
     right = mul_poly(two.num, one.den, effort)
     den = mul_poly(one.den, two.den, effort)
-    top = add(left, right, effort)
-    return quotient(top, den, effort)
+    return quotient(add(left, right, effort), den, effort)
 
 
 def negate(value: Value) -> Value:
@@ -270,9 +264,7 @@ def inverse(value: Value, effort: Effort) -> Value:
         top = mul_poly(top.num, value.den, effort)
         if not den.num:
             raise AnswerError("division by zero")
-        return Value(
-            top.num, den.num if den.den is ONE_POLY else mul_poly(den.num, ONE_POLY, effort).num
-        )
+        return Value(top.num, den.num)
     return Value(value.den, value.num)
 
 
@@ -359,11 +351,8 @@ def spelling(item: tuple[Monomial, Fraction]) -> str:
 
 
 def content_of(poly: Poly) -> Fraction:
-    top, bottom = 0, 1
-    for c in poly.values():
-        top = math.gcd(top, c.numerator)
-        bottom = bottom * c.denominator // math.gcd(bottom, c.denominator)
-    return F(top, bottom)
+    top = math.gcd(*(c.numerator for c in poly.values()))
+    return F(top, math.lcm(*(c.denominator for c in poly.values())))
 
 
 def absolute_poly(poly: Poly) -> Value:
@@ -383,21 +372,15 @@ def argument_key(value: Value) -> tuple[Any, ...]:
     if value.den == ONE_POLY:
         return (key(value.num),)
     content = content_of(value.den)
-    lead = min(value.den.items(), key=spelling)[1]
-    if lead < 0:
+    if min(value.den.items(), key=spelling)[1] < 0:
         content = -content
-    return (
-        key({m: c / content for m, c in value.num.items()}),
-        key({m: c / content for m, c in value.den.items()}),
-    )
+    return tuple(key({m: c / content for m, c in poly.items()}) for poly in value)
 
 
 def equal(one: Value, two: Value, effort: Effort) -> bool:
     """Equality of the canonical forms: exact, but where atoms are hard not complete."""
-    if one.num == two.num and one.den == two.den:
-        return True
     if one.den == two.den:
-        return False
+        return one.num == two.num
     left = mul_poly(one.num, two.den, effort)
     right = mul_poly(two.num, one.den, effort)
     if left.den == right.den:
@@ -427,14 +410,8 @@ def names(value: Value) -> Iterator[str]:
 
 
 def names_in(part: Any) -> Iterator[str]:
-    if isinstance(part, (tuple, frozenset)):
-        if (
-            isinstance(part, tuple)
-            and len(part) == 2
-            and part[0] == NAME
-            and isinstance(part[1], str)
-        ):
-            yield part[1]
-        else:
-            for inner in part:
-                yield from names_in(inner)
+    if isinstance(part, tuple) and len(part) == 2 and part[0] == NAME and isinstance(part[1], str):
+        yield part[1]
+    elif isinstance(part, (tuple, frozenset)):
+        for inner in part:
+            yield from names_in(inner)

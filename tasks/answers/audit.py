@@ -132,34 +132,23 @@ def read_cases(path: Path) -> list[Case]:
             try:
                 row = json.loads(line)
                 if "pred" in row:
+                    gold, answer, equal = row["gold"], row["pred"], row["equal"]
                     kind, policy = row.get("kind") or "pair", row.get("policy") or ""
-                    case = Case(
-                        row["gold"],
-                        row["pred"],
-                        bool(row["equal"]),
-                        kind,
-                        policy=policy,
-                        where=where,
-                    )
                 else:
-                    correct = bool(row["correct"])
-                    case = Case(
-                        row["gold"], row["response"], correct, "solution", policy="", where=where
-                    )
+                    equal, gold, answer = row["correct"], row["gold"], row["response"]
+                    kind, policy = "solution", ""
             except (KeyError, TypeError, json.JSONDecodeError) as error:
                 raise ValueError(f"{path}:{number}: no case: {error!r}") from error
-            cases.append(case)
+            cases.append(Case(gold, answer, bool(equal), kind, policy=policy, where=where))
     return cases
 
 
 def default_files() -> list[Path]:
     """The case files of EVENBENCH_DATA where it is set, and the project's own cases."""
-    folder = Path(os.environ.get("EVENBENCH_DATA", "")) / "checker"
-    files = [folder / name for name in ("cases.jsonl", "model_solutions.jsonl")]
-    return [
-        OWN_CASES,
-        *(file for file in files if os.environ.get("EVENBENCH_DATA") and file.is_file()),
-    ]
+    data = os.environ.get("EVENBENCH_DATA")
+    names = ("cases.jsonl", "model_solutions.jsonl") if data else ()
+    files = [Path(data or "", "checker", name) for name in names]
+    return [OWN_CASES, *filter(Path.is_file, files)]
 
 
 def _judge(case: Case, options: Options) -> CheckResult:

@@ -66,9 +66,8 @@ def tables(found: CheckerAudit, examples: int = 20) -> list[Table]:
 
 
 def _listing(title: str, misses: Sequence[Miss], total: int) -> Table:
-    table = Table(
-        title=f"{title}: {total}" + (f", the first {len(misses)}" if total > len(misses) else "")
-    )
+    first = f", the first {len(misses)}" if total > len(misses) else ""
+    table = Table(title=f"{title}: {total}{first}")
     for heading in ("where", "kind", "label", "gold", "answer", "verdict"):
         table.add_column(heading, overflow="fold")
     for case, verdict in misses:
@@ -85,14 +84,11 @@ def robustness_table(found: Robustness) -> Table:
     table.add_column()
     table.add_column(justify="right")
     table.add_row("golds that do not equal themselves", str(len(found.not_itself)))
-    table.add_row(
-        "one digit or sign changed: accepted", f"{len(found.accepted)} of {found.mutants:,}"
-    )
+    accepted = f"{len(found.accepted)} of {found.mutants:,}"
+    table.add_row("one digit or sign changed: accepted", accepted)
     share = 100 * len(found.rejected) / found.reformatted if found.reformatted else 0.0
-    table.add_row(
-        "other notation: rejected",
-        f"{len(found.rejected)} of {found.reformatted:,} ({share:.3f} %)",
-    )
+    rejected = f"{len(found.rejected)} of {found.reformatted:,} ({share:.3f} %)"
+    table.add_row("other notation: rejected", rejected)
     table.add_row("check(a, b) != check(b, a)", str(len(found.asymmetric)))
     ordered = sorted(found.seconds)
     if ordered:

@@ -31,8 +31,7 @@ class AnswerReading(NamedTuple):
 
 def _plain_number(text: str) -> tuple[Fraction, int] | None:
     """Value and number of decimals of a plain integer, decimal or fraction; None for all else."""
-    match = _PLAIN.fullmatch(text)
-    if match is not None:
+    if match := _PLAIN.fullmatch(text):
         sign, whole, point = match.groups()
         if whole[0] == "0" and "," in whole:
             return None
@@ -40,8 +39,7 @@ def _plain_number(text: str) -> tuple[Fraction, int] | None:
             return Fraction(int(sign + whole.replace(",", ""))), 0
         places = len(point) - 1
         return Fraction(int(sign + whole.replace(",", "") + point[1:]), 10**places), places
-    match = _FRACTION.fullmatch(text)
-    if match is not None:
+    if match := _FRACTION.fullmatch(text):
         sign, top, bottom, top2, bottom2 = match.groups()
         if int(bottom or bottom2):
             value = Fraction(int(top or top2), int(bottom or bottom2))
@@ -67,9 +65,7 @@ def _read(text: str, reading: frozenset[str]) -> AnswerReading:
     shape = tuple((token.kind, token.value) for token in tokens if token.kind != "quad")
     try:
         node, found = parse_tokens(tokens, reading)
-    except LimitError:
-        return AnswerReading(shape, None, USUAL, "limit")
-    except RecursionError:
+    except (LimitError, RecursionError):
         return AnswerReading(shape, None, USUAL, "limit")
     except AnswerError:
         return AnswerReading(shape, None, USUAL, "parse")

@@ -43,8 +43,7 @@ def command(parser: Expressions, name: str) -> Node:
         name = label.args[0] if label.op == "sym" else ""
         if name not in NUMBER_SETS:
             return label
-        if parser.kind() == "^":
-            parser.take()
+        if parser.accept("^"):
             return Node("sym", (f"{NUMBER_SETS[name]}^{parser.exponent()}",))
         return Node("const", (NUMBER_SETS[name],))
     if name in NAMED:
@@ -98,11 +97,10 @@ def _integral(parser: Expressions) -> Node:
     if body.op == "set" and len(body.args) == 1:
         body = body.args[0]
     parts = body.args if body.op == "mul" else (body,)
+    name = ""
     if len(parts) >= 2 and parts[-2] == Node("sym", ("d",)) and parts[-1].op == "sym":
         body = Node("mul", parts[:-2]) if len(parts) > 3 else parts[0] if len(parts) == 3 else ONE
         name = parts[-1].args[0]
-    else:
-        name = ""
     if low and high is not None:
         return Node("big", ("int", body, name, parser.nested(low), high))
     return Node("fn", ("int", body, Node("sym", (name,))))
@@ -136,16 +134,13 @@ def environment(parser: Expressions, name: str) -> Node:
 
 def python(parser: Expressions, name: str) -> Node:
     """The notation of computer algebra: Interval(0, 1), FiniteSet(1, 2), Eq(x, 3), ..."""
-    variant = ""
-    if parser.accept("."):
-        variant = parser.take().value
-    if parser.kind() != "(":
+    variant = parser.take().value if parser.accept(".") else ""
+    if not parser.accept("("):
         if name == "EmptySet":
             return EMPTY
-        if name in ("Reals", "Integers", "Naturals", "Rationals", "Complexes"):
+        if name in NUMBER_SETS.values():
             return Node("const", (name,))
         raise AnswerError(f"{name} without arguments")
-    parser.take()
     group = parser.enclosed()
     inner = parser.nested(group) if group else Node("list", (",", ()))
     args = inner.args[1] if inner.op == "list" else (inner,)

@@ -7,28 +7,14 @@ matrices; numerals in a base; ratios; and scalars last, by exact values.
 import re
 from itertools import chain
 
+from tasks.answers import trees
 from tasks.answers.algebra import Value
 from tasks.answers.lexer import AnswerError
 from tasks.answers.matrices import Matrices, column
 from tasks.answers.node import Node
 from tasks.answers.options import Options
 from tasks.answers.relations import Relations
-from tasks.answers.trees import (
-    condition_of,
-    flat,
-    has_zero,
-    have_distinct_names,
-    is_inequalities,
-    is_number_set,
-    is_plain_fraction,
-    items_of,
-    leaves_of,
-    letters_of,
-    measures_of,
-    numeral_digits,
-    spelled,
-    without_common_name,
-)
+from tasks.answers.trees import flat, has_zero, is_inequalities, is_number_set, items_of
 from tasks.answers.units import COMPOUND, conflicting, unit_key
 
 MAX_MATCHED = 60  # items of a list that are matched in any order
@@ -55,9 +41,8 @@ class Comparer(Relations):
             return True
         if self.options.percent == "value":
             return False
-        if self.options.percent == "either" and (
-            is_plain_fraction(inner) != is_plain_fraction(other)
-        ):
+        alike = trees.is_plain_fraction(inner) == trees.is_plain_fraction(other)
+        if self.options.percent == "either" and not alike:
             return False
         return self.same(inner, other)
 
@@ -80,12 +65,12 @@ class Comparer(Relations):
         if "unit" in ops:
             return self.units(one, two)
         if "list" in ops:
-            one, two = without_common_name(one), without_common_name(two)
+            one, two = trees.without_common_name(one), trees.without_common_name(two)
             ops = (one.op, two.op)
         if "rel" in ops:
             return self.relations(one, two)
         if "builder" in ops:
-            return self.same(condition_of(one), condition_of(two))
+            return self.same(trees.condition_of(one), trees.condition_of(two))
         if "text" in ops:
             return self.texts(one, two)
         if not COLLECTIONS.isdisjoint(ops) or is_number_set(one) or is_number_set(two):
@@ -115,7 +100,7 @@ class Comparer(Relations):
         left = one.args[1] if one.op == "unit" else ""
         right = two.args[1] if two.op == "unit" else ""
         if COMPOUND.search(left) or COMPOUND.search(right):  # 1 hour 30 minutes
-            first, second = measures_of(one), measures_of(two)
+            first, second = trees.measures_of(one), trees.measures_of(two)
             if first and second:
                 return self.same(first, second)
             return flat(left) == flat(right) and self.same(one.args[0], two.args[0])
@@ -132,7 +117,7 @@ class Comparer(Relations):
 
     def texts(self, one: Node, two: Node) -> bool:
         self.used = "text"
-        left, right = letters_of(one), letters_of(two)
+        left, right = trees.letters_of(one), trees.letters_of(two)
         if left is None or right is None:
             return False
         if left == right or left.replace(" ", "") == right.replace(" ", ""):
@@ -163,11 +148,12 @@ class Comparer(Relations):
         """Numerals: the same base and digits; a bare number by its digits."""
         self.used = "base"
         if one.op == two.op:
-            return one.args[1] == two.args[1] and numeral_digits(one) == numeral_digits(two)
+            digits = trees.numeral_digits(one)
+            return one.args[1] == two.args[1] and digits == trees.numeral_digits(two)
         base, other = (one, two) if one.op == "base" else (two, one)
         if self.options.bases == "strict" and base.args[1] != 10:
             return False
-        return other.op == "num" and numeral_digits(base) == spelled(other)
+        return other.op == "num" and trees.numeral_digits(base) == trees.spelled(other)
 
     # Collections
 
@@ -210,9 +196,7 @@ class Comparer(Relations):
 
     def sequences(self, one: Node, two: Node) -> bool:
         left, right = one.args[2], two.args[2]
-        if len(left) != len(right):
-            return False
-        if len(left) == 2 and one.args[:2] != two.args[:2]:
+        if len(left) != len(right) or (len(left) == 2 and one.args[:2] != two.args[:2]):
             return False
         return all(self.same(a, b) for a, b in zip(left, right, strict=True))
 
@@ -225,7 +209,7 @@ class Comparer(Relations):
             left, right = self._distinct(left), self._distinct(right)
         if len(left) != len(right) or len(left) > MAX_MATCHED:
             return False
-        fixed = have_distinct_names(left) != have_distinct_names(right)
+        fixed = trees.have_distinct_names(left) != trees.have_distinct_names(right)
         if (self.options.list_order == "same" and one.op == two.op == "list") or fixed:
             return all(self.same(a, b) for a, b in zip(left, right, strict=True))
         for item in left:
@@ -249,7 +233,7 @@ class Comparer(Relations):
             return False
         if one.args[0] == "minus":
             return self.same(one.args[1], two.args[1]) and self.same(one.args[2], two.args[2])
-        left, right = (tuple(leaves_of(node, node.args[0])) for node in (one, two))
+        left, right = (tuple(trees.leaves_of(node, node.args[0])) for node in (one, two))
         return self.unordered(Node("list", (",", left)), Node("list", (",", right)))
 
     # Matrices

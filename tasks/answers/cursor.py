@@ -37,13 +37,6 @@ class Cursor(ABC):
             return True
         return False
 
-    def spoken(self, word: str) -> bool:
-        """Takes the word if it stands here."""
-        if self.kind() != "word" or self.tokens[self.place].value.lower() != word:
-            return False
-        self.place += 1
-        return True
-
     def until_close(self) -> list[Token]:
         """The tokens of a bracketed group up to its closing token, which stays unread."""
         start, depth = self.place, 0

@@ -15,18 +15,14 @@ class Expressions(Cursor):
     """Recursive descent, one method a level of precedence."""
 
     def sum(self) -> Node:
-        terms: list[Node] = []
         kind = self.kind()
         if kind in ("pm", "mp"):
             self.take()
             self.found.add("pm")
-            left = Node("pm", (ZERO, self.term(), kind))
-        elif kind == "+":
-            self.take()
-            left = self.term()
+            terms = [Node("pm", (ZERO, self.term(), kind))]
         else:
-            left = self.term()
-        terms.append(left)
+            self.accept("+")
+            terms = [self.term()]
         while (kind := self.kind()) in ("+", "-", "pm", "mp"):
             self.take()
             right = self.term()
@@ -53,19 +49,16 @@ class Expressions(Cursor):
                 left = Node("mul", (left, right))
             elif kind == "mod":
                 left = Node("fn", ("modf", left, right))
-            elif right.op == "mul" and self.juxtaposed(start):
-                self.found.add("slash")
-                loose = self.tokens[start + 1].space != ""
-                if loose != ("slash" in self.reading):
-                    left = Node("mul", (Node("div", (left, right.args[0])), *right.args[1:]))
-                else:
-                    left = Node("div", (left, right))
             else:
-                left = Node("div", (left, right))
+                first, rest = right, ()
+                if right.op == "mul" and self.tokens[start].kind in ("num", "sym", "const"):
+                    self.found.add("slash")
+                    loose = self.tokens[start + 1].space != ""
+                    if loose != ("slash" in self.reading):
+                        first, *rest = right.args
+                left = Node("div", (left, first))
+                left = Node("mul", (left, *rest)) if rest else left
         return left
-
-    def juxtaposed(self, start: int) -> bool:
-        return start + 1 < len(self.tokens) and self.tokens[start].kind in ("num", "sym", "const")
 
     def signed(self) -> Node:
         if self.accept("-"):
@@ -74,8 +67,7 @@ class Expressions(Cursor):
                 return Node(node.op, (Node("neg", node.args),))
             return Node("neg", (node,))
         if self.accept("+"):
-            node = self.deeper(self.signed)
-            return node
+            return self.deeper(self.signed)
         factors = [self.factor()]
         while self.starts_factor():
             if self.kind() == "num" and self.tokens[self.place - 1].kind == "num":
@@ -94,8 +86,7 @@ class Expressions(Cursor):
 
     def has_argument(self) -> bool:
         """Whether a function name is followed by an argument (else it is a unit: "5 min")."""
-        after = self.kind(1)
-        return after in (
+        return self.kind(1) in (
             "(", "{", "[", "\\{", "num", "sym", "const", "cmd", "fn", "^", "_", "|", "-", "lfloor",
             "lceil", "repeat",
         )  # fmt: skip
@@ -124,17 +115,10 @@ class Expressions(Cursor):
                 self.take()
                 if power is not None:
                     base, power = Node("pow", (base, power)), None
-                name = "fact"
-                if self.kind() == "!":
-                    self.take()
-                    name = "fact2"
-                base = Node("fn", (name, base))
-            elif kind == "%":
+                base = Node("fn", ("fact2" if self.accept("!") else "fact", base))
+            elif kind in ("%", "deg"):
                 self.take()
-                base = Node("percent", (base,))
-            elif kind == "deg":
-                self.take()
-                base = Node("deg", (base,))
+                base = Node("percent" if kind == "%" else "deg", (base,))
             elif kind == "'":
                 count = 0
                 while self.accept("'"):
@@ -146,35 +130,29 @@ class Expressions(Cursor):
             name = base.args[0].rstrip("'")
             if len(name) == 1 and (name != base.args[0] or power == Node("neg", (ONE,))):
                 label = base.args[0] if power is None else f"{name}^-1"
-                return Node(
-                    "fn", ("apply", Node("sym", (label,)), self.bracketed(self.take().kind))
-                )
+                inner = self.bracketed(self.take().kind)
+                return Node("fn", ("apply", Node("sym", (label,)), inner))
         return base if power is None else Node("pow", (base, power))
 
     def exponent(self) -> Node | None:
         """What stands after `^`; None for a degree sign."""
-        kind = self.kind()
-        if kind == "{":
-            self.take()
+        if self.accept("{"):
             group = self.enclosed()
             kinds = [token.kind for token in group]
-            if kinds and all(kind in ("deg", "quad") for kind in kinds):
+            if kinds and set(kinds) <= {"deg", "quad"}:
                 return None
-            if kinds and all(kind == "'" for kind in kinds):
+            if kinds and set(kinds) == {"'"}:
                 return Node("prime", (len(kinds),))
             if kinds[:1] == ["deg"] and len(kinds) == 2:  # ^{\circ C}
                 return None
             if kinds == ["*"]:
                 return Node("prime", (9,))
             return self.nested(group)
-        if kind == "-":
-            self.take()
+        if self.accept("-"):
             return Node("neg", (self.exponent() or ONE,))
-        if kind == "+":
-            self.take()
+        if self.accept("+"):
             return self.exponent()
-        if kind == "*":
-            self.take()
+        if self.accept("*"):
             return Node("prime", (9,))
         return self.deeper(self.bare_exponent)
 
@@ -189,19 +167,16 @@ class Expressions(Cursor):
 
     def subscript(self, base: Node) -> Node:
         group = self.group_or_token()
-        label = "".join(token.value for token in group if token.kind not in ("quad",)).strip()
+        label = "".join(token.value for token in group if token.kind != "quad").strip()
         if label[:1] == "(" and label[-1:] == ")":
             label = label[1:-1]
-        if base.op == "num" or base.op == "seq1":
-            radix = NUMBER_WORDS.get(
-                label.lower(), int(label) if label.isdigit() and len(label) < 3 else 0
-            )
+        if base.op == "num":
+            digits = int(label) if label.isdigit() and len(label) < 3 else 0
+            radix = NUMBER_WORDS.get(label.lower(), digits)
             if not 2 <= radix <= 36:
                 raise AnswerError("a number with a subscript that is no base")
             return Node("base", (numeral(*base.args), radix))
-        if base.op == "sym":
-            return Node("sym", (f"{base.args[0]}_{label}",))
-        if base.op == "const":
+        if base.op in ("sym", "const"):
             return Node("sym", (f"{base.args[0]}_{label}",))
         if base.op == "mul" or base.op == "add":
             raise AnswerError("a subscript on an expression")
@@ -210,8 +185,7 @@ class Expressions(Cursor):
     def argument(self) -> Node:
         """One argument of a command: a group, or the next single character."""
         kind = self.kind()
-        if kind == "{":
-            self.take()
+        if self.accept("{"):
             group = self.enclosed()
             if not group:
                 raise AnswerError("an empty argument")
@@ -226,8 +200,7 @@ class Expressions(Cursor):
                     *self.tokens[self.place + 1 :],
                 ]
             return number(self.take().value)
-        if kind == "-":
-            self.take()
+        if self.accept("-"):
             return Node("neg", (self.argument(),))
         if kind == "word":
             return Node("sym", (self.take().value,))
@@ -235,10 +208,7 @@ class Expressions(Cursor):
 
     def optional(self) -> Node | None:
         """An optional `[n]`."""
-        if self.kind() != "[":
-            return None
-        self.take()
-        group = self.enclosed()
+        group = self.enclosed() if self.accept("[") else []
         return self.nested(group) if group else None
 
     def primary(self, single: bool = False) -> Node:
@@ -248,20 +218,14 @@ class Expressions(Cursor):
             node = number(value)
             return node if single else self.mixed(node, token)
         if kind == "sym":
-            if (
-                not single
-                and value in APPLIED
-                and self.kind() == "("
-                and not self.tokens[self.place].space
-            ):
+            applied = not single and value in APPLIED and self.kind() == "("
+            if applied and not self.tokens[self.place].space:
                 self.take()
                 group = self.enclosed()
                 return Node("fn", ("apply", Node("sym", (value,)), self.nested(group)))
             return Node("sym", (value,))
         if kind == "const":
-            if value == "empty":
-                return EMPTY
-            return Node("const", (value,))
+            return EMPTY if value == "empty" else Node("const", (value,))
         if kind in ("(", "[", "\\{", "{"):
             return self.bracketed(kind)
         if kind == "cmd":
@@ -293,15 +257,11 @@ class Expressions(Cursor):
             return whole
         kind = self.kind()
         if kind == "cmd" and self.tokens[self.place].value in FRACTIONS:
-            start = self.place
-            kept = self.tokens
+            start, kept = self.place, self.tokens
             self.take()
             top, bottom = self.argument(), self.argument()
-            if (
-                top.op == bottom.op == "num"
-                and top.args[0].denominator == bottom.args[0].denominator == 1
-                and bottom.args[0]
-            ):
+            numbers = top.op == bottom.op == "num" and bottom.args[0]
+            if numbers and top.args[0].denominator == bottom.args[0].denominator == 1:
                 if top.args[0] < bottom.args[0]:
                     return Node("mixed", (whole, top, bottom))
                 raise AnswerError("a mixed number whose fraction is not proper")
@@ -357,13 +317,10 @@ class Expressions(Cursor):
         depth = 0
         for place, token in enumerate(group):
             depth += (token.kind in OPENING) - (token.kind in CLOSING)
-            if (
-                depth == 0
-                and (token.kind in (":", "mid") or (token.kind == "|" and bars))
-                and place
-            ):
+            divides = token.kind in (":", "mid") or (token.kind == "|" and bars)
+            if depth == 0 and divides and place:
                 head, tail = group[:place], group[place + 1 :]
-                if tail and any(t.kind in ("rel",) for t in tail) and len(head) <= 12:
+                if any(t.kind == "rel" for t in tail) and len(head) <= 12:
                     return Node("builder", (self.nested(head), self.nested(tail)))
                 return None
         return None

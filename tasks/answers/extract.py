@@ -284,12 +284,8 @@ def _from_sentence(segment: str) -> str | None:
     segment = segment[cut:].strip().strip("*").strip()
     chunks = formulas(segment)
     words = [w for w in _WORDS.findall(_hidden(segment)) if w.lower() not in ("and", "percent")]
-    if (
-        (words or not segment.isascii())
-        and "\\" in segment
-        and not chunks
-        and (bare := last_bare(segment))
-    ):
+    worded = "\\" in segment and (words or not segment.isascii())
+    if worded and not chunks and (bare := last_bare(segment)):
         return bare[0]
     if not words or (cut and not chunks and not re.search(r"\d", segment)):
         return segment

@@ -7,29 +7,8 @@ Two answers with equal tokens are the same text but for layout (`normalised stri
 import re
 from typing import NamedTuple
 
-from tasks.answers.vocabulary import (
-    CONSTANTS,
-    DEGREE_WORDS,
-    FUNCTIONS,
-    FUNCTIONS_AND_WORDS,
-    GREEK,
-    IGNORED,
-    KNOWN,
-    LETTERS,
-    MATRICES,
-    MONEY,
-    NUMBER_WORDS,
-    OPERATORS,
-    PERCENT_WORDS,
-    PYTHON_NAMES,
-    PYTHON_SETS,
-    RELATIONS,
-    SETS,
-    SHORT_WORDS,
-    SPACES,
-    TEXTS,
-    as_latex,
-)
+from tasks.answers import vocabulary
+from tasks.answers.vocabulary import FUNCTIONS, GREEK, IGNORED, KNOWN, MATRICES, OPERATORS
 
 MAX_CHARS = 4_000
 MAX_TOKENS = 1_200
@@ -81,7 +60,8 @@ _SINGLE = {
 _READY = {  # commands that are one token: (kind, value) of each
     name: (kind, value)
     for kind, table in (
-        ("rel", RELATIONS), ("set", SETS), ("const", CONSTANTS), ("fn", FUNCTIONS), ("money", MONEY)
+        ("rel", vocabulary.RELATIONS), ("set", vocabulary.SETS), ("const", vocabulary.CONSTANTS),
+        ("fn", FUNCTIONS), ("money", vocabulary.MONEY),
     )
     for name, value in table.items()
 }  # fmt: skip
@@ -109,7 +89,7 @@ def tidy(text: str) -> str:
     """Unicode signs as LaTeX; marks around the answer (`$`, `**`, a final point) dropped."""
     if len(text) > MAX_CHARS:
         raise LimitError(f"longer than {MAX_CHARS} characters")
-    text = as_latex(text).replace("{:}", ":")
+    text = vocabulary.as_latex(text).replace("{:}", ":")
     if "US" in text:
         text = _US.sub("$", text)
     if "**" in text and ":" in text:
@@ -120,8 +100,7 @@ def tidy(text: str) -> str:
         text = _HALF_DAY.sub(r" \1m", text)
     text = text.strip()
     for _ in range(3):
-        before = text
-        text = text.strip(" \t\r\n")
+        before, text = text, text.strip(" \t\r\n")
         while text and text[-1] in ".,;:" and not text.endswith("\\,"):
             text = text[:-1].rstrip()
         if text.endswith("\\") and not text.endswith("\\\\"):
@@ -175,19 +154,15 @@ def lex(text: str, in_text: bool = False, depth: int = 0) -> list[Token]:
             else:
                 _operator(value, space, add)
         elif kind == "cmd":
-            place = _command(
-                text, value[1:], place, space, in_text=in_text, depth=depth, tokens=tokens
-            )
+            place = _command(text, value[1:], place, space, depth=depth, tokens=tokens)
         elif kind == "esc":
             mark = value[1]
             if mark == "$":
                 add(Token("money", "dollar", space))
             elif mark in "{}":
                 add(Token(value, value, space))
-            elif mark == "%":
-                add(Token("%", "%", space))
-            elif mark == "|":
-                add(Token("|", "|", space))
+            elif mark in "%|":
+                add(Token(mark, mark, space))
         elif kind == "env":
             which, name = _ENV.match(value).groups()  # type: ignore[union-attr]
             if name in MATRICES:
@@ -214,69 +189,60 @@ def _operator(value: str, space: str, add) -> None:
         add(Token("^", "^", space))
     elif value == "...":
         add(Token("const", "dots", space))
-    elif value == "$" or value in '"`?#@':
-        return
-    else:
+    elif value not in '$"`?#@':
         add(Token(value, value, space))
 
 
 def _word(value: str, space: str, in_text: bool, add, text: str, place: int) -> None:
     """A run of letters: a function or constant, a word, or a product of one-letter names."""
-    lower = value.lower()
+    lower, after = value.lower(), text[place : place + 1]
     if lower in ("and", "or"):
         add(Token("sep", lower, space))
     elif (glued := _GLUED.fullmatch(value)) and not in_text:  # "1orW(x)"
         add(Token("sep", glued.group(1), space))
         _word(glued.group(2), "", False, add, text=text, place=place)
-    elif lower in PERCENT_WORDS:
+    elif lower in vocabulary.PERCENT_WORDS:
         add(Token("%", "%", space))
     elif in_text:
         add(Token("word", value, space))
     elif len(value) == 1:
-        if value in "ei":
-            add(Token("const", value, space))
-        elif value == "I":
-            add(Token("const", "i", space))
-        else:
-            add(Token("sym", value, space))
+        kind = "const" if value in "eiI" else "sym"
+        add(Token(kind, "i" if value == "I" else value, space))
     elif value in FUNCTIONS:
         add(Token("fn", FUNCTIONS[value], space))
-    elif value in ("sqrt", "binom", "frac") or (
-        value in ("bar", "hat", "vec") and text[place : place + 1] == "{"
-    ):
+    elif value in ("sqrt", "binom", "frac") or (value in ("bar", "hat", "vec") and after == "{"):
         add(Token("cmd", value, space))
     elif lower in ("pi", "infinity", "infty", "inf", "oo"):
         add(Token("const", "pi" if lower == "pi" else "oo", space))
-    elif value in PYTHON_NAMES and (value in PYTHON_SETS or text[place : place + 1] in ("(", ".")):
+    elif value in vocabulary.PYTHON_SETS or (
+        value in vocabulary.PYTHON_NAMES and after in ("(", ".")
+    ):
         add(Token("python", value, space))
-    elif value in LETTERS:
+    elif value in vocabulary.LETTERS:
         add(Token("sym", value, space))
     elif lower == "in":
         add(Token("rel", "in", space))
     elif lower == "mod":
         add(Token("mod", "mod", space))
-    elif text[place : place + 1] == "(" and (embedded := _EMBEDDED.fullmatch(value)):  # 2xsqrt(5)
+    elif after == "(" and (embedded := _EMBEDDED.fullmatch(value)):  # 2xsqrt(5)
         _word(embedded.group(1), space, False, add, text=text, place=place)
         _word(embedded.group(2), "", False, add, text=text, place=place)
-    elif lower in NUMBER_WORDS or lower in SHORT_WORDS or len(value) > 3 or value in DEGREE_WORDS:
+    elif len(value) > 3 or lower in vocabulary.SHORT_WORDS or lower in vocabulary.NUMBER_WORDS:
         for name in ("sin", "cos", "tan", "log", "ln"):
             if value.startswith(name) and len(value) == len(name) + 1:
                 add(Token("fn", FUNCTIONS[name], space))
                 _word(value[-1], "", False, add, text=text, place=place)
                 return
         add(Token("word", value, space))
-    elif lower.startswith("pi") or lower.startswith("ln"):
-        head = Token("const", "pi", space) if lower.startswith("pi") else Token("fn", "ln", space)
-        add(head)
+    elif lower.startswith(("pi", "ln")):
+        add(Token("const", "pi", space) if lower.startswith("pi") else Token("fn", "ln", space))
         _word(value[2:], "", False, add, text=text, place=place)
     else:
         for n, letter in enumerate(value):
             _word(letter, "" if n else space, False, add, text=text, place=place)
 
 
-def _command(
-    text: str, name: str, place: int, space: str, in_text: bool, depth: int, tokens: list[Token]
-) -> int:
+def _command(text: str, name: str, place: int, space: str, depth: int, tokens: list[Token]) -> int:
     """Reads one command; returns the place after it (and after the arguments it takes here)."""
     add = tokens.append
     if name not in KNOWN:
@@ -294,7 +260,7 @@ def _command(
             place += 1
         elif name == "therefore":
             return place
-    elif name in SPACES:
+    elif name in vocabulary.SPACES:
         add(Token("quad", "quad", space))
     elif name in OPERATORS:
         mark = OPERATORS[name]
@@ -303,11 +269,10 @@ def _command(
         add(Token("sym", name, space))
     elif name in _READY:
         add(Token(*_READY[name], space))
-    elif name in TEXTS:
+    elif name in vocabulary.TEXTS:
         return _text(text, name, place, space, depth=depth, tokens=tokens)
     elif name in ("phantom", "hphantom", "vphantom", "hspace", "vspace", "color"):
-        match = re.compile(r"\*?\s*\{").match(text, place)
-        if match:
+        if match := re.compile(r"\*?\s*\{").match(text, place):
             return _closing(text, match.end()) + 1
     elif name == "not":
         match = re.compile(r"\s*(=|\\in(?![a-z])|\\equiv)").match(text, place)
@@ -331,17 +296,15 @@ def _text(text: str, name: str, place: int, space: str, depth: int, tokens: list
         close = _closing(text, match.end())
         inner, stop = text[match.end() : close], close + 1
     plain = inner.strip().strip("~").strip()
-    named = name == "operatorname" or (
-        name in ("mathrm", "text", "textrm") and plain not in FUNCTIONS_AND_WORDS
-    )
-    if named and plain in FUNCTIONS:
+    upright = name in ("mathrm", "text", "textrm") and plain not in vocabulary.FUNCTIONS_AND_WORDS
+    if plain in FUNCTIONS and (upright or name == "operatorname"):
         tokens.append(Token("fn", FUNCTIONS[plain], space))
         return stop
     if name == "mathrm" and len(plain) == 1 and plain in "eid":
         tokens.append(Token("const" if plain in "ei" else "sym", plain, space))
         return stop
     if name == "operatorname" and plain in KNOWN:
-        _command("", plain, 0, space, in_text=False, depth=depth, tokens=tokens)
+        _command("", plain, 0, space, depth=depth, tokens=tokens)
         return stop
     parts = lex(inner.replace("$", " "), True, depth + 1)
     if parts and not parts[0].space:

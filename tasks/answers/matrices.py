@@ -55,9 +55,7 @@ class Matrices:
     def _values(self, part: Any) -> Any:
         if part is None or isinstance(part, Value):
             return part
-        rows = [
-            [self.value(cell) if isinstance(cell, Node) else cell for cell in row] for row in part
-        ]
+        rows = [[self.value(c) if isinstance(c, Node) else c for c in row] for row in part]
         return None if any(cell is None for row in rows for cell in row) else rows
 
     def _scale(self, part: Any, by: Value) -> Any:
@@ -66,9 +64,9 @@ class Matrices:
         return [[algebra.mul(cell, by, self.effort) for cell in row] for row in part]
 
     def _sum(self, one: Any, two: Any) -> Any:
+        if isinstance(one, Value) and isinstance(two, Value):
+            return algebra.add(one, two, self.effort)
         if isinstance(one, Value) or isinstance(two, Value):
-            if isinstance(one, Value) and isinstance(two, Value):
-                return algebra.add(one, two, self.effort)
             return None
         if len(one) != len(two) or len(one[0]) != len(two[0]):
             return None
@@ -102,13 +100,10 @@ class Matrices:
         if isinstance(part, Value):
             return functions.power(part, power, self.effort)
         times = algebra.rational(power)
-        if times is None and algebra.names(power) is not None:
-            if list(algebra.names(power)) in (["T"], ["\\top"]):
-                return _transposed(part)
-            return None
-        if times is None or times.denominator != 1 or not 0 < times <= 64:
-            return None
-        if len(part) != len(part[0]):
+        if times is None:
+            letters = list(algebra.names(power))
+            return _transposed(part) if letters in (["T"], ["\\top"]) else None
+        if times.denominator != 1 or not 0 < times <= 64 or len(part) != len(part[0]):
             return None
         result = part
         for _ in range(int(times) - 1):

@@ -11,21 +11,8 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from tasks.answers.algebra import (
-    CONSTANT,
-    HIGH_POWER,
-    MINUS_ONE,
-    NAME,
-    ONE_POLY,
-    POWER,
-    PRIME,
-    ROOT,
-    Atom,
-    F,
-    Monomial,
-    Value,
-    names,
-)  # fmt: skip
+from tasks.answers import algebra
+from tasks.answers.algebra import CONSTANT, MINUS_ONE, NAME, ONE_POLY, POWER, PRIME, ROOT, F, Value
 from tasks.answers.vocabulary import words
 
 EPS = 4e-16  # a little above the relative error of one operation
@@ -35,9 +22,8 @@ _FUNCTIONS: dict[str, Any] = {
     "atan": cmath.atan, "asinh": cmath.asinh, "acosh": cmath.acosh, "atanh": cmath.atanh,
 }  # fmt: skip
 _CONSTANTS = {"pi": math.pi, "e": math.e, "i": 1j}
-_KNOWN = words(  # functions with a meaning that evaluation leaves to the algebra system
-    "floor ceil gcd lcm max min fact fact2 binom modf sgn arg conj acot asec acsc"
-)
+# Functions with a meaning that evaluation leaves to the algebra system.
+_KNOWN = words("floor ceil gcd lcm max min fact fact2 binom modf sgn arg conj acot asec acsc")
 # Values of the names: of both signs, small and large, so that most domains hold one.
 _SAMPLES = (
     (0.731, 1.137, 0.377, 1.613, 0.893, 2.171, 1.339, 0.619),
@@ -80,7 +66,7 @@ def differ(one: Value, two: Value) -> bool:
     Functions are compared where all their parts are real, if such places are found: elsewhere the
     branches of roots and logarithms are a matter of convention.
     """
-    found = sorted(set(names(one)) | set(names(two)))
+    found = sorted(set(algebra.names(one)) | set(algebra.names(two)))
     if len(found) > len(_SAMPLES[0]):
         return False
     for real in (True, False):
@@ -120,7 +106,7 @@ class _Evaluation:
         error = (top.error + abs(result) * bottom.error) / (size - bottom.error)
         return Measured(result, error + EPS * abs(result))
 
-    def poly(self, items: Iterable[tuple[Monomial, Fraction]]) -> Measured:
+    def poly(self, items: Iterable[tuple[algebra.Monomial, Fraction]]) -> Measured:
         total, error = 0j, 0.0
         for monomial, coefficient in items:
             term, relative = complex(float(coefficient)), EPS
@@ -151,7 +137,7 @@ class _Evaluation:
                 raise ValueError
         return base**e
 
-    def atom(self, name: Atom) -> Measured:
+    def atom(self, name: algebra.Atom) -> Measured:
         tag = name[0]
         if tag == NAME:
             return Measured(complex(self.at[name[1]]), 0.0)
@@ -162,7 +148,7 @@ class _Evaluation:
                 raise ValueError
             value = complex(_CONSTANTS[name[1]])
             return Measured(value, EPS * abs(value))
-        if tag in (ROOT, HIGH_POWER):
+        if tag in (ROOT, algebra.HIGH_POWER):
             return self.poly(name[1])
         if tag == POWER:
             return self.raised(self.atom(name[1]), self.poly([(name[2], F(1))]))

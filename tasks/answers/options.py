@@ -49,9 +49,8 @@ def _build(items: tuple[tuple[str, Any], ...]) -> Options:
     for name, hint in get_type_hints(Options).items():
         value, allowed = getattr(options, name), get_args(hint)
         if allowed and value not in allowed:
-            raise ValueError(
-                f"option {name}={value!r}: allowed are {', '.join(map(repr, allowed))}"
-            )
+            shown = ", ".join(map(repr, allowed))
+            raise ValueError(f"option {name}={value!r}: allowed are {shown}")
     return options
 
 

@@ -72,14 +72,11 @@ class Parser(Expressions):
                 if kind in (",", ";", "sep"):
                     close(place)
                     start = place + 1
-                    strong = kind != "," and bool(groups[-1])
-                    if strong and place and tokens[place - 1].kind == "," and kind == "sep":
-                        strong = False
-                    if kind == "sep":
-                        joints.add(tokens[place].value)
-                    elif kind == ";":
-                        joints.add(";")
-                    if strong and groups[-1]:
+                    if kind == ",":
+                        continue
+                    joints.add(tokens[place].value)
+                    listed = kind == "sep" and place and tokens[place - 1].kind == ","
+                    if groups[-1] and not listed:  # "1, 2, and 3" is one group
                         groups.append([])
         close(size)
         groups = [group for group in groups if group]
@@ -156,9 +153,7 @@ class Parser(Expressions):
             return None
         if first in NUMBER_WORDS:
             value = NUMBER_WORDS[first]
-            ahead = 1
-            if value >= 20 and self.kind(1) == "-":
-                ahead = 2
+            ahead = 2 if value >= 20 and self.kind(1) == "-" else 1
             if self.kind(ahead) == "word":
                 unit = NUMBER_WORDS.get(self.tokens[self.place + ahead].value.lower(), 0)
                 if value >= 20 and 0 < unit < 10:
@@ -166,32 +161,21 @@ class Parser(Expressions):
                     ahead += 1
             if self.kind(ahead) == "-" and self.kind(ahead + 1) == "word":  # two-thirds
                 ahead += 1
-            part = (
-                self.tokens[self.place + ahead].value.lower() if self.kind(ahead) == "word" else ""
-            )
-            if part in PARTS:
-                self.place += ahead + 1
-                result = Node("div", (integer(value), integer(PARTS[part])))
-                return self.unit(result) if self.place < len(self.tokens) else result
-            if self.place + ahead == len(self.tokens) or self.kind(ahead) == "word":
-                self.place += ahead
+            worded = self.kind(ahead) == "word"
+            part = self.tokens[self.place + ahead].value.lower() if worded else ""
+            if worded or self.place + ahead == len(self.tokens):
+                self.place += ahead + (part in PARTS)
                 result = integer(value)
+                if part in PARTS:
+                    result = Node("div", (result, integer(PARTS[part])))
                 return self.unit(result) if self.place < len(self.tokens) else result
         rest = self.tokens[self.place :]
         for n, token in enumerate(rest):
-            if (
-                (token.kind == "rel" and token.value in ("=", "~"))
-                or token.kind == ":"
-                or _says(rest, n)
-            ):
-                if (
-                    n + 1 == len(rest)
-                    or n > 6
-                    or any(
-                        t.kind not in ("word", "sym", "_", "{", "}", "num", "^", "(", ")")
-                        for t in rest[:n]
-                    )
-                ):
+            equals = token.kind == ":" or (token.kind == "rel" and token.value in ("=", "~"))
+            if equals or _says(rest, n):
+                kinds = {t.kind for t in rest[:n]}
+                named = kinds <= {"word", "sym", "_", "{", "}", "num", "^", "(", ")"}
+                if n + 1 == len(rest) or n > 6 or not named:
                     break
                 name = Node("text", (" ".join(t.value for t in rest[:n]),))
                 self.place += n + 1
@@ -205,8 +189,7 @@ class Parser(Expressions):
     def measured(self) -> Node:
         """An expression and the words after it, which are a unit."""
         if self.kind() == "word":
-            token = self.take()
-            return Node("text", (token.value,))
+            return Node("text", (self.take().value,))
         sign = self.kind() == "-" and self.kind(1) == "money"  # -$5
         money = self.tokens[self.place + sign].value if self.kind(int(sign)) == "money" else ""
         if money and not sign:
@@ -220,11 +203,10 @@ class Parser(Expressions):
         return left
 
     def unit(self, value: Node) -> Node:
-        if self.kind() == "word" and (
-            scale := MAGNITUDES.get(self.tokens[self.place].value.lower())
-        ):
+        word = self.tokens[self.place].value.lower() if self.kind() == "word" else ""
+        if word in MAGNITUDES:
             self.take()
-            value = Node("mul", (value, integer(scale)))
+            value = Node("mul", (value, integer(MAGNITUDES[word])))
             if self.kind() not in ("word", "money", "fn"):
                 return value
         start = self.place
@@ -247,7 +229,9 @@ class Parser(Expressions):
 
     def ratio(self) -> Node:
         first = self.sets()
-        if first.op == "num" and self.kind(1) == "num" and self.spoken("to"):
+        kinds = (first.op, self.kind(), self.kind(1))
+        if kinds == ("num", "word", "num") and self.tokens[self.place].value.lower() == "to":
+            self.take()
             return Node("ratio", (first, self.sets()))
         if self.kind() != ":":
             return first

@@ -69,12 +69,12 @@ class Pool:
                         seconds = 30.0 + SECONDS_PER_PAIR * (job.stop - job.start)
                         busy[n] = job, time.monotonic() + seconds
                     else:
-                        self._retry(n, job, waiting, verdicts, pairs=pairs, advance=advance)
+                        self._retry(n, job, waiting, verdicts, advance=advance)
             for n in self._ready(busy):
                 job, _ = busy.pop(n)
                 result = self._take(n)
                 if result is None:
-                    self._retry(n, job, waiting, verdicts, pairs=pairs, advance=advance)
+                    self._retry(n, job, waiting, verdicts, advance=advance)
                     continue
                 verdicts[job.start : job.stop] = result
                 advance(job.stop - job.start)
@@ -105,9 +105,8 @@ class Pool:
                 stdout = self.processes[n].stdout
                 assert stdout is not None
                 selector.register(stdout, selectors.EVENT_READ, n)
-            patience = (
-                max(0.0, min(end for _, end in busy.values()) - time.monotonic()) if busy else 0.0
-            )
+            end = min((end for _, end in busy.values()), default=0.0)
+            patience = max(0.0, end - time.monotonic())
             ready = [key.data for key, _ in selector.select(patience)]
         if not ready:
             now = time.monotonic()
@@ -122,7 +121,6 @@ class Pool:
         job: Job,
         waiting: deque[Job],
         verdicts: list[CheckResult | None],
-        pairs: Pairs,
         advance: Callable[[int], None],
     ) -> None:
         """Replaces a dead worker; its pairs go out again, at last one by one."""
@@ -159,8 +157,6 @@ def close() -> None:
 
 
 os.register_at_fork(after_in_child=_pools.clear)
-
-__all__ = ["Pool", "close", "shared"]
 
 
 def grade_many(

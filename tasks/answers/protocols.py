@@ -32,8 +32,7 @@ def math_answer(text: str) -> str | None:
         return None
     if text.startswith("\\boxed ", start):
         return text[start + len("\\boxed ") :].split("$", 1)[0]
-    depth = 0
-    opened = text.find("{", start)
+    opened, depth = text.find("{", start), 0
     if opened < 0:
         return None
     for place in range(opened, len(text)):
@@ -47,9 +46,7 @@ def _braced_fractions(text: str) -> str:
     r"""`\frac12` and `\frac1{72}` with braces around each single-character argument."""
     return re.sub(
         r"\\frac\s*(?:\{([^{}]*)\}|([^{\\\s]))(?:([^{\\\s])|(?=\{))",
-        lambda m: (
-            "\\frac{" + (m[1] if m[1] is not None else m[2]) + "}" + (f"{{{m[3]}}}" if m[3] else "")
-        ),
+        lambda m: f"\\frac{{{m[2] if m[1] is None else m[1]}}}" + (f"{{{m[3]}}}" if m[3] else ""),
         text,
     )
 

@@ -4,19 +4,11 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from tasks.answers import algebra, numeric
+from tasks.answers import algebra, numeric, trees
 from tasks.answers.algebra import Effort, Value
 from tasks.answers.lexer import AnswerError
 from tasks.answers.node import Node
-from tasks.answers.trees import (
-    ORDER_SIGNS,
-    assignment,
-    condition_of,
-    is_equation,
-    is_inequalities,
-    name_key,
-    steps_of,
-)
+from tasks.answers.trees import ORDER_SIGNS
 
 
 class Span(NamedTuple):
@@ -59,8 +51,8 @@ class RealSets:
         if op == "const" and args[0] == "Reals":
             return [Span(None, False, None, False)], ""
         if op == "builder":
-            return self.read(condition_of(node))
-        if op == "list" and is_inequalities(node):
+            return self.read(trees.condition_of(node))
+        if op == "list" and trees.is_inequalities(node):
             parts = [self.read(item) for item in args[1]]
             names = {name for _, name in parts if name}
             if len(names) > 1:
@@ -73,10 +65,10 @@ class RealSets:
                     return common, names.pop() if names else ""
             return self.union([i for part, _ in parts for i in part]), names.pop() if names else ""
         if op == "rel":
-            assigned = assignment(node)
+            assigned = trees.assignment(node)
             if assigned and node.args[0] == ("in",):
-                return self.read(assigned[1])[0], name_key(assigned[0]) if assigned[0] else ""
-            if not is_equation(node):
+                return self.read(assigned[1])[0], trees.name_key(assigned[0]) if assigned[0] else ""
+            if not trees.is_equation(node):
                 return self.solution(node)
         raise AnswerError("no set of reals")
 
@@ -158,7 +150,7 @@ class RealSets:
         """The set that a chain of linear inequalities in one variable describes."""
         parts: list[Span] | None = None
         found = ""
-        for sign, left, right in steps_of(node):
+        for sign, left, right in trees.steps_of(node):
             step, name = self._solve(sign, left, right)
             if found and name != found:
                 raise AnswerError("inequalities of several variables")
@@ -172,7 +164,7 @@ class RealSets:
         for a, b, s in ((left, right, sign), (right, left, ORDER_SIGNS.get(sign, ""))):
             if a.op == "fn" and a.args[0] in ("apply", "abs") and s and len(a.args) >= 2:
                 if a.args[0] == "apply":
-                    return self._ray(s, self.end(b)), name_key(a)
+                    return self._ray(s, self.end(b)), trees.name_key(a)
                 inner = a.args[1]  # |u| < c: u < c and -u < c; |u| > c: one of them
                 one, name = self._solve(s, inner, b)
                 two, _ = self._solve(s, Node("neg", (inner,)), b)
@@ -205,11 +197,7 @@ class RealSets:
         factor = numeric.evaluate(Value(slope))
         if factor is None or not factor.is_real or abs(factor.value.real) <= factor.error:
             raise AnswerError("an inequality of no fixed direction")
-        bound = algebra.quotient(
-            algebra.negate(Value(rest)),
-            Value(slope),
-            self.effort,
-        )
+        bound = algebra.quotient(algebra.negate(Value(rest)), Value(slope), self.effort)
         measured = numeric.evaluate(bound)
         if measured is None or abs(measured.value.imag) > 1e-12 + measured.error:
             raise AnswerError("a bound that is no real number")

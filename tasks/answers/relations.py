@@ -1,5 +1,6 @@
 """Whether two equations, inequalities or sets of real numbers are the same."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tasks.answers import algebra, numeric
@@ -22,11 +23,10 @@ class Relations(Scalars):
     def relations(self, one: Node, two: Node) -> bool:
         left, right = assignment(one), assignment(two)
         if one.op == two.op and one.args[0] == two.args[0] and "~" in one.args[0]:
-            return all(self.same(a, b) for a, b in zip(one.args[1], two.args[1], strict=True))
+            return self._same_all(one.args[1], two.args[1])
         if left and right and left[0] is not None and right[0] is not None:
-            if same_name(left[0], right[0]) or is_graph(one, two):
-                return self.same(left[1], right[1])
-            if left[0].op == "text" or right[0].op == "text":
+            named = same_name(left[0], right[0]) or "text" in (left[0].op, right[0].op)
+            if named or is_graph(one, two):
                 return self.same(left[1], right[1])
             return self.equations(one, two)
         if left and right:
@@ -55,26 +55,22 @@ class Relations(Scalars):
 
     def equations(self, one: Node, two: Node) -> bool:
         """f = 0 and g = 0 are the same equation where f = c g for a constant c."""
-        if len(one.args[1]) != 2 or len(two.args[1]) != 2:
-            return len(one.args[1]) == len(two.args[1]) and all(
-                self.same(a, b) for a, b in zip(one.args[1], two.args[1], strict=True)
-            )
-        sides = [self.value(side) for side in (*one.args[1], *two.args[1])]
-        if any(side is None for side in sides):
-            pairs = one.args[1], two.args[1]
-            straight = all(self.same(a, b) for a, b in zip(*pairs, strict=True))
-            return straight or all(
-                self.same(a, b) for a, b in zip(pairs[0], pairs[1][::-1], strict=True)
-            )
+        left, right = one.args[1], two.args[1]
+        if len(left) != 2 or len(right) != 2:
+            return len(left) == len(right) and self._same_all(left, right)
+        sides = [value for side in (*left, *right) if (value := self.value(side)) is not None]
+        if len(sides) < 4:
+            return self._same_all(left, right) or self._same_all(left, right[::-1])
         self.used = "equation"
-        a, b, c, d = (side for side in sides if side is not None)
+        a, b, c, d = sides
         f, g = algebra.subtract(a, b, self.effort), algebra.subtract(c, d, self.effort)
-        ratio = _proportion(f, g, self.effort)
-        if ratio is None:
+        if (ratio := _proportion(f, g, self.effort)) is None:
             return False
-        return self.equal_values(
-            algebra.mul(f, ratio[1], self.effort), algebra.mul(g, ratio[0], self.effort)
-        )
+        p, q = ratio
+        return self.equal_values(algebra.mul(f, q, self.effort), algebra.mul(g, p, self.effort))
+
+    def _same_all(self, one: Sequence[Node], two: Sequence[Node]) -> bool:
+        return all(self.same(a, b) for a, b in zip(one, two, strict=True))
 
     def inequalities(self, one: Node, two: Node) -> bool:
         try:
@@ -102,26 +98,20 @@ class Relations(Scalars):
             return True
         if ORDER_SIGNS.get(sign1) == sign2 and self.same(a, d) and self.same(b, c):
             return True
-        values = [self.value(side) for side in (a, b, c, d)]
-        if (
-            any(value is None for value in values)
-            or sign1 not in ORDER_SIGNS
-            or sign2 not in ORDER_SIGNS
-        ):
+        sides = [value for side in (a, b, c, d) if (value := self.value(side)) is not None]
+        if len(sides) < 4 or sign1 not in ORDER_SIGNS or sign2 not in ORDER_SIGNS:
             return False
-        va, vb, vc, vd = (value for value in values if value is not None)
+        va, vb, vc, vd = sides
         f, g = algebra.subtract(va, vb, self.effort), algebra.subtract(vc, vd, self.effort)
-        ratio = _proportion(f, g, self.effort)
-        if ratio is None:
+        if (ratio := _proportion(f, g, self.effort)) is None:
             return False
-        scale = numeric.evaluate(algebra.quotient(ratio[0], ratio[1], self.effort))
+        p, q = ratio
+        scale = numeric.evaluate(algebra.quotient(p, q, self.effort))
         if scale is None or not scale.is_real or abs(scale.value.real) <= scale.error:
             return False
         if (sign2 if scale.value.real > 0 else ORDER_SIGNS[sign2]) != sign1:
             return False
-        return self.equal_values(
-            algebra.mul(f, ratio[1], self.effort), algebra.mul(g, ratio[0], self.effort)
-        )
+        return self.equal_values(algebra.mul(f, q, self.effort), algebra.mul(g, p, self.effort))
 
     def as_real_sets(self, one: Node, two: Node, strict: bool = False) -> bool:
         """Compares as unions of intervals; `strict` raises AnswerError where one is no such set."""
@@ -133,9 +123,7 @@ class Relations(Scalars):
                 raise
             return False
         self.used = "interval"
-        if name1 and name2 and name1 != name2:
-            return False
-        if len(left) != len(right):
+        if (name1 and name2 and name1 != name2) or len(left) != len(right):
             return False
         return all(
             a.low_closed == b.low_closed

@@ -4,41 +4,8 @@ import math
 from fractions import Fraction
 from functools import lru_cache
 
-from tasks.answers.algebra import (
-    HALF,
-    I_ATOM,
-    I_VALUE,
-    MAX_BITS,
-    NAME,
-    ONE_POLY,
-    OO_ATOM,
-    PRIME,
-    ROOT,
-    UNIT,
-    ZERO,
-    Atom,
-    Effort,
-    F,
-    Monomial,
-    Poly,
-    Value,
-    absolute_poly,
-    add,
-    applied,
-    atom,
-    constant,
-    content_of,
-    integer_power,
-    is_algebraic,
-    key,
-    mul,
-    mul_poly,
-    negate,
-    quotient,
-    rational,
-    reduced,
-    spelling,
-)  # fmt: skip
+from tasks.answers import algebra
+from tasks.answers.algebra import ROOT, Effort, F, Value, add, atom, constant, integer_power, mul
 from tasks.answers.lexer import AnswerError, LimitError
 
 TRIAL = 2_000  # primes up to this bound are divided out of a radicand
@@ -81,54 +48,48 @@ def root_of_rational(value: Fraction, exponent: Fraction, effort: Effort) -> Val
     """value ** exponent for value > 0 as a product of primes under fractional exponents."""
     if value.numerator.bit_length() + value.denominator.bit_length() > 2_000:
         raise LimitError("a root of too many digits")
-    if abs(exponent) > MAX_BITS:
+    if abs(exponent) > algebra.MAX_BITS:
         raise LimitError("a power of too many digits")
-    exponents: dict[Atom, Fraction] = {}
+    exponents: dict[algebra.Atom, Fraction] = {}
     for part, sign in ((value.numerator, 1), (value.denominator, -1)):
         for p, count in factorize(part):
-            name = (PRIME, p)
+            name = (algebra.PRIME, p)
             exponents[name] = exponents.get(name, F(0)) + sign * count * exponent
-    factor, monomial, _ = reduced(exponents)
+    factor, monomial, _ = algebra.reduced(exponents)
     return Value({monomial: factor})
 
 
 def rational_power(base: Value, fixed: Fraction, effort: Effort) -> Value:
     """base ** fixed; real roots of negative numbers where the denominator is odd."""
     if fixed.denominator == 1:
-        if abs(fixed.numerator) > MAX_BITS:
+        if abs(fixed.numerator) > algebra.MAX_BITS:
             raise LimitError("an exponent too large")
         return integer_power(base, fixed.numerator, effort)
     if fixed.denominator > 1_000:
         raise LimitError("a root of too high an order")
-    number = rational(base)
+    number = algebra.rational(base)
     if number is not None:
         if number > 0:
             return root_of_rational(number, fixed, effort)
         if number == 0:
             if fixed < 0:
                 raise AnswerError("division by zero")
-            return ZERO
-        if fixed.denominator % 2:
-            root = root_of_rational(-number, fixed, effort)
-            return negate(root) if fixed.numerator % 2 else root
+            return algebra.ZERO
         root = root_of_rational(-number, fixed, effort)
+        if fixed.denominator % 2:
+            return algebra.negate(root) if fixed.numerator % 2 else root
         if fixed.denominator == 2:
-            return mul(root, integer_power(I_VALUE, fixed.numerator, effort), effort)
-        return mul(root, atom((ROOT, key({UNIT: F(-1)})), fixed % 1), effort)
-    if base.den != ONE_POLY:
+            return mul(root, integer_power(algebra.I_VALUE, fixed.numerator, effort), effort)
+        return mul(root, atom((ROOT, algebra.key({algebra.UNIT: F(-1)})), fixed % 1), effort)
+    if base.den != algebra.ONE_POLY:
         # sqrt(N/D) = sqrt(N D)/D for square roots: one radicand, whatever the notation
         if fixed.denominator == 2:
             den = Value(base.den)
             inside = mul(Value(base.num), den, effort)
             top = rational_power(inside, fixed, effort)
-            shift = (
-                integer_power(den, -2 * fixed.numerator // 2, effort)
-                if fixed.numerator > 0
-                else (integer_power(den, -fixed.numerator, effort))
-            )
-            return mul(top, shift, effort)
+            return mul(top, integer_power(den, -fixed.numerator, effort), effort)
         top = rational_power(Value(base.num), fixed, effort)
-        return quotient(top, rational_power(Value(base.den), fixed, effort), effort)
+        return algebra.quotient(top, rational_power(Value(base.den), fixed, effort), effort)
     if len(base.num) == 1:
         return _monomial_root(base, fixed, effort)
     return _sum_root(base, fixed, effort)
@@ -138,27 +99,25 @@ def _monomial_root(base: Value, fixed: Fraction, effort: Effort) -> Value:
     ((monomial, coefficient),) = base.num.items()
     result = rational_power(constant(coefficient), fixed, effort)
     for name, exponent in monomial:
-        real = name[0] == NAME or name == OO_ATOM
-        if name == I_ATOM:
-            part = atom((ROOT, key(I_VALUE.num)), fixed % 1)
-            part = mul(part, integer_power(I_VALUE, math.floor(fixed), effort), effort)
-        elif (
-            real and fixed.denominator % 2 == 0 and exponent.denominator == 1 and exponent % 2 == 0
-        ):
-            # sqrt(x^2) = |x|; sqrt(x^4) = x^2
+        real = name[0] == algebra.NAME or name == algebra.OO_ATOM
+        squared = exponent.denominator == 1 and exponent % 2 == 0
+        if name == algebra.I_ATOM:
+            part = atom((ROOT, algebra.key(algebra.I_VALUE.num)), fixed % 1)
+            part = mul(part, integer_power(algebra.I_VALUE, math.floor(fixed), effort), effort)
+        elif real and squared and fixed.denominator % 2 == 0:  # sqrt(x^2) = |x|; sqrt(x^4) = x^2
             new = exponent * fixed
             if new.denominator == 1 and new % 2:
-                part = integer_power(applied("abs", atom(name)), int(new), effort)
+                part = integer_power(algebra.applied("abs", atom(name)), int(new), effort)
             else:
                 part = atom(name, new)
-        elif is_algebraic(name):
-            part = atom((ROOT, key(atom(name, exponent).num)), fixed % 1)
+        elif algebra.is_algebraic(name):
+            part = atom((ROOT, algebra.key(atom(name, exponent).num)), fixed % 1)
             whole = math.floor(fixed)
             part = mul(part, integer_power(atom(name, exponent), whole, effort), effort)
         else:
-            _, root, _ = reduced({name: exponent * fixed})
+            _, root, _ = algebra.reduced({name: exponent * fixed})
             part = Value({root: F(1)})
-            if name[0] == PRIME:
+            if name[0] == algebra.PRIME:
                 part = root_of_rational(F(name[1]), exponent * fixed, effort)
         result = mul(result, part, effort)
     return result
@@ -169,32 +128,30 @@ def _sum_root(base: Value, fixed: Fraction, effort: Effort) -> Value:
     poly = base.num
     if fixed.denominator == 2 and len(poly) == 2 and (simple := _denest(poly, effort)) is not None:
         return integer_power(simple, fixed.numerator, effort)
-    content = content_of(poly)
+    content = algebra.content_of(poly)
     primitive = {m: c / content for m, c in poly.items()}
-    if fixed.denominator % 2 and min(primitive.items(), key=spelling)[1] < 0:
+    flipped = fixed.denominator % 2 and min(primitive.items(), key=algebra.spelling)[1] < 0
+    if flipped:
         primitive = {m: -c for m, c in primitive.items()}
-        sign = F(-1) if fixed.numerator % 2 else F(1)
-    else:
-        sign = F(1)
     if fixed.denominator == 2 and (root := _square_root(primitive, effort)) is not None:
-        inner = absolute_poly(root)
+        inner = algebra.absolute_poly(root)
         outer = root_of_rational(content, fixed, effort)
         return mul(outer, integer_power(inner, fixed.numerator, effort), effort)
     whole = math.floor(fixed)
-    result = atom((ROOT, key(primitive)), fixed - whole)
+    result = atom((ROOT, algebra.key(primitive)), fixed - whole)
     if whole:
         result = mul(result, integer_power(Value(primitive), whole, effort), effort)
     result = mul(result, root_of_rational(content, fixed, effort), effort)
-    return negate(result) if sign < 0 else result
+    return algebra.negate(result) if flipped and fixed.numerator % 2 else result
 
 
-def _denest(poly: Poly, effort: Effort) -> Value | None:
+def _denest(poly: algebra.Poly, effort: Effort) -> Value | None:
     """sqrt(a + b sqrt(c)) = sqrt((a+d)/2) + sign(b) sqrt((a-d)/2), where d^2 = a^2 - b^2 c."""
-    if UNIT not in poly:
+    if algebra.UNIT not in poly:
         return None
-    a = poly[UNIT]
+    a = poly[algebra.UNIT]
     ((monomial, b),) = ((m, c) for m, c in poly.items() if m)
-    if any(name[0] != PRIME or exponent != HALF for name, exponent in monomial):
+    if any(name[0] != algebra.PRIME or exponent != algebra.HALF for name, exponent in monomial):
         return None
     c = math.prod(name[1] for name, _ in monomial)
     square = a * a - b * b * c
@@ -204,20 +161,20 @@ def _denest(poly: Poly, effort: Effort) -> Value | None:
     if top * top != square.numerator or bottom * bottom != square.denominator:
         return None
     d = F(top, bottom)
-    plus = rational_power(constant((a + d) / 2), HALF, effort)
-    minus = rational_power(constant((a - d) / 2), HALF, effort)
-    return add(plus, minus if b > 0 else negate(minus), effort)
+    plus = rational_power(constant((a + d) / 2), algebra.HALF, effort)
+    minus = rational_power(constant((a - d) / 2), algebra.HALF, effort)
+    return add(plus, minus if b > 0 else algebra.negate(minus), effort)
 
 
-def _square_root(poly: Poly, effort: Effort) -> Poly | None:
+def _square_root(poly: algebra.Poly, effort: Effort) -> algebra.Poly | None:
     """A polynomial whose square is `poly`, for short polynomials in names (x^2 + 2xy + y^2)."""
     if not 3 <= len(poly) <= 6 or any(
-        name[0] != NAME or exponent.denominator != 1 or exponent < 0
+        name[0] != algebra.NAME or exponent.denominator != 1 or exponent < 0
         for monomial in poly
         for name, exponent in monomial
     ):
         return None
-    squares: list[tuple[Monomial, Fraction]] = []
+    squares: list[tuple[algebra.Monomial, Fraction]] = []
     for monomial, c in poly.items():
         if c > 0 and all(exponent % 2 == 0 for _, exponent in monomial):
             top, bottom = math.isqrt(c.numerator), math.isqrt(c.denominator)
@@ -227,6 +184,6 @@ def _square_root(poly: Poly, effort: Effort) -> Poly | None:
         return None
     for flips in range(1 << (len(squares) - 1)):
         trial = {m: (-c if flips >> n & 1 else c) for n, (m, c) in enumerate(squares)}
-        if mul_poly(trial, trial, effort).num == poly:
+        if algebra.mul_poly(trial, trial, effort).num == poly:
             return trial
     return None

@@ -93,20 +93,17 @@ class Scalars(ABC):
             other = left
         value, places = short
         digits = significant_digits(value, places)
+        self.used = "rounding"
         if target is not None and _is_float_of((first, second), target):
-            self.used = "rounding"
             return True
         half = Fraction(1, 2 * 10**places)
-        self.used = "rounding"
         if target is not None:
             if first is None or second is None:
                 if terminates(target):
                     return False  # a short decimal form is exact, so no other rounds to it
                 digits += 1  # a fraction is known by fewer digits than an arbitrary real
             return digits >= options.min_digits and abs(value - target) <= half
-        if digits < options.min_digits:
-            return False
-        if algebra.has_names(other):
+        if digits < options.min_digits or algebra.has_names(other):
             return False
         measured = numeric.evaluate(other)
         if measured is None or not measured.is_real:

@@ -3,25 +3,14 @@
 A Value is rebuilt from sympy's own classes, atom by atom; no text is ever given to sympy.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 import sympy
 
-from tasks.answers.algebra import (
-    CONSTANT,
-    HIGH_POWER,
-    MINUS_ONE,
-    NAME,
-    ONE_POLY,
-    POWER,
-    PRIME,
-    ROOT,
-    Poly,
-    Value,
-    has_names,
-)  # fmt: skip
+from tasks.answers import algebra
+from tasks.answers.algebra import CONSTANT, MINUS_ONE, NAME, ONE_POLY, POWER, PRIME, ROOT, Value
 
 DIGITS = 50
 
@@ -49,7 +38,7 @@ class Builder:
         top = self.poly(value.num)
         return top if value.den == ONE_POLY else top / self.poly(value.den)
 
-    def poly(self, poly: Poly) -> Any:
+    def poly(self, poly: algebra.Poly) -> Any:
         return sympy.Add(*(self.monomial(m, c) for m, c in poly.items()))
 
     def monomial(self, monomial: Any, coefficient: Fraction) -> Any:
@@ -67,21 +56,16 @@ class Builder:
             return _CONSTANTS[name[1]]
         if tag == NAME:
             return sympy.Symbol(name[1], **self.assumptions)
-        if tag in (ROOT, HIGH_POWER):
+        if tag in (ROOT, algebra.HIGH_POWER):
             return self.poly(dict(name[1]))
         if tag == POWER:
             return self.atom(name[1]) ** self.monomial(name[2], Fraction(1))
-        arguments = [self.argument(part) for part in self.arguments(name)]
+        unordered = len(name) == 3 and isinstance(name[2], frozenset)
+        arguments = [self.argument(part) for part in (name[2] if unordered else name[2:])]
         call = _FUNCTIONS.get(name[1])
         if call is None:
             return sympy.Function(name[1])(*arguments)
         return call(arguments) if name[1] in ("gcd", "lcm") else call(*arguments)
-
-    def arguments(self, name: Any) -> Iterator[Any]:
-        if len(name) == 3 and isinstance(name[2], frozenset):
-            yield from name[2]
-        else:
-            yield from name[2:]
 
     def argument(self, keys: Any) -> Any:
         return self.value(Value(dict(keys[0]), dict(keys[1]) if len(keys) > 1 else ONE_POLY))
@@ -131,7 +115,7 @@ _NAMED_STEPS: tuple[Step, ...] = (
 
 def is_zero(one: Value, two: Value) -> bool | None:
     """Whether two values are equal: True where proved, False where disproved, else None."""
-    if not (has_names(one) or has_names(two)):
+    if not (algebra.has_names(one) or algebra.has_names(two)):
         builder = Builder()
         left, right = builder.value(one), builder.value(two)
         return _number_is_zero(left - right, sympy.Abs(left) + sympy.Abs(right))

@@ -7,12 +7,11 @@ from typing import Any
 
 from tasks.answers.node import Node, numeral
 from tasks.answers.units import unit_key
-from tasks.answers.vocabulary import words
+from tasks.answers.vocabulary import NUMBER_SETS, words
 
 ORDER_SIGNS = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "!=": "!="}
-NAMING = words(  # functions whose value may be what an answer names
-    "apply abs sub lim int sum prod det sgn arg dim rank tr gcd lcm max min"
-)
+# Functions whose value may be what an answer names.
+NAMING = words("apply abs sub lim int sum prod det sgn arg dim rank tr gcd lcm max min")
 EQUAL_SIGNS = frozenset(("=", "~", "==", "to"))
 
 
@@ -43,9 +42,7 @@ def items_of(node: Node) -> tuple[Node, ...]:
 
 
 def is_number_set(node: Node) -> bool:
-    return node.op == "const" and node.args[0] in (
-        "Reals", "Integers", "Naturals", "Rationals", "Complexes",
-    )  # fmt: skip
+    return node.op == "const" and node.args[0] in NUMBER_SETS.values()
 
 
 def decimal_of(node: Node) -> tuple[Fraction, int] | None:
@@ -133,7 +130,7 @@ def without_common_name(node: Node) -> Node:
 
 
 def is_equation(node: Node) -> bool:
-    return all(sign in EQUAL_SIGNS or sign in ("in",) for sign in node.args[0])
+    return all(sign in EQUAL_SIGNS or sign == "in" for sign in node.args[0])
 
 
 def is_closed(node: Node) -> bool:
@@ -296,9 +293,8 @@ def expand_signs(node: Node) -> Node:
     if op == "unit":
         inner = expand_signs(args[0])
         if inner.op == "list":
-            return Node(
-                "list", ("or", tuple(Node("unit", (item, args[1])) for item in inner.args[1]))
-            )
+            units = tuple(Node("unit", (item, args[1])) for item in inner.args[1])
+            return Node("list", ("or", units))
     return Node("list", ("or", (_choose(node, "pm"), _choose(node, "mp"))))
 
 

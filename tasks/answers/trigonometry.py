@@ -2,23 +2,8 @@
 
 from fractions import Fraction
 
-from tasks.answers.algebra import (
-    HALF,
-    ONE_POLY,
-    PI_ATOM,
-    PI_VALUE,
-    ZERO,
-    Effort,
-    F,
-    Value,
-    add,
-    applied,
-    constant,
-    mul,
-    negate,
-    spelling,
-    subtract,
-)  # fmt: skip
+from tasks.answers import algebra
+from tasks.answers.algebra import HALF, Effort, F, Value, add, applied, constant, mul, negate
 from tasks.answers.lexer import LimitError
 from tasks.answers.roots import rational_power
 
@@ -35,9 +20,9 @@ _COSINES = {
 def _pi_multiple(angle: Value) -> Fraction | None:
     if not angle.num:
         return F(0)
-    if angle.den == ONE_POLY and len(angle.num) == 1:
+    if angle.den == algebra.ONE_POLY and len(angle.num) == 1:
         ((monomial, coefficient),) = angle.num.items()
-        if monomial == frozenset(((PI_ATOM, F(1)),)):
+        if monomial == frozenset(((algebra.PI_ATOM, F(1)),)):
             return coefficient
     return None
 
@@ -52,7 +37,7 @@ def cosine_of_pi(turns: Fraction, effort: Effort) -> Value:
         turns, sign = 1 - turns, -1
     sixtieths = turns * 60
     if sixtieths.denominator == 1 and int(sixtieths) in _COSINES:
-        value = ZERO
+        value = algebra.ZERO
         for coefficient, radicand in _COSINES[int(sixtieths)]:
             root = rational_power(constant(radicand), HALF, effort)
             value = add(value, mul(constant(coefficient), root, effort), effort)
@@ -62,7 +47,7 @@ def cosine_of_pi(turns: Fraction, effort: Effort) -> Value:
         inside = add(constant(5), five if int(sixtieths) == 6 else negate(five), effort)
         value = rational_power(mul(constant(F(1, 8)), inside, effort), HALF, effort)
     else:
-        value = applied("cos", mul(constant(turns), PI_VALUE, effort))
+        value = applied("cos", mul(constant(turns), algebra.PI_VALUE, effort))
     return value if sign > 0 else negate(value)
 
 
@@ -73,9 +58,9 @@ def trigonometric(name: str, angle: Value, effort: Effort) -> Value:
         if turns.denominator > 10**6:
             raise LimitError("an angle of too many digits")
         return cosine_of_pi(turns if name == "cos" else HALF - turns, effort)
-    if angle.den == ONE_POLY:
+    if angle.den == algebra.ONE_POLY:
         if 1 < len(angle.num) <= 4:
-            monomial, coefficient = min(angle.num.items(), key=spelling)
+            monomial, coefficient = min(angle.num.items(), key=algebra.spelling)
             one = Value({monomial: coefficient})
             rest = Value({m: c for m, c in angle.num.items() if m != monomial})
             sin1, cos1, sin2, cos2 = (
@@ -83,7 +68,7 @@ def trigonometric(name: str, angle: Value, effort: Effort) -> Value:
             )
             if name == "sin":
                 return add(mul(sin1, cos2, effort), mul(cos1, sin2, effort), effort)
-            return subtract(mul(cos1, cos2, effort), mul(sin1, sin2, effort), effort)
+            return algebra.subtract(mul(cos1, cos2, effort), mul(sin1, sin2, effort), effort)
         if len(angle.num) == 1:
             ((monomial, coefficient),) = angle.num.items()
             if coefficient < 0:
@@ -97,7 +82,7 @@ def trigonometric(name: str, angle: Value, effort: Effort) -> Value:
                 for _ in range(times - 1):
                     s, c = (
                         add(mul(s, cosine, effort), mul(c, sine, effort), effort),
-                        subtract(mul(c, cosine, effort), mul(s, sine, effort), effort),
+                        algebra.subtract(mul(c, cosine, effort), mul(s, sine, effort), effort),
                     )
                 return s if name == "sin" else c
     return applied(name, angle)

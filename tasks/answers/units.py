@@ -16,22 +16,20 @@ def unit_key(words: str) -> tuple[tuple[str, int], ...] | None:
     powers: dict[str, int] = {}
     sign, factor, last = 1, 1, ""
     for token in _UNIT_TOKEN.findall(text):
-        if token == "/" or token == "per":
+        if token in ("/", "per"):
             sign = -1
         elif token in ("square", "sq"):
             factor = 2
         elif token in ("cubic", "cu"):
             factor = 3
-        elif token == "squared" or token == "cubed":
+        elif token in ("squared", "cubed"):
             if last:
-                powers[last] = powers[last] * (2 if token == "squared" else 3)
+                powers[last] *= 2 if token == "squared" else 3
         elif token[0] == "^":
             if last:
-                powers[last] = powers.get(last, 1) * int(re.sub(r"[^\d-]", "", token) or 1)
+                powers[last] *= int(re.sub(r"[^\d-]", "", token) or 1)
         else:
-            last = UNITS.get(token, "")
-            if token in ("unit", "units"):
-                last = "unit"
+            last = "unit" if token in ("unit", "units") else UNITS.get(token, "")
             if not last:
                 return None
             powers[last] = powers.get(last, 0) + sign * factor

@@ -2,25 +2,8 @@
 
 from typing import Any
 
-from tasks.answers.algebra import (
-    CONSTANT,
-    NAME,
-    ONE,
-    PI_VALUE,
-    ZERO,
-    Effort,
-    F,
-    Structured,
-    Value,
-    add,
-    applied,
-    atom,
-    constant,
-    mul,
-    negate,
-    quotient,
-    rational,
-)  # fmt: skip
+from tasks.answers import algebra
+from tasks.answers.algebra import Effort, F, Value, add, atom, constant, mul, quotient, rational
 from tasks.answers.functions import function, power
 from tasks.answers.lexer import AnswerError, LimitError
 from tasks.answers.node import Node, integer
@@ -33,16 +16,16 @@ def value_of(node: Node, effort: Effort, log10: bool = False) -> Value:
     if op == "num":
         return constant(args[0])
     if op == "sym":
-        return atom((NAME, args[0]))
+        return atom((algebra.NAME, args[0]))
     if op == "const":
         known = args[0] in ("pi", "e", "i", "oo")
-        return atom((CONSTANT, args[0]) if known else (NAME, f"\\{args[0]}"))
+        return atom((algebra.CONSTANT, args[0]) if known else (algebra.NAME, f"\\{args[0]}"))
 
     def value(part: Node) -> Value:
         return value_of(part, effort, log10)
 
     if op == "neg":
-        return negate(value(args[0]))
+        return algebra.negate(value(args[0]))
     if op in ("add", "mul"):
         total = value(args[0])
         for part in args[1:]:
@@ -63,13 +46,13 @@ def value_of(node: Node, effort: Effort, log10: bool = False) -> Value:
     if op == "percent":
         return mul(value(args[0]), constant(F(1, 100)), effort)
     if op == "deg":
-        return mul(value(args[0]), mul(constant(F(1, 180)), PI_VALUE, effort), effort)
+        return mul(value(args[0]), mul(constant(F(1, 180)), algebra.PI_VALUE, effort), effort)
     if op == "fn":
         name, *arguments = args
         if name == "log":
             name = "lg" if log10 else "ln"
         if name == "det" or any(part.op == "matrix" for part in arguments):
-            raise Structured(op)
+            raise algebra.Structured(op)
         return function(name, [value(part) for part in arguments], effort)
     if op == "big":
         return _big(node, effort, log10)
@@ -77,7 +60,7 @@ def value_of(node: Node, effort: Effort, log10: bool = False) -> Value:
         return value(args[0])
     if op == "seq" and len(args[2]) == 1:
         return value(args[2][0])
-    raise Structured(op)
+    raise algebra.Structured(op)
 
 
 def substitute(node: Node, name: str, by: Node) -> Node:
@@ -107,10 +90,10 @@ def _big(node: Node, effort: Effort, log10: bool) -> Value:
             raise AnswerError("limits of a sum are whole numbers")
         if last - first > 300:
             raise LimitError("a sum of too many terms")
-        total = ZERO if kind == "sum" else ONE
+        total = algebra.ZERO if kind == "sum" else algebra.ONE
         for n in range(int(first), int(last) + 1):
             term = value_of(substitute(body, name, integer(n)), effort, log10)
             total = add(total, term, effort) if kind == "sum" else mul(total, term, effort)
         return total
     bound = value_of(substitute(body, name, Node("sym", ("\\bound",))), effort, log10)
-    return applied(f"big {kind}", bound, start, stop)
+    return algebra.applied(f"big {kind}", bound, start, stop)

@@ -140,31 +140,11 @@ TEXTS = words(
     "text mbox hbox textbf textit textrm textnormal textsf texttt textup emph textsc mathrm "
     "operatorname textsl"
 )
-MONEY = {
-    "pounds": "pound",
-    "euro": "euro",
-    "yen": "yen",
-    "cent": "cent",
-    "dollar": "dollar",
-    "rupee": "rupee",
-}
-MATRICES = frozenset(
-    f"{kind}{star}"
-    for kind in (
-        "matrix",
-        "pmatrix",
-        "bmatrix",
-        "Bmatrix",
-        "vmatrix",
-        "Vmatrix",
-        "smallmatrix",
-        "array",
-    )
-    for star in ("", "*")
-)
+MONEY = {"pounds": "pound"} | {name: name for name in words("euro yen cent dollar rupee")}
+_KINDS = words("matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix array")
+MATRICES = _KINDS | {f"{kind}*" for kind in _KINDS}
 
 PERCENT_WORDS = frozenset(("percent", "pct", "percentage", "percents"))
-DEGREE_WORDS = frozenset(("degree", "degrees", "deg"))
 NUMBER_WORDS = {
     word: n
     for n, word in ranked(
