@@ -106,9 +106,8 @@ def read_run(folder: Path) -> tuple[StoredRun | None, list[Problem]]:
         raise
     except ValueError as error:
         return None, [Problem(name, f"run.json is broken ({error}): left out")]
-    run = StoredRun(
-        folder, record, done=None, suite=record.suite or folder.parent.name, method=record.method
-    )
+    suite = record.suite or folder.parent.name
+    run = StoredRun(folder, record, done=None, suite=suite, method=record.method)
     try:
         done = DoneRecord.read(folder / DoneRecord.file)
     except FileNotFoundError:

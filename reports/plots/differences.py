@@ -124,9 +124,7 @@ def wins(frame: pd.DataFrame) -> Plot:
         ax.set_xlabel("opponent")
         return figure
 
-    alt = "; ".join(
-        f"{m} beats another method's run with probability {b:.2f}"
-        for m, b in zip(methods, np.nanmean(chance, axis=1), strict=True)
-    )
+    means = zip(methods, np.nanmean(chance, axis=1), strict=True)
+    alt = "; ".join(f"{m} beats another method's run with probability {b:.2f}" for m, b in means)
     title = "Probability that a run of the row beats a run of the column"
     return Plot(name="wins", title=title, alt=alt, data=frame, draw=draw)
