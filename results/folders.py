@@ -41,8 +41,7 @@ class StoredRun:
 
     @property
     def settings(self) -> str:
-        """Eight hex digits of what makes two runs of one label the same treatment, the seed
-        apart."""
+        """Eight hex digits: equal for runs of one treatment, whatever their seed."""
         known = {"objective", "fields", "source", "budget", "grader", "data"}
         parts = self.record.model_dump(include=known)
         parts["config"] = {k: v for k, v in self.record.config.items() if k not in INCIDENTAL}

@@ -110,8 +110,7 @@ def comparison_table(
     control: str | None = None, pairs: list[tuple[str, str]] | None = None,
     delta: float | None = None,
 ) -> Table:  # fmt: skip
-    """Each comparison with both intervals, raw and adjusted p, MDE and verdict; by default of every
-    method with the control."""
+    """Both intervals, raw and adjusted p, MDE and verdict; by default of all with the control."""
     control = control or results.control
     if pairs is None:
         pairs = compare.against(results.methods, control) if control else []
