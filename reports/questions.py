@@ -78,9 +78,7 @@ def score_table(results: Results, split: str | None = None) -> pd.DataFrame:
     """task, question_id and a column per method: avg@K over all seeds; NaN where not asked."""
     split = split or scores.headline_split(results)
     frame = scores.metric_scores(results, None, split)
-    wide = frame.pivot_table(
-        index=["task", "question_id"], columns="method", values="score", observed=True
-    )
+    wide = frame.pivot_table("score", ["task", "question_id"], "method", observed=True)
     wide.columns = [str(c) for c in wide.columns]
     return wide.reset_index().astype({"task": str, "question_id": str})
 

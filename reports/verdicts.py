@@ -36,8 +36,8 @@ def verdicts(
     pairs = compare.against(results.methods, control) if control else []
     made = compare.family(results, pairs, split=split)
     several = results.runs["task"].nunique() > 1
-    costs = tables.last_costs(results)
-    costs = costs.groupby(["task", "method"], observed=True)[[*tables.COSTS]].mean()
+    by_method = tables.last_costs(results).groupby(["task", "method"], observed=True)
+    costs = by_method[[*tables.COSTS]].mean()
     there = [c for c in made if c.difference.estimate == c.difference.estimate]
     there.sort(key=lambda c: (c.task, -c.difference.estimate))
     missing = [c for c in made if c.difference.estimate != c.difference.estimate]
@@ -77,10 +77,8 @@ def summary(results: Results, found: list[Statement], split: str | None = None) 
     if found:
         counts = {v: sum(f.verdict == v for f in found) for v in SIGNS}
         parts = [f"{n} {v}" for v, n in counts.items() if n]
-        lines.append(
-            f"Compared with the control, {found[0].control}: {_list(parts)}"
-            f" ({len(found)} comparison{'s' if len(found) > 1 else ''})."
-        )
+        count = f"{len(found)} comparison{'s' if len(found) > 1 else ''}"
+        lines.append(f"Compared with the control, {found[0].control}: {_list(parts)} ({count}).")
     return lines
 
 
@@ -90,9 +88,8 @@ def limits(results: Results, split: str | None = None) -> list[str]:
     if runs.empty:
         return ["There are no runs here, so there is nothing to report."]
     if counted.empty:
-        return [
-            "No run has finished, so no method can be judged yet. The runs so far are listed below."
-        ]
+        none = "No run has finished, so no method can be judged yet."
+        return [f"{none} The runs so far are listed below."]
     said = []
     lost = [m for m in results.methods if m not in set(counted["method"].astype(str))]
     if lost:
@@ -118,11 +115,9 @@ def limits(results: Results, split: str | None = None) -> list[str]:
     waiting = int((runs["status"] == "unfinished").sum())
     if waiting:
         said.append(f"{waiting} of {len(runs)} runs are not finished and are not counted.")
-    there = results.tally.splits
-    if not any(s.startswith("ood") for s in there):
-        said.append(
-            "No out-of-distribution questions were asked, so nothing is said about transfer."
-        )
+    if not any(s.startswith("ood") for s in results.tally.splits):
+        unasked = "No out-of-distribution questions were asked"
+        said.append(f"{unasked}, so nothing is said about transfer.")
     return said
 
 
@@ -145,17 +140,14 @@ def _sentence(c: Comparison) -> str:
         return f"{c.a} and {c.b} are equivalent: {c.note} ({seeds})."
     if d.low != d.low:
         return f"Cannot be judged: {c.note or 'no test is possible'}."
-    chance = f"p {stats_p(c.p_holm)}" + (
-        f" after Holm's correction over {c.family} comparisons" if c.family > 1 else ""
-    )
+    holm = f" after Holm's correction over {c.family} comparisons" if c.family > 1 else ""
+    chance = f"p {stats_p(c.p_holm)}{holm}"
     if c.verdict in ("better", "worse"):
         small = f", within the margin of ±{100 * c.delta:g} points" if c.within_margin else ""
         return f"{c.a} is {c.verdict} than {c.b} by {by}{small} ({chance}, {seeds})."
     if c.verdict == "equivalent":
-        return (
-            f"{c.a} and {c.b} are equivalent: the difference is shown to be within"
-            f" ±{100 * c.delta:g} points ({seeds})."
-        )
+        within = f"the difference is shown to be within ±{100 * c.delta:g} points"
+        return f"{c.a} and {c.b} are equivalent: {within} ({seeds})."
     return (
         f"It is undetermined whether {c.a} is better or worse than {c.b} ({chance}): with {seeds},"
         f" a true difference below {100 * d.mde:.1f} points is not detected reliably (80 % power)."

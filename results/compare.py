@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """Method a against b on one task and split. Scores are shares; p-values of `difference` are
-    raw."""
+    """Method a against b on one task and split. Scores are shares, p of `difference` is raw."""
 
     a: str
     b: str

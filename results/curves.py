@@ -99,8 +99,7 @@ def budget_axis(results: Results) -> str:
 
 
 def common_budget(points: pd.DataFrame, axis: str) -> float:
-    """The largest cost that every finished run reached (of all, where none finished): NaN without a
-    run. For the points of one task."""
+    """Of one task: the largest cost that all finished runs (all, where none is) reached, or NaN."""
     finished = points[points["status"] == "finished"]
     ends = (points if finished.empty else finished).groupby("run", observed=True)[axis].max()
     return float(ends.min()) if len(ends) else float("nan")
@@ -121,8 +120,7 @@ def efficiency(
     results: Results, axis: str | None = None, split: str | None = None, decoding: str | None = None
 ) -> pd.DataFrame:
     """A row per run: GROUP, axis, until (the common budget), auc (mean accuracy up to it), and per
-    threshold: threshold_50, cost_50 (until where it was never reached), reached_50, likewise
-    _90."""
+    threshold: threshold_50, cost_50 (until where it was never reached), reached_50; and _90."""
     axis = axis or budget_axis(results)
     everything = points(results, split, decoding)
     rows = []
@@ -145,8 +143,7 @@ def efficiency(
 
 
 def at_common(points: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """A row per run: GROUP, until (the common budget of its task), score there, linear between
-    evaluations."""
+    """A row per run: GROUP, until (its task's common budget), score there (interpolated)."""
     rows, names = [], ["task", "method", "run", "seed"]
     for _, task in points.groupby("task", observed=True):
         until = common_budget(task, axis)

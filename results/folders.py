@@ -41,8 +41,7 @@ class StoredRun:
 
     @property
     def settings(self) -> str:
-        """Eight hex digits of what makes two runs of one label the same treatment, the seed
-        apart."""
+        """Eight hex digits: equal for runs of one treatment, whatever their seed."""
         known = {"objective", "fields", "source", "budget", "grader", "data"}
         parts = self.record.model_dump(include=known)
         parts["config"] = {k: v for k, v in self.record.config.items() if k not in INCIDENTAL}
@@ -106,9 +105,8 @@ def read_run(folder: Path) -> tuple[StoredRun | None, list[Problem]]:
         raise
     except ValueError as error:
         return None, [Problem(name, f"run.json is broken ({error}): left out")]
-    run = StoredRun(
-        folder, record, done=None, suite=record.suite or folder.parent.name, method=record.method
-    )
+    suite = record.suite or folder.parent.name
+    run = StoredRun(folder, record, done=None, suite=suite, method=record.method)
     try:
         done = DoneRecord.read(folder / DoneRecord.file)
     except FileNotFoundError:

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from .runs import Results
 
 FOLDER = Path(__file__).parent / "published"
-COLUMNS = (
-    "paper", "version", "table", "row", "column", "value", "uncertainty", "provenance"
-)  # fmt: skip
+COLUMNS = ("paper", "version", "table", "row", "column", "value", "uncertainty", "provenance")
 REQUIRED = ("paper", "row", "column", "value")
 GRAO = "arXiv:2508.07750"
 REGIMES = ("expert", "offline", "online")  # words of a row that say where the data came from
@@ -71,10 +69,7 @@ def beside(results: Results, *files: str | Path) -> pd.DataFrame:
     rows = []
     for (task, method), runs in by_seed.groupby(["task", "method"], observed=True):
         found = stats.seed_interval(runs["score"])
-        rows.append({
-            "key": _key(str(method)), "method": str(method), "task": str(task), "split": split,
-            "measured": found.mean, "low": found.low, "high": found.high, "seeds": len(runs),
-        })  # fmt: skip
+        rows.append([_key(str(method)), str(method), str(task), split, *found[:3], len(runs)])
     columns = ["key", "method", "task", "split", "measured", "low", "high", "seeds"]
     measured = pd.DataFrame(rows, columns=columns).astype({"key": "str"})
     printed = published(*files)
@@ -84,8 +79,7 @@ def beside(results: Results, *files: str | Path) -> pd.DataFrame:
 
 def _key(name: str) -> str:
     """Lower case without the data regime: GRPO, grpo and "GRPO offline" name one objective."""
-    words = [word for word in name.lower().split() if word not in REGIMES]
-    return " ".join(words)
+    return " ".join(word for word in name.lower().split() if word not in REGIMES)
 
 
 def grao_headline() -> pd.DataFrame:

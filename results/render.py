@@ -150,7 +150,9 @@ class Table:
         """A figure with a table; cells carry `data-value` to sort by, headers their explanation.
         Without a row there is no table, only its notes."""
         head = "".join(
-            f'<th scope="col" class="{c.kind}"{_title(c.about)}>{html.escape(c.header)}</th>'
+            f'<th scope="col" class="{c.kind}"'
+            + (f' title="{html.escape(c.about)}"' if c.about else "")
+            + f">{html.escape(c.header)}</th>"
             for c in self.columns
         )
         body = "\n".join(f"<tr>{self._html_row(row)}</tr>" for row in self.cells())
@@ -278,7 +280,3 @@ def _tex(text: str) -> str:
 def _tex_cell(cell: Cell) -> str:
     text = rf"\textbf{{{_tex(cell.text)}}}" if cell.bold else _tex(cell.text)
     return rf"{text} {{\scriptsize $\pm${cell.error}}}" if cell.error else text
-
-
-def _title(about: str) -> str:
-    return f' title="{html.escape(about, quote=True)}"' if about else ""

@@ -149,8 +149,7 @@ class Results:
         return Tally(counts, [*places], columns, self._together(tables, WITHOUT_TEXTS))
 
     def rename(self, labels: Mapping[str, str]) -> Self:
-        """Other labels for methods, e.g. `{"grpo": "GRPO, lr 3e-4"}`; KeyError for an unknown
-        one."""
+        """Other labels for methods, e.g. `{"grpo": "GRPO, lr 3e-4"}`; KeyError: an unknown one."""
         unknown = set(labels) - set(self.methods)
         if unknown:
             there = ", ".join(self.methods)

@@ -208,18 +208,18 @@ def majority_scores(
 def matrix(frame: pd.DataFrame, method: str, task: str | None = None) -> pd.DataFrame:
     """Seeds x questions of one method; NaN where a run did not see a question (a run that diverged
     ends with a smaller evaluation)."""
-    rows = frame[frame["method"] == method]
-    if task is not None:
-        rows = rows[rows["task"] == task]
+    rows = _of(frame, method, task)
     return rows.pivot_table(index="seed", columns="question_id", values="score", observed=True)
+
+
+def _of(frame: pd.DataFrame, method: str, task: str | None) -> pd.DataFrame:
+    rows = frame[frame["method"] == method]
+    return rows if task is None else rows[rows["task"] == task]
 
 
 def sample_cube(results: Results, method: str, split: str, task: str | None = None) -> np.ndarray:
     """Answers of the last evaluation, seeds x questions x samples, of what all seeds have."""
-    rows = _chosen_rows(results, split, "sampled")
-    rows = rows[rows["method"] == method]
-    if task is not None:
-        rows = rows[rows["task"] == task]
+    rows = _of(_chosen_rows(results, split, "sampled"), method, task)
     wide = rows.assign(correct=rows["correct"].astype(float)).pivot_table(
         index="seed", columns=["question_id", "sample"], values="correct", observed=True
     )

@@ -57,9 +57,8 @@ def convergence(
                 "start", (1, 100 * start), xycoords=("axes fraction", "data"), xytext=(-2, 2),
                 textcoords="offset points", ha="right", va="bottom", fontsize=7.5, color=FAINT,
             )  # fmt: skip
-        for (mean, style, paint), (own, *_) in zip(
-            by_method(curves, "x", look), by_method(seeds, "x", look), strict=True
-        ):
+        both = zip(by_method(curves, "x", look), by_method(seeds, "x", look), strict=True)
+        for (mean, style, paint), (own, *_) in both:
             if 1 < own["seed"].nunique() <= 5:
                 for _, one in own.groupby("seed"):
                     ax.plot(one["x"], 100 * one["value"], lw=0.5, alpha=0.35, **paint)
@@ -77,13 +76,11 @@ def convergence(
         legend(figure, look, more=[cross] if crosses else [])
         return figure
 
-    last = (
-        curves.sort_values("x").groupby("method", observed=True).tail(1).set_index("method")["mean"]
-    )
+    by_x = curves.sort_values("x").groupby("method", observed=True)
+    last = by_x.tail(1).set_index("method")["mean"]
     alt = "; ".join(f"{m} ends at {100 * last[m]:.1f} %" for m in look if m in last.index)
-    data = pd.concat(
-        [curves.assign(seed="mean"), seeds.rename(columns={"value": "mean"})], ignore_index=True
-    ).rename(columns={"x": axis, "mean": "value"})
+    parts = [curves.assign(seed="mean"), seeds.rename(columns={"value": "mean"})]
+    data = pd.concat(parts, ignore_index=True).rename(columns={"x": axis, "mean": "value"})
     title = f"{metric.capitalize()} against {AXES.get(axis, axis)}"
     return Plot(name=name or f"convergence-{axis}", title=title, alt=alt, data=data, draw=draw)
 
@@ -155,9 +152,9 @@ def tuning(points: pd.DataFrame) -> Plot:
         legend(figure, look)
         return figure
 
-    ends = points.sort_values("trials").groupby("method").tail(1).set_index("method")
+    ends = points.sort_values("trials").groupby("method").tail(1).set_index("method").loc[[*look]]
     alt = "; ".join(
-        f"{m} {100 * ends.loc[m, 'value']:.1f} % after {ends.loc[m, 'trials']:g}" for m in look
+        f"{e.Index} {100 * e.value:.1f} % after {e.trials:g}" for e in ends.itertuples()
     )
     title = "Expected best score against tuning trials"
     return Plot(name="tuning", title=title, alt=alt, data=points, draw=draw)

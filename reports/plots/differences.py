@@ -72,10 +72,8 @@ def forest(
         figure.legend(handles=keys, loc="outside lower left", ncols=2, handlelength=1.6)
         return figure
 
-    alt = "; ".join(
-        f"{row['method']} {percent(row['effect']):+.1f} points, {row['verdict']}"
-        for row in rows.to_dict("records")
-    )
+    said = (f"{r.method} {percent(r.effect):+.1f} points, {r.verdict}" for r in rows.itertuples())
+    alt = "; ".join(said)
     title = f"{metric.capitalize()}: difference to {control}"
     return Plot(name=name, title=title, alt=alt, data=rows, draw=draw)
 
@@ -126,9 +124,7 @@ def wins(frame: pd.DataFrame) -> Plot:
         ax.set_xlabel("opponent")
         return figure
 
-    alt = "; ".join(
-        f"{m} beats another method's run with probability {b:.2f}"
-        for m, b in zip(methods, np.nanmean(chance, axis=1), strict=True)
-    )
+    means = zip(methods, np.nanmean(chance, axis=1), strict=True)
+    alt = "; ".join(f"{m} beats another method's run with probability {b:.2f}" for m, b in means)
     title = "Probability that a run of the row beats a run of the column"
     return Plot(name="wins", title=title, alt=alt, data=frame, draw=draw)

@@ -41,7 +41,7 @@ class Plot:
         """What a notebook shows."""
         buffer = io.BytesIO()
         with matplotlib.rc_context(RC):
-            self._wide.savefig(buffer, format="png")
+            self.laid_out(WIDE).savefig(buffer, format="png")
         return buffer.getvalue()
 
     def svg(self, width: float = WIDE) -> str:
@@ -67,9 +67,8 @@ class Plot:
         text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
         for colour, variable in CSS.items():
             text = text.replace(colour, f"var({variable}, {colour})")
-        text = re.sub(
-            r"font: ([^;\"]*?)'DejaVu Sans'[^;\"]*", r"font: \1var(--font, sans-serif)", text
-        )
+        font = r"font: ([^;\"]*?)'DejaVu Sans'[^;\"]*"
+        text = re.sub(font, r"font: \1var(--font, sans-serif)", text)
         return text.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1)
 
     def laid_out(self, width: float) -> Figure:

@@ -38,9 +38,8 @@ def cost(
         legend(figure, look, lines=False)
         return figure
 
-    alt = "; ".join(
-        f"{r.method} {percent(r.value):.1f} % for {short(r.x)}" for r in rows.itertuples()
-    )
+    said = (f"{r.method} {percent(r.value):.1f} % for {short(r.x)}" for r in rows.itertuples())
+    alt = "; ".join(said)
     title = f"Final {metric} against {AXES.get(axis, axis)}"
     return Plot(name=name or f"cost-{axis}", title=title, alt=alt, data=rows, draw=draw)
 

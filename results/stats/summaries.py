@@ -109,8 +109,7 @@ def iqm(x: ArrayLike) -> Floats:
 
 
 def optimality_gap(x: ArrayLike, target: float = 1.0) -> Floats:
-    """How far below `target` the runs are on average, over the last axis; above it counts as at
-    it."""
+    """Mean shortfall from `target` over the last axis; what lies above counts as at it."""
     return np.maximum(target - np.asarray(x, float), 0).mean(-1)
 
 
@@ -170,8 +169,7 @@ def performance_profile(
 def probability_of_improvement(
     x: Sequence[ArrayLike], y: Sequence[ArrayLike], alpha: float = ALPHA
 ) -> Interval:
-    """P(X > Y) + P(X = Y)/2 of a run of x against one of y, mean over tasks; an array of seeds a
-    task.
+    """P(X > Y) + P(X = Y)/2 of a run of x against one of y, mean over tasks; seeds by task.
 
     Newcombe's score-type interval in each task (Statistics in Medicine 25, 2006, method 5),
     combined by his square-and-add rule. Unlike a bootstrap it stays open where one method wins

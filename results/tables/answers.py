@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 
 def pass_table(results: Results, split: str | None = None) -> Table:
-    """pass@k for k = 1, 2, 4, ... up to K, maj@K, all from the sampled answers of the last
-    evaluation."""
+    """pass@k for k = 1, 2, 4, ... K and maj@K, from the sampled answers of the last evaluation."""
     split = split or scores.headline_split(results)
     frame = scores.question_scores(results, split)
     k_max = int(frame["samples"].max()) if len(frame) else 0

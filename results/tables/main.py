@@ -110,8 +110,7 @@ def comparison_table(
     control: str | None = None, pairs: list[tuple[str, str]] | None = None,
     delta: float | None = None,
 ) -> Table:  # fmt: skip
-    """Each comparison with both intervals, raw and adjusted p, MDE and verdict; by default of every
-    method with the control."""
+    """Both intervals, raw and adjusted p, MDE and verdict; by default of all with the control."""
     control = control or results.control
     if pairs is None:
         pairs = compare.against(results.methods, control) if control else []
@@ -151,9 +150,8 @@ def _footnote(
     runs = scores.counted(results)
     if runs.empty:
         return ["No finished run yet: nothing can be said about accuracy."]
-    level = f"{100 * (1 - alpha):g} %"
-    seeds = _range(frame.loc[frame["seeds"] > 0, "seeds"])
-    there = frame[frame["seeds"] > 0]
+    level, there = f"{100 * (1 - alpha):g} %", frame[frame["seeds"] > 0]
+    seeds = _range(there["seeds"])
     questions = _range(pd.concat([there["questions_least"], there["questions"]]))
     answers = f"K = {k} samples each" if metric == "avg" else "one greedy answer each"
     size = f"S = {seeds} seeds, n = {questions} questions of {split}, {answers}"
@@ -191,12 +189,9 @@ def _range(values: pd.Series) -> str:
 
 def _decoding(runs: pd.DataFrame) -> str:
     """Sampling temperature and top-p of the evaluation, where the runs' configs give them."""
-    found = set()
-    for config in runs["config"]:
-        settings = config.get("eval") or {}
-        parts = [f"{k} {settings[k]}" for k in ("temperature", "top_p", "top_k") if k in settings]
-        found.add(", ".join(parts))
-    settings = "; ".join(sorted(f for f in found if f))
+    keys, evals = ("temperature", "top_p", "top_k"), (c.get("eval") or {} for c in runs["config"])
+    found = {", ".join(f"{k} {one[k]}" for k in keys if k in one) for one in evals}
+    settings = "; ".join(sorted(found - {""}))
     return f"sampled ({settings}) and greedy, apart" if settings else "sampled and greedy, apart"
 
 

@@ -68,8 +68,7 @@ def seed_table(
 
 
 def last_costs(results: Results) -> pd.DataFrame:
-    """The last row of the ledger of each run that counts, with zeros where the ledger lacks a
-    cost."""
+    """The last row of the ledger of each run that counts; a cost that it lacks is NaN."""
     ledger = results.ledger[results.ledger["run"].isin(scores.counted(results)["run"])]
     last = ledger.sort_values("step").drop_duplicates("run", keep="last")
     return last.reindex(columns=[*last.columns, *(c for c in COSTS if c not in last)])
