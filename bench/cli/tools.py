@@ -22,10 +22,10 @@ def list_(
     recipes: Annotated[bool, Option("--recipes", help="only the recipes")] = False,
 ) -> None:
     """Print the known methods, tasks and recipes."""
-    gc.disable()  # torch is most of this command's time; what it loads stays, so that to search
+    gc.disable()  # importing torch makes many objects that all stay; searching them costs a quarter
     from bench.tools import listing
 
-    gc.freeze()  # it for garbage, now and at the end, would take a quarter more
+    gc.freeze()
     gc.enable()
     terminal, everything = console(), not (methods or tasks or recipes)
     if methods or everything:

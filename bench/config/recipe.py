@@ -66,7 +66,7 @@ def _merge(node: dict[str, Any], change: Mapping[str, Any], assignment: str) -> 
     written = assignment.replace('"', "").replace(" ", "")
     if isinstance(value, dict) and len(value) == 1 and f"{key}." in written:
         below = node.setdefault(key, {})
-        if below is not None and not isinstance(below, dict):
+        if not isinstance(below, dict):
             raise ConfigError(f"-o {assignment!r}: {key!r} is a value, not a section")
         _merge(below, value, assignment)
     else:

@@ -27,19 +27,24 @@ class Backbone(Protocol[C]):
     def hidden(self, rows: Rows) -> Tensor:
         """Hidden states (tokens, D) from which the response tokens are predicted, row by row: the
         prompt's last token for the first one, the token before for the others."""
+        ...
 
     def prefill(self, ids_PL: Tensor, mask_PL: Tensor) -> tuple[Tensor, C]:
         """Hidden state of each prompt's last token, shape (P, D), and the prompts' cache; the
         arguments are on the host."""
+        ...
 
     def expand(self, cache: C, prompt_N: Tensor, /) -> C:
         """A row for each of the given prompts. The argument is used up."""
+        ...
 
     def keep(self, cache: C, row_N: Tensor, /) -> C:
         """The given rows, where row_N[n] is n or a later one. The argument is used up."""
+        ...
 
     def step(self, ids_N: Tensor, cache: C) -> Tensor:
         """Hidden states (N, D) of one further token a row; the cache grows by it in place."""
+        ...
 
 
 @dataclass

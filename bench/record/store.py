@@ -67,8 +67,10 @@ class RunFolder:
             kept.append(line + "\n")
         write_atomic(path, "".join(kept))
         evals = self.path / "evals.parquet"
-        if evals.is_file() and (late := (frame := pd.read_parquet(evals))["step"] > step).any():
-            self.replace_evals(frame[~late])
+        if evals.is_file():
+            frame: Any = pd.read_parquet(evals)
+            if (late := frame["step"] > step).any():
+                self.replace_evals(frame[~late])
         for file in sorted((self.path / "rollouts").glob("step-*.parquet")):
             if int(file.stem.removeprefix("step-")) >= rollout:
                 file.unlink()

@@ -52,7 +52,8 @@ def collect(suite: Suite, folder: Path) -> pd.DataFrame:
 
 def best(log: pd.DataFrame) -> pd.DataFrame:
     """The learning rate of the highest mean score: one row per method; ties go to the smaller."""
-    mean: Any = log.groupby(["method", "lr"], sort=True)["score"].mean().reset_index()
+    scores: Any = log.groupby(["method", "lr"], sort=True)["score"]
+    mean = scores.mean().reset_index()
     return mean.loc[mean.groupby("method")["score"].idxmax()].reset_index(drop=True)
 
 

@@ -408,10 +408,11 @@ def test_what_was_done_after_the_checkpoint_is_dropped_on_resume(tmp_path, monke
         with pytest.raises(KeyboardInterrupt):
             train(run, tmp_path / "cut", "tiny")
     folder = tmp_path / "cut" / run.name
-    late: Any = pd.read_parquet(folder / "evals.parquet")
-    assert late["step"].max() > 0 and len(list(folder.glob("rollouts/*"))) == 2
+    evals: Any = pd.read_parquet(folder / "evals.parquet")
+    assert evals["step"].max() > 0 and len(list(folder.glob("rollouts/*"))) == 2
     train(run, tmp_path / "cut", "tiny", by=Paused)
-    assert pd.read_parquet(folder / "evals.parquet")["step"].max() == 0
+    evals = pd.read_parquet(folder / "evals.parquet")
+    assert evals["step"].max() == 0
     assert not list(folder.glob("rollouts/*")) and tiny.steps(folder) == []
 
 
@@ -433,5 +434,5 @@ def stop_after_the_first():
 class Paused(train_module.Loop):
     """Resumes, and does nothing."""
 
-    def fit(self):
+    def fit(self) -> Any:
         assert self.session.resume()

@@ -58,8 +58,10 @@ def measure(
     again = frame.groupby("question_id").cumcount()  # some benchmarks ask a question twice
     twice = frame["question_id"] + "-" + again.astype(str)
     frame["question_id"] = frame["question_id"].where(again == 0, twice)
-    judged = frame["correct"].map({True: "ok", False: "wrong"})
-    frame["status"] = [row["status"] or said for row, said in zip(rows, judged, strict=True)]
+    frame["status"] = [
+        row["status"] or ("ok" if right else "wrong")
+        for row, right in zip(rows, frame["correct"], strict=True)
+    ]
     return frame, report
 
 
