@@ -8,6 +8,7 @@ from bench.config import ConfigError, Hardware, RunConfig, Suite
 from bench.model.choice import Forward, choose
 from bench.model.shapes import Shape, shape
 from bench.sampling.hf import CACHE_BYTES
+from bench.train.batch import old_logp
 from tasks import Task, TaskError
 
 FILL = 0.35  # assumed mean response length, as a share of the limit; 0.3 to 0.4 on quick
@@ -138,7 +139,8 @@ def _run(run: RunConfig, device: str, hardware: Hardware | None) -> dict[str, fl
         sampled = run.source(i) != "demonstrations"
         one = forward(r.prompts if sampled else per_rollout, per_rollout)
         cost = (one if sampled else 0.0) + (1 + backward) * r.epochs * one
-        cost += one * (needs[i].reference + (r.updates > 1))
+        old = old_logp(needs[i], run.source(i), r.updates)
+        cost += one * ((needs[i].reference or old == "start") + (old == "scored"))
         cost += one * (1 + (1 + backward) * r.epochs) if needs[i].critic else 0.0
         spent = {
             "updates": r.updates,

@@ -3,8 +3,8 @@
 from tasks.answers.check import check, grade
 from tasks.answers.extract import STYLES, extract
 from tasks.answers.options import GRADER_VERSION, CheckResult, Options
-from tasks.answers.pool import grade_many
 from tasks.answers.protocols import gsm8k_strict, math_strict
+from tasks.answers.workers.pool import grade_many
 
 __all__ = [
     "GRADER_VERSION",

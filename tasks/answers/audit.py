@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.answers import pipes, worker
 from tasks.answers.check import check, final_answer, grade
 from tasks.answers.options import GRADER_VERSION, CheckResult, Options
 from tasks.answers.protocols import gsm8k_strict, math_strict
 from tasks.answers.variants import mutants, reformatted
+from tasks.answers.workers import pipes, worker
 
 SECOND_OPINIONS = ("math-verify",)
 RESPONSES = ("response", "solution")  # kinds of cases in which the answer must be found first

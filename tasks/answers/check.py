@@ -5,13 +5,13 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tasks.answers.compare import Comparer
+from tasks.answers.comparison.compare import Comparer
+from tasks.answers.expressions.node import Node
+from tasks.answers.expressions.parser import parse_tokens
+from tasks.answers.expressions.trees import expand_signs
 from tasks.answers.extract import Style, boxes, extract, hashes, last_boxed, minerva, unescape
-from tasks.answers.lexer import AnswerError, LimitError, Token, lex, tidy
-from tasks.answers.node import Node
 from tasks.answers.options import CheckResult, Options, Status, resolve
-from tasks.answers.parser import parse_tokens
-from tasks.answers.trees import expand_signs
+from tasks.answers.words.lexer import AnswerError, LimitError, Token, lex, tidy
 
 _PLAIN = re.compile(r"\s*(-?)(\d{1,3}(?:,\d{3})+|\d{1,300})(\.\d{1,300})?\s*")
 _FRACTION = re.compile(

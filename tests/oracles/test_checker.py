@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 import sympy
 
-from tasks.answers import algebra, check, grade, gsm8k_strict, math_strict
-from tasks.answers.algebra import Effort
+from tasks.answers import check, grade, gsm8k_strict, math_strict
 from tasks.answers.audit import audit, robustness
-from tasks.answers.lexer import LimitError
-from tasks.answers.parser import parse
-from tasks.answers.symbolic import Builder
-from tasks.answers.values import value_of
+from tasks.answers.expressions.parser import parse
+from tasks.answers.values import algebra
+from tasks.answers.values.algebra import Effort
+from tasks.answers.values.evaluate import value_of
+from tasks.answers.values.symbolic import Builder
+from tasks.answers.words.lexer import LimitError
 
 DATA = Path(os.environ.get("EVENBENCH_DATA", Path(__file__).parents[3] / "shared" / "data"))
 needs_data = pytest.mark.skipif(

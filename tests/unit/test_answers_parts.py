@@ -5,15 +5,15 @@ from fractions import Fraction
 
 import pytest
 
-from tasks.answers import algebra, numeric
-from tasks.answers.algebra import Effort
-from tasks.answers.lexer import AnswerError, LimitError, lex, tidy
-from tasks.answers.node import Node
-from tasks.answers.parser import parse
-from tasks.answers.reals import RealSets
-from tasks.answers.units import conflicting, unit_key
-from tasks.answers.values import value_of
+from tasks.answers.expressions.node import Node
+from tasks.answers.expressions.parser import parse
+from tasks.answers.values import algebra, numeric
+from tasks.answers.values.algebra import Effort
+from tasks.answers.values.evaluate import value_of
+from tasks.answers.values.reals import RealSets
 from tasks.answers.variants import REFORMATTINGS, mutants, reformatted
+from tasks.answers.words.lexer import AnswerError, LimitError, lex, tidy
+from tasks.answers.words.units import conflicting, unit_key
 
 
 def value(text):

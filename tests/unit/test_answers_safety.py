@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 import tasks
-from tasks.answers import check, extract, grade, grade_many, pool, worker
+from tasks.answers import check, extract, grade, grade_many
 from tasks.answers.extract import STYLES
 from tasks.answers.options import CheckResult
+from tasks.answers.workers import pool, worker
 
 FOLDER = Path(next(iter(tasks.__path__)))
 ROOT = FOLDER.parent

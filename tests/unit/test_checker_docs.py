@@ -4,8 +4,12 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from tasks.answers import Options, algebra, check, functions, lexer, node, worker
+from tasks.answers import Options, check
+from tasks.answers.expressions import node
 from tasks.answers.extract import MAX_RESPONSE
+from tasks.answers.values import algebra, functions
+from tasks.answers.words import lexer
+from tasks.answers.workers import worker
 
 PAGE = (Path(__file__).parents[2] / "docs/checker.md").read_text()
 

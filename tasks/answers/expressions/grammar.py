@@ -2,11 +2,20 @@
 
 from typing import Any
 
-from tasks.answers import commands
-from tasks.answers.cursor import Cursor
-from tasks.answers.lexer import CLOSING, OPENING, AnswerError, Token
-from tasks.answers.node import EMPTY, ONE, ZERO, Node, integer, number, numeral, repeating
-from tasks.answers.vocabulary import APPLIED, FRACTIONS, INVERTED, NUMBER_WORDS, SEVERAL
+from tasks.answers.expressions import commands
+from tasks.answers.expressions.cursor import Cursor
+from tasks.answers.expressions.node import (
+    EMPTY,
+    ONE,
+    ZERO,
+    Node,
+    integer,
+    number,
+    numeral,
+    repeating,
+)
+from tasks.answers.words.lexer import CLOSING, OPENING, AnswerError, Token
+from tasks.answers.words.vocabulary import APPLIED, FRACTIONS, INVERTED, NUMBER_WORDS, SEVERAL
 
 CLOSE_OF = {"(": (")", "]"), "[": ("]", ")"), "\\{": ("\\}", "}"), "{": ("}",)}
 

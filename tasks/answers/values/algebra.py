@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from tasks.answers.lexer import AnswerError, LimitError
+from tasks.answers.words.lexer import AnswerError, LimitError
 
 MAX_TERMS = 400
 MAX_BITS = 20_000

@@ -2,7 +2,7 @@
 
 import re
 
-from tasks.answers.vocabulary import UNITS
+from tasks.answers.words.vocabulary import UNITS
 
 COMPOUND = re.compile(r"(?<![\^{\d-])\d")  # a number in a unit's text that is no exponent
 TEMPERATURES = frozenset(("celsius", "fahrenheit", "kelvin"))

@@ -4,9 +4,19 @@ import math
 from fractions import Fraction
 from functools import lru_cache
 
-from tasks.answers import algebra
-from tasks.answers.algebra import ROOT, Effort, F, Value, add, atom, constant, integer_power, mul
-from tasks.answers.lexer import AnswerError, LimitError
+from tasks.answers.values import algebra
+from tasks.answers.values.algebra import (
+    ROOT,
+    Effort,
+    F,
+    Value,
+    add,
+    atom,
+    constant,
+    integer_power,
+    mul,
+)
+from tasks.answers.words.lexer import AnswerError, LimitError
 
 TRIAL = 2_000  # primes up to this bound are divided out of a radicand
 

@@ -2,13 +2,23 @@
 
 import math
 
-from tasks.answers import algebra
-from tasks.answers.algebra import Effort, F, Value, add, atom, constant, mul, quotient, rational
-from tasks.answers.lexer import AnswerError, LimitError
-from tasks.answers.numeric import evaluate
-from tasks.answers.roots import factorize, rational_power
-from tasks.answers.trigonometry import cosine_of_pi, trigonometric
-from tasks.answers.vocabulary import words
+from tasks.answers.values import algebra
+from tasks.answers.values.algebra import (
+    Effort,
+    F,
+    Value,
+    add,
+    atom,
+    constant,
+    mul,
+    quotient,
+    rational,
+)
+from tasks.answers.values.numeric import evaluate
+from tasks.answers.values.roots import factorize, rational_power
+from tasks.answers.values.trigonometry import cosine_of_pi, trigonometric
+from tasks.answers.words.lexer import AnswerError, LimitError
+from tasks.answers.words.vocabulary import words
 
 MAX_FACTORIAL = 2_500
 

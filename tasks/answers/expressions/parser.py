@@ -6,8 +6,9 @@ notes the other one in `found`; the caller may ask for it by naming it in `readi
 
 from __future__ import annotations
 
-from tasks.answers.expressions import Expressions
-from tasks.answers.lexer import (
+from tasks.answers.expressions.grammar import Expressions
+from tasks.answers.expressions.node import KNOWN_TEXTS, Node, integer
+from tasks.answers.words.lexer import (  # fmt: skip
     CLOSING,
     MAX_ITEMS,
     OPENING,
@@ -16,10 +17,9 @@ from tasks.answers.lexer import (
     Token,
     lex,
     tidy,
-)  # fmt: skip
-from tasks.answers.node import KNOWN_TEXTS, Node, integer
-from tasks.answers.readings import settled, turned
-from tasks.answers.vocabulary import FILLERS, MAGNITUDES, MONEY_WORDS, NUMBER_WORDS, PARTS
+)
+from tasks.answers.words.readings import settled, turned
+from tasks.answers.words.vocabulary import FILLERS, MAGNITUDES, MONEY_WORDS, NUMBER_WORDS, PARTS
 
 
 class Parser(Expressions):

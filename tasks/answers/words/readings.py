@@ -4,8 +4,8 @@ Each function takes the usual reading and notes the other one in `found`; the ca
 other one by naming it in `reading`.
 """
 
-from tasks.answers.lexer import CLOSING, OPENING, Token
-from tasks.answers.vocabulary import UNIT_LETTERS
+from tasks.answers.words.lexer import CLOSING, OPENING, Token
+from tasks.answers.words.vocabulary import UNIT_LETTERS
 
 
 def settled(tokens: list[Token], reading: frozenset[str], found: set[str]) -> list[Token]:

@@ -3,14 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.answers import algebra, numeric
-from tasks.answers.algebra import Effort, Value
-from tasks.answers.lexer import AnswerError
-from tasks.answers.node import Node
+from tasks.answers.comparison.scalars import Scalars
+from tasks.answers.expressions.node import Node
+from tasks.answers.expressions.trees import (
+    ORDER_SIGNS,
+    assignment,
+    is_equation,
+    is_graph,
+    same_name,
+    steps_of,
+)
 from tasks.answers.options import Options
-from tasks.answers.reals import RealSets
-from tasks.answers.scalars import Scalars
-from tasks.answers.trees import ORDER_SIGNS, assignment, is_equation, is_graph, same_name, steps_of
+from tasks.answers.values import algebra, numeric
+from tasks.answers.values.algebra import Effort, Value
+from tasks.answers.values.reals import RealSets
+from tasks.answers.words.lexer import AnswerError
 
 
 class Relations(Scalars):

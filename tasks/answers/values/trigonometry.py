@@ -2,10 +2,10 @@
 
 from fractions import Fraction
 
-from tasks.answers import algebra
-from tasks.answers.algebra import HALF, Effort, F, Value, add, applied, constant, mul, negate
-from tasks.answers.lexer import LimitError
-from tasks.answers.roots import rational_power
+from tasks.answers.values import algebra
+from tasks.answers.values.algebra import HALF, Effort, F, Value, add, applied, constant, mul, negate
+from tasks.answers.values.roots import rational_power
+from tasks.answers.words.lexer import LimitError
 
 # cos of k/60 turns of pi, where it is a sum of square roots: {k: ((coefficient, radicand), ...)}
 _COSINES = {

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from tasks.answers import pipes
 from tasks.answers.check import grade
 from tasks.answers.extract import Style
 from tasks.answers.options import CheckResult, Options, resolve
+from tasks.answers.workers import pipes
 
 SMALLEST = 64  # fewer pairs are graded faster than a worker starts
 CHUNK = 200
@@ -45,7 +45,7 @@ class Pool:
 
     def __init__(self, size: int) -> None:
         self.lock = threading.Lock()  # one call at a time
-        self.processes = [pipes.start("tasks.answers.pool") for _ in range(size)]
+        self.processes = [pipes.start("tasks.answers.workers.pool") for _ in range(size)]
 
     def run(
         self, pairs: Pairs, style: str, options: Options, advance: Callable[[int], None]
@@ -125,7 +125,7 @@ class Pool:
     ) -> None:
         """Replaces a dead worker; its pairs go out again, at last one by one."""
         pipes.stop(self.processes[n])
-        self.processes[n] = pipes.start("tasks.answers.pool")
+        self.processes[n] = pipes.start("tasks.answers.workers.pool")
         if job.attempt < ATTEMPTS:
             waiting.appendleft(job._replace(attempt=job.attempt + 1))
         elif job.stop - job.start > 1:

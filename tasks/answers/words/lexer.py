@@ -7,8 +7,8 @@ Two answers with equal tokens are the same text but for layout (`normalised stri
 import re
 from typing import NamedTuple
 
-from tasks.answers import vocabulary
-from tasks.answers.vocabulary import FUNCTIONS, GREEK, IGNORED, KNOWN, MATRICES, OPERATORS
+from tasks.answers.words import vocabulary
+from tasks.answers.words.vocabulary import FUNCTIONS, GREEK, IGNORED, KNOWN, MATRICES, OPERATORS
 
 MAX_CHARS = 4_000
 MAX_TOKENS = 1_200

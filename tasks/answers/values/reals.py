@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from tasks.answers import algebra, numeric, trees
-from tasks.answers.algebra import Effort, Value
-from tasks.answers.lexer import AnswerError
-from tasks.answers.node import Node
-from tasks.answers.trees import ORDER_SIGNS
+from tasks.answers.expressions import trees
+from tasks.answers.expressions.node import Node
+from tasks.answers.expressions.trees import ORDER_SIGNS
+from tasks.answers.values import algebra, numeric
+from tasks.answers.values.algebra import Effort, Value
+from tasks.answers.words.lexer import AnswerError
 
 
 class Span(NamedTuple):

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from tasks.answers import algebra, functions
-from tasks.answers.algebra import Effort, Value, constant
-from tasks.answers.node import Node
+from tasks.answers.expressions.node import Node
+from tasks.answers.values import algebra, functions
+from tasks.answers.values.algebra import Effort, Value, constant
 
 
 class Matrices:

@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from tasks.answers.lexer import AnswerError, LimitError
+from tasks.answers.words.lexer import AnswerError, LimitError
 
 MAX_EXPONENT = 5_000  # of ten, in 1e5000
 

@@ -9,8 +9,17 @@ from typing import Any
 
 import sympy
 
-from tasks.answers import algebra
-from tasks.answers.algebra import CONSTANT, MINUS_ONE, NAME, ONE_POLY, POWER, PRIME, ROOT, Value
+from tasks.answers.values import algebra
+from tasks.answers.values.algebra import (
+    CONSTANT,
+    MINUS_ONE,
+    NAME,
+    ONE_POLY,
+    POWER,
+    PRIME,
+    ROOT,
+    Value,
+)
 
 DIGITS = 50
 

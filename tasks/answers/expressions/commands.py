@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.answers.lexer import CLOSING, MAX_ITEMS, OPENING, AnswerError, LimitError, Token
-from tasks.answers.node import EMPTY, ONE, ZERO, Node, integer, number
-from tasks.answers.vocabulary import BINOMIALS, FRACTIONS, NAMED, NUMBER_SETS, UNWRAPPED
+from tasks.answers.expressions.node import EMPTY, ONE, ZERO, Node, integer, number
+from tasks.answers.words.lexer import CLOSING, MAX_ITEMS, OPENING, AnswerError, LimitError, Token
+from tasks.answers.words.vocabulary import BINOMIALS, FRACTIONS, NAMED, NUMBER_SETS, UNWRAPPED
 
 if TYPE_CHECKING:
-    from tasks.answers.expressions import Expressions
+    from tasks.answers.expressions.grammar import Expressions
 
 
 def command(parser: Expressions, name: str) -> Node:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from tasks.answers.node import Node, numeral
-from tasks.answers.units import unit_key
-from tasks.answers.vocabulary import NUMBER_SETS, words
+from tasks.answers.expressions.node import Node, numeral
+from tasks.answers.words.units import unit_key
+from tasks.answers.words.vocabulary import NUMBER_SETS, words
 
 ORDER_SIGNS = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "!=": "!="}
 # Functions whose value may be what an answer names.

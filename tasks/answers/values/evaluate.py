@@ -2,11 +2,21 @@
 
 from typing import Any
 
-from tasks.answers import algebra
-from tasks.answers.algebra import Effort, F, Value, add, atom, constant, mul, quotient, rational
-from tasks.answers.functions import function, power
-from tasks.answers.lexer import AnswerError, LimitError
-from tasks.answers.node import Node, integer
+from tasks.answers.expressions.node import Node, integer
+from tasks.answers.values import algebra
+from tasks.answers.values.algebra import (
+    Effort,
+    F,
+    Value,
+    add,
+    atom,
+    constant,
+    mul,
+    quotient,
+    rational,
+)
+from tasks.answers.values.functions import function, power
+from tasks.answers.words.lexer import AnswerError, LimitError
 
 
 def value_of(node: Node, effort: Effort, log10: bool = False) -> Value:

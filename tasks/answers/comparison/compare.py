@@ -7,15 +7,15 @@ matrices; numerals in a base; ratios; and scalars last, by exact values.
 import re
 from itertools import chain
 
-from tasks.answers import trees
-from tasks.answers.algebra import Value
-from tasks.answers.lexer import AnswerError
-from tasks.answers.matrices import Matrices, column
-from tasks.answers.node import Node
+from tasks.answers.comparison.relations import Relations
+from tasks.answers.expressions import trees
+from tasks.answers.expressions.node import Node
+from tasks.answers.expressions.trees import flat, has_zero, is_inequalities, is_number_set, items_of
 from tasks.answers.options import Options
-from tasks.answers.relations import Relations
-from tasks.answers.trees import flat, has_zero, is_inequalities, is_number_set, items_of
-from tasks.answers.units import COMPOUND, conflicting, unit_key
+from tasks.answers.values.algebra import Value
+from tasks.answers.values.matrices import Matrices, column
+from tasks.answers.words.lexer import AnswerError
+from tasks.answers.words.units import COMPOUND, conflicting, unit_key
 
 MAX_MATCHED = 60  # items of a list that are matched in any order
 COLLECTIONS = frozenset(("list", "set", "seq", "setop"))

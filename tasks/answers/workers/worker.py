@@ -17,8 +17,8 @@ import threading
 import time
 from typing import Any, Literal
 
-from tasks.answers import pipes
-from tasks.answers.algebra import Value
+from tasks.answers.values.algebra import Value
+from tasks.answers.workers import pipes
 
 START_SECONDS = 60.0  # to import sympy on a machine that is busy
 PATIENCE = 10.0  # waiting for a computation, in multiples of the processor time it may take
@@ -33,7 +33,7 @@ def serve() -> None:
     """Answers requests (one, two, seconds) from standard input until it closes."""
     requests, replies = pipes.standard_streams()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the owner
-    from tasks.answers import symbolic
+    from tasks.answers.values import symbolic
 
     child = _Child(symbolic.is_zero)
     pipes.send(replies, "ready")
@@ -140,7 +140,7 @@ class SolverProcess:
         """Launches the server, which goes on to import sympy; waits for nothing."""
         if self.process is None or self.process.poll() is not None:
             self.stop()
-            self.process = pipes.start("tasks.answers.worker")
+            self.process = pipes.start("tasks.answers.workers.worker")
 
     def start(self) -> None:
         """Launches the server and waits until sympy is imported."""

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
-from tasks.answers import algebra, numeric, worker
-from tasks.answers.algebra import Effort, Structured, Value
-from tasks.answers.node import Node
+from tasks.answers.expressions.node import Node
+from tasks.answers.expressions.trees import decimal_of, is_reduced, significant_digits, terminates
 from tasks.answers.options import Options
-from tasks.answers.trees import decimal_of, is_reduced, significant_digits, terminates
-from tasks.answers.values import value_of
+from tasks.answers.values import algebra, numeric
+from tasks.answers.values.algebra import Effort, Structured, Value
+from tasks.answers.values.evaluate import value_of
+from tasks.answers.workers import worker
 
 
 class Scalars(ABC):

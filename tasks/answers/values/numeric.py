@@ -11,9 +11,19 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from tasks.answers import algebra
-from tasks.answers.algebra import CONSTANT, MINUS_ONE, NAME, ONE_POLY, POWER, PRIME, ROOT, F, Value
-from tasks.answers.vocabulary import words
+from tasks.answers.values import algebra
+from tasks.answers.values.algebra import (
+    CONSTANT,
+    MINUS_ONE,
+    NAME,
+    ONE_POLY,
+    POWER,
+    PRIME,
+    ROOT,
+    F,
+    Value,
+)
+from tasks.answers.words.vocabulary import words
 
 EPS = 4e-16  # a little above the relative error of one operation
 

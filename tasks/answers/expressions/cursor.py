@@ -3,8 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from tasks.answers.lexer import CLOSING, MAX_DEPTH, OPENING, AnswerError, LimitError, Token
-from tasks.answers.node import Node
+from tasks.answers.expressions.node import Node
+from tasks.answers.words.lexer import CLOSING, MAX_DEPTH, OPENING, AnswerError, LimitError, Token
 
 
 class Cursor(ABC):
