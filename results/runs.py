@@ -284,7 +284,7 @@ def _separate(runs: list[StoredRun]) -> tuple[list[StoredRun], list[Problem]]:
     problems, apart = [], set()
     for method in sorted(mixed):
         names = [f"{method} ({s})" for s in sorted({r.suite for r in runs if r.method == method})]
-        what = "its runs differ in more than the seed, or repeat one: query or rename them"
+        what = "this label mixes settings or repeats a seed; select one with --query"
         if len(names) > 1:
             apart.add(method)
             what = f"means different runs in different suites: shown as {', '.join(names)}"

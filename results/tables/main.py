@@ -158,8 +158,8 @@ def _footnote(
     notes = [f"{size}."]
     if (frame["seeds"] > 1).any():
         notes = [
-            f"± half a {level} Student-t interval over seeds, questions fixed ({size}); the CSV"
-            " holds the interval for new questions too."
+            f"± is the {level} confidence half-width (Student-t) across seeds on these questions"
+            f" ({size}). The CSV also holds the interval for new questions."
         ]
     alone = frame.loc[frame["seeds"] == 1, ["task", "method"]]
     if len(alone):
@@ -207,13 +207,13 @@ def _verdict_note(control: str | None, made: list[compare.Comparison], delta: fl
         return ["No comparison could be tested."] if made else []
     with_t = [c for c in tested if c.difference.low == c.difference.low]
     kinds = sorted({"paired t" if c.difference.design == "paired" else "Welch's t" for c in with_t})
-    kinds = kinds or ["no t test, since nothing differs,"]
+    kinds = kinds or ["no test, since scores are identical in every seed,"]
     against = f" with {control}" if control else ""
     family = f"Holm over {len(tested)} comparisons" if len(tested) > 1 else "one comparison"
     return [
-        f"Verdicts: {' or '.join(kinds)} over seeds, {family}{against};"
-        f" equivalent means within ±{100 * delta:g} points (TOST); MDE: the difference found with"
-        " power 0.8, unadjusted."
+        f"Verdicts: {' or '.join(kinds)} across seeds, {family}{against}. Equivalent means within"
+        f" ±{100 * delta:g} points (TOST). MDE: smallest true difference detectable with 80 %"
+        " power, before multiple-comparison correction."
     ]
 
 
@@ -224,7 +224,7 @@ def _start_note(results: Results, split: str) -> list[str]:
         return []
     means = start.groupby("task", observed=True)["score"].mean()
     values = [f"{100 * v:.1f} %" + f" ({t})" * (len(means) > 1) for t, v in means.items()]
-    return [f"Before any update: {', '.join(values)}."]
+    return [f"The starting model: {', '.join(values)}."]
 
 
 def run_notes(results: Results) -> list[str]:

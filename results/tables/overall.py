@@ -62,7 +62,7 @@ def aggregate_table(results: Results, split: str | None = None) -> Table:
         Column("tasks", "tasks", "count"),
         *(Column(n, f"{label} %", "percent", f"{n}_half") for n, label in shown.items()),
     )
-    notes = ["Over task × seed cells; ± half a 95 % stratified bootstrap interval."]
+    notes = ["Over task × seed cells; ± is the 95 % confidence half-width (stratified bootstrap)."]
     if fewest and min(fewest) < 10:
         notes.append(
             f"Secondary: with {min(fewest)} seeds a bootstrap interval is too narrow (nominal 95 %"

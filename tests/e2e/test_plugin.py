@@ -125,7 +125,7 @@ def test_every_command_of_the_tutorial(tmp_path):
     told = [line.split() for line in printed.splitlines()]
     assert len(shown) > 8 and all(line in told for line in shown)
     page = (tmp_path / "runs/smoke/report/report.md").read_text()
-    assert "MyRwr | " in page and "differ in more than the seed" not in page
+    assert "MyRwr | " in page and "mixes settings" not in page
     assert "my_rwr.py:MyRwr" in (tmp_path / "anatomy/flows.csv").read_text()
     assert "my_rwr.py:MyRwr" in (tmp_path / "anatomy/weight-shares.csv").read_text()
     quick = command(
@@ -141,7 +141,7 @@ def test_every_command_of_the_tutorial(tmp_path):
     assert done.returncode == 0, done.stderr
     now = {p.name for p in (tmp_path / "runs/smoke").glob("MyRwr-*")}
     assert len(runs) == 2 and len(now - runs) == 2
-    assert "differ in more than the seed" in done.stdout
+    assert "mixes settings" in done.stdout
 
 
 RUN = "evenbench run smoke --methods my_rwr.py:MyRwr,grpo"
