@@ -60,7 +60,7 @@ def test_importing_the_checker_imports_no_sympy():
 
 def test_plain_answers_start_no_process():
     code = (
-        "from tasks.answers import grade, worker\n"
+        "from tasks.answers import grade\nfrom tasks.answers.workers import worker\n"
         "assert grade('#### 1,234', '1234').correct and grade('\\\\boxed{2/4}', '1/2').correct\n"
         "assert worker._worker.process is None"
     )
@@ -162,7 +162,7 @@ def test_memory_of_a_computation_is_bounded():
     code = (
         "import re\n"
         "from pathlib import Path\n"
-        "from tasks.answers import check, worker\n"
+        "from tasks.answers import check\nfrom tasks.answers.workers import worker\n"
         "from tests.unit.test_answers_safety import HOSTILE\n"
         "for text in HOSTILE: check(text, 'x^2+\\\\sqrt{2}')\n"
         "process = worker._worker.process\n"
@@ -309,7 +309,7 @@ def test_worker_processes_have_their_own_worker(method):
 def test_the_worker_ends_with_its_owner():
     code = (
         "import os, signal\n"
-        "from tasks.answers import worker\n"
+        "from tasks.answers.workers import worker\n"
         "worker.warm_up()\n"
         "print(worker._worker.process.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
