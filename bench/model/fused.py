@@ -29,6 +29,12 @@ class Weights:
     gate_up: Tensor
     down: Tensor
 
+    def detached(self) -> "Weights":
+        """The same values without their graph."""
+        bias = None if self.bias is None else self.bias.detach()
+        matrices = (self.out.detach(), self.gate_up.detach())
+        return Weights(self.qkv.detach(), bias, *matrices, down=self.down.detach())
+
 
 class FusedWeights:
     """The fused matrices of a model of Llama's shape, at its weights of the moment.
@@ -57,9 +63,10 @@ class FusedWeights:
         if state != self._state:
             self.release()
             self._order = self._interleaved()
-            with torch.no_grad():
-                self._layers = [self._layer(module) for module in modules]
+            made = [self._layer(module) for module in modules]
+            self._layers = [layer.detached() for layer in made]
             self._state, self._made_of = state, [weight.detach() for weight in weights]
+            return made
         if not torch.is_grad_enabled():
             return self._layers
         return [self._layer(*pair) for pair in zip(modules, self._layers, strict=True)]
