@@ -71,8 +71,9 @@ class RunFolder:
             frame: Any = pd.read_parquet(evals)
             if (late := frame["step"] > step).any():
                 self.replace_evals(frame[~late])
-        for file in sorted((self.path / "rollouts").glob("step-*.parquet")):
-            if int(file.stem.removeprefix("step-")) >= rollout:
+        for file in (self.path / "rollouts").glob("step-*.parquet"):
+            number = file.stem.removeprefix("step-")
+            if number.isdecimal() and int(number) >= rollout:  # any other file is not ours
                 file.unlink()
 
     def write_evals(self, new: pd.DataFrame) -> None:

@@ -55,10 +55,11 @@ def backward(
     micro_tokens: int,
     correction: Correction | None = None,
 ) -> Backward:
-    """Add dL/dtheta to the parameters' `.grad`. Rows with `trained_N` False get no forward pass.
+    """Add dL/dtheta to the gradients that the optimiser steps with.
 
-    `micro_tokens` bounds the padded tokens of a micro-batch. A `correction` weighs the advantages
-    of an engine's samples; the batch must then have old log-probs.
+    Rows with `trained_N` False get no forward pass. `micro_tokens` bounds the padded tokens of a
+    micro-batch. A `correction` weighs the advantages of an engine's samples; the batch must then
+    have old log-probs.
     """
     rollout, signal, entropy = batch.rollout, batch.signal, method.needs().entropy
     trained = host_indices(signal.trained_N)

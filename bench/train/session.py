@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import pandas as pd
 import torch
 
-import methods
 from bench.config import ConfigError, RunConfig
 from bench.model import start
 from bench.model.policy import Policy
@@ -23,6 +22,7 @@ from bench.record.store import RunFolder
 from bench.record.track import Track
 from bench.sampling.hf import Sampler
 from methods import Method, Needs
+from methods.base import SourceName
 from results.records import DoneRecord, StateRecord
 from tasks import Task
 
@@ -54,9 +54,8 @@ class Session:
         self.run, self.folder, self.suite = run, folder, suite
         self.task = run.build_task()
         self.objectives = run.build_methods()
-        self.sources: list[methods.base.SourceName] = [
-            run.source(i) for i in range(len(self.objectives))
-        ]
+        phases = range(len(self.objectives))
+        self.sources: list[SourceName] = [run.source(i) for i in phases]
         self.origin = start.ensure(run.model, self.task, device=device)
         policy = start.load(self.origin, run.model, device)
         self.flops = Flops.of(policy.model)
@@ -186,10 +185,10 @@ class Session:
             if self.track:
                 self.track.evaluation(frame)
             position.points = math.floor(self.progress * run.eval.points + 1e-9) + 1
-            score = self._validation(frame) if run.checkpoint == "best" else -1.0
-            keep = ["best"] if score > position.best else []
+            accuracy = self._validation(frame) if run.checkpoint == "best" else -1.0
+            keep = ["best"] if accuracy > position.best else []
             keep += [f"checkpoints/step-{self.ledger.updates:06d}"] * (run.checkpoint == "all")
-            position.best = max(score, position.best)
+            position.best = max(accuracy, position.best)
             state = StateRecord(ledger=self.ledger.now(), keep=keep, **asdict(position))
             self.folder.save_checkpoint(self.learner.save, state)
             self.folder.retain(keep)

@@ -410,10 +410,12 @@ def test_what_was_done_after_the_checkpoint_is_dropped_on_resume(tmp_path, monke
     folder = tmp_path / "cut" / run.name
     evals: Any = pd.read_parquet(folder / "evals.parquet")
     assert evals["step"].max() > 0 and len(list(folder.glob("rollouts/*"))) == 2
+    theirs = folder / "rollouts" / "step-notes.parquet"
+    theirs.write_text("a file of the user's")
     train(run, tmp_path / "cut", "tiny", by=Paused)
     evals = pd.read_parquet(folder / "evals.parquet")
     assert evals["step"].max() == 0
-    assert not list(folder.glob("rollouts/*")) and tiny.steps(folder) == []
+    assert list(folder.glob("rollouts/*")) == [theirs] and tiny.steps(folder) == []
 
 
 def stop_after_the_first():
