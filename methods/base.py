@@ -54,7 +54,7 @@ class Rollout:
     finished_N: Tensor  # bool, ended by itself rather than cut off
     format_ok_N: Tensor  # bool
     max_tokens: int  # generation limit (T is only the padding width)
-    progress: float = 0.0  # share of the budget spent, 0..1
+    progress: float = 0.0  # share of the budget spent before this batch, 0 to below 1
     old_logp_NT: Tensor | None = None  # of the policy that sampled the rows
     sampler_logp_NT: Tensor | None = None  # as the sampling engine reported it
     ref_logp_NT: Tensor | None = None  # of the frozen starting policy

@@ -11,6 +11,11 @@ from .registry import register
 
 @register("gift")
 @register(
+    "gift-detached",
+    "GIFT as in the paper, but with detached statistics, so that beta matters and z is linear",
+    stats_grad="detached",
+)
+@register(
     "gift-author-code",
     "GIFT as in the author's code: anchored at the policy that sampled, statistics detached",
     anchor="old", stats_grad="detached", std_eps=1e-6, std_floor=0.0, drop_zero_variance=False,
@@ -28,7 +33,9 @@ class GIFT(Method):
 
     Where the text is silent:
     - `anchor`: the frozen start ("reference", DPO's implicit reward) or the policy that sampled.
-    - `stats_grad`: differentiate through the group's mean and std of d ("full"), or not.
+    - `stats_grad`: differentiate through the group's mean and std of d ("full"), or not. Under full
+      statistics beta only rescales the loss, and the loss is not convex in d; the paper says that
+      beta may matter and calls the loss convex, which holds with detached ones: `gift-detached`.
     - std has ddof 1; for d it is max(std, std_floor) + std_eps. At policy = anchor d is 0 for all
       and the gradient grows as 1/std: the floor (0.1, ours, measured) guards it, also against
       low-precision noise that makes std tiny but not 0. See the metric `std_floor_active`.
