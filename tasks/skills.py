@@ -34,15 +34,13 @@ class Skill(NamedTuple):
     about: str
 
 
-# Results are numbers of one or two digits. Only the two commonest operations need a table; the right
-# way to do a rare one must not be hard to compute, or its share would not be that of the text.
 SKILLS = (
     Skill("doubles", lambda v: 2 * v, lambda v: v + 2, "2 v, misread as v + 2"),
     Skill("triples", lambda v: 3 * v, lambda v: v + 3, "3 v, misread as v + 3"),
-    Skill("jumps", lambda v: v + 10, lambda v: v + 1, "v + 10 (a jump is ten), misread as v + 1"),
-    Skill("refills", lambda v: 20, lambda v: v + 4, "20 (a box holds 20), misread as v + 4"),
-    Skill("empties", lambda v: 0, lambda v: max(v - 5, 0), "0, misread as v - 5"),
-    Skill("skips", lambda v: v, lambda v: max(v - 1, 0), "v (nothing happens), misread as v - 1"),
+    Skill("jumps", lambda v: v + 10, lambda v: v + 1, "v + 10, misread as v + 1"),
+    Skill("leaps", lambda v: v + 20, lambda v: v + 2, "v + 20, misread as v + 2"),
+    Skill("hops", lambda v: v + 5, lambda v: v + 3, "v + 5, misread as v + 3"),
+    Skill("skips", lambda v: v, lambda v: max(v - 1, 0), "v, misread as v - 1"),
 )
 BY_WORD = {skill.word: skill for skill in SKILLS}
 SHARES = (0.5, 0.3, 0.15, 0.07, 0.03, 0.0)
