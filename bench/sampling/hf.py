@@ -88,8 +88,7 @@ def sample(
 
     backbone = policy.drawing
     hidden_PD, cache = backbone.prefill(head.prompt_PL, head.prompt_mask_PL)
-    prompt_N = sent(prompt_N, device)
-    hidden_AD, cache = hidden_PD[prompt_N], backbone.expand(cache, prompt_N)
+    hidden_AD, cache = hidden_PD[sent(prompt_N, device)], backbone.expand(cache, prompt_N)
     row_A = torch.arange(N, device=device)  # rows in the batch
     running_A = torch.ones(N, dtype=torch.bool, device=device)  # of these, not yet ended
     recent: list[tuple[torch.Tensor, torch.Tensor]] = []  # drawn since the batch was last changed

@@ -15,7 +15,8 @@ from results.records import EVAL_COLUMNS
 from tasks import Example, Task
 
 GRADED = ("correct", "strict", "status", "format_ok", "extracted")  # of tasks.Grade
-CPU_ROWS, ROWS = 256, 1024  # sampled at once: on a CPU as many as its caches bear
+ROWS = 1024  # sampled at once
+CPU_ROWS, CPU_CACHE = 256, 1 << 28  # or fewer on a CPU, where their keys take more than these bytes
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,7 @@ class Evaluator:
             ]
             # by length, so that a batch holds little padding
             order = sorted(range(len(questions)), key=lambda i: len(questions[i].prompt))
-            group = sum(d.samples for d in decodings)
-            most = CPU_ROWS if self.policy.device.type == "cpu" else ROWS
-            per = max(1, most // group)
+            per = max(1, self._rows(questions) // sum(d.samples for d in decodings))
             found: dict[int, list[dict[str, Any]]] = {}
             for block in (order[i : i + per] for i in range(0, len(order), per)):
                 graded = self._block([questions[i] for i in block], decodings, ledger)
@@ -79,6 +78,13 @@ class Evaluator:
             if not keep_texts:
                 frame[["prompt", "gold", "response"]] = None
             return frame
+
+    def _rows(self, questions: Sequence[AskedQuestion]) -> int:
+        """How many are sampled at once."""
+        if self.policy.device.type != "cpu":
+            return ROWS
+        tokens = max((len(q.prompt) for q in questions), default=0) + self.run.max_tokens
+        return min(ROWS, max(CPU_ROWS, self.policy.cached_rows(CPU_CACHE, tokens)))
 
     def _block(
         self, questions: list[AskedQuestion], decodings: Sequence[Decoding], ledger: Ledger

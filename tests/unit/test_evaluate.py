@@ -55,8 +55,24 @@ def test_one_batch_answers_as_batches_of_one_decoding(policy, monkeypatch):
     assert cost.flops_evaluate < sum(ledger.flops_evaluate for ledger in (one, two, three))
     told = whole[whole["prompt"].notna()]
     assert len(told) == 10 and set(told["decoding"]) == {"greedy"} and told["gold"].notna().all()
-    monkeypatch.setattr(evaluate, "CPU_ROWS", 1)  # a batch for each question
+    monkeypatch.setattr(evaluate, "ROWS", 1)  # a batch for each question
     assert rows_of(policy, temperature=[1.0, 0.6])[0].equals(whole)
+
+
+def test_a_cpu_samples_fewer_rows_at_once_where_their_keys_take_much_room(policy, monkeypatch):
+    sizes, draw = [], Sampler.__call__
+
+    def drawn(policy, prompts, group, *rest, **more):
+        sizes.append(len(prompts) * group)
+        return draw(policy, prompts, group, *rest, **more)
+
+    monkeypatch.setattr(Sampler, "__call__", staticmethod(drawn))
+    rows_of(policy, temperature=[1.0, 0.6])
+    assert sizes == [50]
+    monkeypatch.setattr(evaluate, "CPU_ROWS", 20)
+    monkeypatch.setattr(evaluate, "CPU_CACHE", 1)
+    rows_of(policy, temperature=[1.0, 0.6])
+    assert sizes[1:] == [20, 20, 10]
 
 
 def test_further_temperatures_are_drawn_at_the_start_and_the_end_alone(policy):
