@@ -159,8 +159,7 @@ def _unit(x: Tensor, eps: float) -> Tensor:
 
 def _turned(x: Tensor, turn: Tensor) -> Tensor:
     """Pairs of neighbours rotated."""
-    wide = x if x.dtype.to_complex() == turn.dtype else x.to(turn.dtype.to_real())
-    pairs = torch.view_as_complex(wide.view(*x.shape[:-1], -1, 2))
+    pairs = torch.view_as_complex(x.to(turn.dtype.to_real()).view(*x.shape[:-1], -1, 2))
     return torch.view_as_real(pairs * turn).view(x.shape).to(x.dtype)
 
 
