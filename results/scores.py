@@ -186,11 +186,16 @@ def pass_scores(frame: pd.DataFrame, k: int) -> pd.DataFrame:
 
 @remembered
 def majority_scores(
-    results: Results, split: str, k: int | None = None, at: At = "last"
+    results: Results,
+    split: str,
+    k: int | None = None,
+    at: At = "last",
+    *,
+    decoding: str = "sampled",
 ) -> pd.DataFrame:
     """Like `question_scores`, with maj@k of the extracted answers as the score. Questions that do
     not have the full number of samples are left out."""
-    rows = _chosen_rows(results, split, "sampled", at)
+    rows = _chosen_rows(results, split, decoding, at)
     rows = rows.sort_values([*GROUP, "question_id", "sample"])
     groups = rows.groupby([*GROUP, "question_id"], observed=True)
     sizes = groups.size()
@@ -217,9 +222,16 @@ def _of(frame: pd.DataFrame, method: str, task: str | None) -> pd.DataFrame:
     return rows if task is None else rows[rows["task"] == task]
 
 
-def sample_cube(results: Results, method: str, split: str, task: str | None = None) -> np.ndarray:
+def sample_cube(
+    results: Results,
+    method: str,
+    split: str,
+    task: str | None = None,
+    *,
+    decoding: str = "sampled",
+) -> np.ndarray:
     """Answers of the last evaluation, seeds x questions x samples, of what all seeds have."""
-    rows = _of(_chosen_rows(results, split, "sampled"), method, task)
+    rows = _of(_chosen_rows(results, split, decoding), method, task)
     wide = rows.assign(correct=rows["correct"].astype(float)).pivot_table(
         index="seed", columns=["question_id", "sample"], values="correct", observed=True
     )
@@ -239,17 +251,21 @@ def metric_scores(
     split: str | None = None,
     reading: Reading = "correct",
     at: At = "last",
+    *,
+    sampled: str = "sampled",
 ) -> pd.DataFrame:
     """Scores by the metric's name: avg (avg@K of sampled answers), greedy, pass@k, maj (of all K)
-    or maj@k. GROUP, question_id, score."""
+    or maj@k. `sampled`: the decoding whose samples are scored, e.g. T=0.6. GROUP, question_id,
+    score."""
     split = split or headline_split(results)
     metric = metric or headline_metric(results)
     name, _, k = metric.partition("@")
     if name not in ("avg", "greedy", "pass", "maj") or (name == "pass") > k.isdigit():
         raise ValueError(f"no metric {metric!r}; there are avg, greedy, pass@k, maj, maj@k")
     if name == "maj":
-        return majority_scores(results, split, int(k) if k.isdigit() else None, at)
-    decoding = "greedy" if name == "greedy" else "sampled"
+        count = int(k) if k.isdigit() else None
+        return majority_scores(results, split, count, at, decoding=sampled)
+    decoding = "greedy" if name == "greedy" else sampled
     frame = question_scores(results, split, decoding, reading, at=at)
     return pass_scores(frame, int(k)) if name == "pass" else frame
 
