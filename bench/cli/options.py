@@ -101,8 +101,8 @@ class Changes:
 
 
 def _change_task(content: dict[str, Any], name: str) -> None:
-    """Put another task in the place of the recipe's, whose fields go. Its own splits take the places
-    of those that it lacks, with as many questions. Raises KeyError."""
+    """Put another task in the place of the recipe's, whose fields go. Its own splits take the
+    places of those that it lacks, with as many questions. Raises KeyError."""
     from tasks import entry
 
     previous = content.get("task", {})
