@@ -10,12 +10,11 @@ A figure that the data cannot give (nothing finished, one method) is an empty li
 import re
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from results import Results, compare, curves, scores, stats, tables
+from results import Results, compare, curves, scores, stats, tables, trials
 from results.records import BUDGET_AXES
 
 from . import plots
@@ -165,25 +164,8 @@ def loss_shares(results: Results) -> list[Plot]:
 
 def tuning(results: Results) -> list[Plot]:
     """Expected best validation score against tuning trials, where a log of trials is found."""
-    trials = tuning_trials(results)
-    if trials.empty:
-        return []
-    rows = [
-        {"method": str(method), "trials": n, "value": best}
-        for method, own in trials.groupby("method")
-        for n, best in enumerate(stats.expected_best(own["score"]), 1)
-    ]
-    return [plots.tuning(pd.DataFrame(rows))]
-
-
-def tuning_trials(results: Results) -> pd.DataFrame:
-    """The trials.jsonl of a suite's folder, or of the folder SUITE-tune beside it: method, lr,
-    seed, score and more; empty where there is none."""
-    suites = {Path(p).parent for p in results.runs["path"]}
-    files = [f / "trials.jsonl" for s in sorted(suites) for f in (s, s.with_name(f"{s.name}-tune"))]
-    logs = [pd.read_json(f, lines=True) for f in dict.fromkeys(files) if f.is_file()]
-    empty = pd.DataFrame(columns=["method", "score"])
-    return pd.concat(logs, ignore_index=True) if logs else empty
+    points = trials.expected_best(trials.trials(results))
+    return [plots.tuning(points)] if len(points) else []
 
 
 FIGURES: dict[str, Callable[..., list[Plot]]] = {

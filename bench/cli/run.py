@@ -41,11 +41,17 @@ def run(
 
     Finished runs are skipped and interrupted ones resumed, so the same command continues a suite.
     """
+    from bench.config import ConfigError, recipe_path
+    from bench.suite.tune import bring_log
+
     override = [*(override or []), f"track={track}"] if track else override
     suite = options.Changes(
         methods=methods, method=method, seeds=seeds, task=task, source=source, override=override
     ).suite(recipe)
-    _execute(suite, out / suite.name if out.name != suite.name else out, workers, device)
+    folder = out / suite.name if out.name != suite.name else out
+    with refusing(ConfigError, OSError):
+        bring_log(recipe_path(recipe), suite, folder)
+    _execute(suite, folder, workers, device)
 
 
 @app.command()
@@ -189,9 +195,10 @@ def tune(
     folder = out / grid.name
     device, workers = options.place(device, workers, len(grid.runs))
     plan = suite.tune
+    labels = {run.method for run in suite.runs}
     say(
-        f"{len({run.method for run in suite.runs})} methods x ({plan.trials} random trials and the recipe's own settings)"
-        f" x {plan.seeds} seed(s), scored on validation questions"
+        f"{len(labels)} methods x ({plan.trials} random trials and the recipe's own settings) x"
+        f" {plan.seeds} seed(s), scored on validation questions"
     )
     show_plan(console(), grid, workers, device=device)
     watch = partial(watch_suite, console(), workers=workers, device=device)
