@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 import tasks
 from tasks.contract import check_task
-from tasks.skills import BY_WORD, LARGEST, SHARES, SKILLS, Problem, Skills, Step, read, work
+from tasks.skills import BY_WORD, LARGEST, SHARES, SKILLS, SkillProblem, Skills, Step, read, work
 
 TASK = Skills()
 
@@ -31,7 +31,7 @@ def test_operations_by_hand(word, value, right, wrong):
 
 
 def test_a_problem_by_hand():
-    problem = Problem(3, (Step("gets", 4), Step("doubles"), Step("loses", 5)))
+    problem = SkillProblem(3, (Step("gets", 4), Step("doubles"), Step("loses", 5)))
     assert problem.answer == 9
     assert work(problem) == "3>7;7>14;14>9####9"
     assert work(problem, {1: "misconception"}) == "3>7;7>9;9>4####4"
@@ -39,7 +39,7 @@ def test_a_problem_by_hand():
 
 
 def test_a_definition_gives_a_word_another_meaning():
-    problem = Problem(3, (Step("hops"),), ("hops", "triples"))
+    problem = SkillProblem(3, (Step("hops"),), ("hops", "triples"))
     assert problem.answer == 9
     assert problem.values({0: "usual"}) == [3, 8]
     assert problem.values({0: "misconception"}) == [3, 6]
