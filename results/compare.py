@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from . import scores, stats
+from . import foreign, scores, stats
 from .stats import ALPHA, DELTA, Difference, Interval, Verdict
 
 if TYPE_CHECKING:
@@ -41,15 +41,19 @@ class Comparison:
         place = f"{self.metric} on {self.task}/{self.split}"
         text = f"{self.a} vs {self.b}, {place}: {self.verdict}"
         if d.low == d.low:
+            over = "questions" if d.design == "questions" else "seeds"
             text += (
                 f"; difference {points * d.estimate:+.1f} points"
-                f" [{points * d.low:+.1f}, {points * d.high:+.1f}]"
-                f" over seeds, [{points * self.wide.low:+.1f}, {points * self.wide.high:+.1f}]"
-                f" over seeds and questions; p = {d.p:.3g}"
+                f" [{points * d.low:+.1f}, {points * d.high:+.1f}] over {over}"
             )
+            if over == "seeds":
+                both = f"[{points * self.wide.low:+.1f}, {points * self.wide.high:+.1f}]"
+                text += f", {both} over seeds and questions"
+            text += f"; p = {d.p:.3g}"
             text += f" (Holm over {self.family}: {self.p_holm:.3g})" if self.family > 1 else ""
             text += f"; detectable from {points * d.mde:.1f} points" if d.mde == d.mde else ""
-            text += f"; {d.design} t, S = {' and '.join(map(str, sorted({*d.seeds})))}"
+            size = f"{d.design} t, S = {' and '.join(map(str, sorted({*d.seeds})))}"
+            text += f"; {size if over == 'seeds' else f'n = {self.questions} questions'}"
         elif d.estimate == d.estimate:
             text += f"; difference {points * d.estimate:+.1f} points"
         return f"{text}; {self.note}" if self.note else text
@@ -113,9 +117,10 @@ def family(
     frame = scores.metric_scores(results, metric, split, reading, at=at)
     tasks = [str(t) for t in sorted(results.runs["task"].unique())]
     made = [
-        _compare(frame, a, b, (task, split, metric), delta=delta, alpha=alpha)
-        for task in tasks for a, b in pairs
-    ]  # fmt: skip
+        _pair(results, frame, (a, b), (task, split, metric), delta=delta, alpha=alpha)
+        for task in tasks
+        for a, b in pairs
+    ]
     adjusted = stats.holm([c.difference.p for c in made])
     equivalent = stats.holm([c.difference.p_equivalent for c in made])
     tested, judged = int((adjusted == adjusted).sum()), []
@@ -141,6 +146,21 @@ def compare(
             " .query(\"task == '...'\"), or compare them as a family"
         )
     return made[0]
+
+
+def _pair(
+    results: Results, frame: pd.DataFrame, pair: tuple[str, str], place: tuple[str, str, str],
+    *, delta: float, alpha: float,
+) -> Comparison:  # fmt: skip
+    """One comparison, not yet adjusted: over seeds, or over questions where there are none."""
+    found = _compare(frame, *pair, place, delta=delta, alpha=alpha)
+    if not (found.questions and foreign.checkpoints(results).issuperset(pair)):
+        return found
+    left, right = (scores.matrix(frame, method, place[0]) for method in pair)
+    both = left.columns.intersection(right.columns)
+    difference, wide = foreign.between(left[both], right[both], delta, alpha)
+    note = "; ".join(filter(None, (foreign.ONLY, foreign.unlike(results, *pair))))
+    return replace(found, difference=difference, wide=wide, note=note)
 
 
 def _compare(
@@ -238,7 +258,7 @@ def best_group(
     best = str(means.idxmax())
     others = [str(m) for m in means.index if m != best]
     place = (str(tasks[0]), split or scores.headline_split(results), metric)
-    made = [_compare(frame, m, best, place, delta=DELTA, alpha=alpha) for m in others]
+    made = [_pair(results, frame, (m, best), place, delta=DELTA, alpha=alpha) for m in others]
     p = stats.holm([c.difference.p for c in made])
     if not len(p) or all(p != p):
         return best, set()

@@ -12,6 +12,9 @@
 | best/, checkpoints/ | optional: the best model on validation questions; every evaluation's |
 | DONE | DoneRecord; its presence means that the run has ended (also when it diverged) |
 
+A run that was imported from another tool's log has no row in steps.jsonl, and its evals.parquet
+holds the columns that the log tells, at least NEEDED of results.tally.
+
 Beside the runs, `runs/<suite>/suite.json` holds the resolved recipe; SuiteRecord is a part of it.
 
 **Versions.** A JSON file says in `schema_version` which version of the format it has; where it says
@@ -105,7 +108,19 @@ class Base(BaseModel):
     cost: dict[str, Value] = {}  # of building it; empty for a given model
 
 
+class Imported(BaseModel):
+    """Where the answers come from, if another tool's log was imported (`evenbench import`)."""
+
+    tool: Literal["lm-eval", "inspect", "csv"]
+    version: str = ""  # of the tool, as its log says
+    model: str = ""  # as the log names it; the run's method may have another label
+    files: dict[str, str]  # path as it was given: SHA-256 of its content
+
+
 class RunRecord(Record):
+    """Of an imported run, config and budget are empty: nothing is known of its training. A model
+    without a known training seed has the objective "none"; its seed, 0, says nothing."""
+
     file = "run.json"
 
     id: str  # name of the run's folder
@@ -125,6 +140,7 @@ class RunRecord(Record):
     data: dict[str, str] = {}  # hashes, by split or file
     grader: Grader | None = None
     base: Base | None = None  # the starting model
+    imported: Imported | None = None  # None: this project made the answers
     warnings: list[str] = []  # settings that are allowed but degenerate
     started: str = ""  # ISO time; not part of the id
 

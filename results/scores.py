@@ -189,8 +189,10 @@ def majority_scores(
     results: Results, split: str, k: int | None = None, at: At = "last"
 ) -> pd.DataFrame:
     """Like `question_scores`, with maj@k of the extracted answers as the score. Questions that do
-    not have the full number of samples are left out."""
+    not have the full number of samples are left out, and so are runs whose wrong answers are not
+    known."""
     rows = _chosen_rows(results, split, "sampled", at)
+    rows = rows[_answers_known(rows)]
     rows = rows.sort_values([*GROUP, "question_id", "sample"])
     groups = rows.groupby([*GROUP, "question_id"], observed=True)
     sizes = groups.size()
@@ -203,6 +205,15 @@ def majority_scores(
     correct = rows["correct"].to_numpy().reshape(-1, full)
     score = stats.maj_at_k(answers, correct, k)
     return frame.assign(score=score).reset_index(drop=True)
+
+
+def _answers_known(rows: pd.DataFrame) -> pd.Series:
+    """Rows of runs that tell what was answered: an imported log may only say what was right."""
+    if "extracted" not in rows:
+        return pd.Series(False, index=rows.index)
+    runs = rows.groupby("run", observed=True)
+    told = rows["extracted"].notna().groupby(rows["run"], observed=True).transform("any")
+    return told | ~runs["correct"].transform("any").astype(bool)
 
 
 def matrix(frame: pd.DataFrame, method: str, task: str | None = None) -> pd.DataFrame:

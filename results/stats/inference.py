@@ -149,7 +149,7 @@ class Difference:
     p: float  # two-sided, H0: no difference
     p_equivalent: float  # TOST, H0: at least `delta` apart
     mde: float  # smallest true difference found with power 0.8
-    design: Literal["paired", "welch"]
+    design: Literal["paired", "welch", "questions"]
     seeds: tuple[int, int]
 
 

@@ -151,7 +151,7 @@ def checker_table(results: Results, split: str | None = None) -> Table:
         m, n = means
         turned = [
             f"{a[1]} and {b[1]} ({m[a] - m[b]:+.2f} and {n[a] - n[b]:+.2f} points)"
-            for a, b in itertools.combinations(sorted(m, key=m.get, reverse=True), 2)
+            for a, b in itertools.combinations(sorted(m.keys() & n, key=m.get, reverse=True), 2)
             if a[0] == b[0] and (m[a] - m[b]) * (n[a] - n[b]) < 0
         ]
         alike = "Both rank the methods alike."

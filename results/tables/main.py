@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from .. import compare, curves, scores, stats
+from .. import compare, curves, foreign, scores, stats
 from ..render import Column, Table
 from ..stats import ALPHA
 from .parts import COSTS, axis_word, label_columns, last_costs, of, task_column, tasks
@@ -89,6 +89,7 @@ def main_table(
         *_bold_note(best),
         *_verdict_note(control, made, delta),
         *_start_note(results, split),
+        *foreign.notes(results),
         *run_notes(results),
     ]
     return Table("main", f"Accuracy on {split}", frame, columns, notes=tuple(notes))
@@ -97,6 +98,10 @@ def main_table(
 _VERSUS = {  # the control: column -> key of Comparison.row
     "difference": "difference", "difference_half": "half", "p": "p", "p_holm": "p_holm",
     "p_equivalent_holm": "p_equivalent_holm", "mde": "mde",
+}  # fmt: skip
+_TESTS = {
+    "paired": "paired t across seeds", "welch": "Welch's t across seeds",
+    "questions": "flipped signs across questions (single models)",
 }  # fmt: skip
 _MAIN = (
     "accuracy", "half", "low", "high", "wide_low", "wide_high", "best", "greedy", "greedy_half",
@@ -161,7 +166,8 @@ def _footnote(
             f"± is the {level} confidence half-width (Student-t) across seeds on these questions"
             f" ({size}). The CSV also holds the interval for new questions."
         ]
-    alone = frame.loc[frame["seeds"] == 1, ["task", "method"]]
+    one = (frame["seeds"] == 1) & ~frame["method"].isin(foreign.checkpoints(results))
+    alone = frame.loc[one, ["task", "method"]]
     if len(alone):
         halves = [_checkpoint_half(results, split, *pair) for pair in alone.itertuples(index=False)]
         notes.append(
@@ -206,12 +212,12 @@ def _verdict_note(control: str | None, made: list[compare.Comparison], delta: fl
     if not tested:
         return ["No comparison could be tested."] if made else []
     with_t = [c for c in tested if c.difference.low == c.difference.low]
-    kinds = sorted({"paired t" if c.difference.design == "paired" else "Welch's t" for c in with_t})
-    kinds = kinds or ["no test, since scores are identical in every seed,"]
+    kinds = sorted({_TESTS[c.difference.design] for c in with_t})
+    kinds = kinds or ["no test, since scores are identical"]
     against = f" with {control}" if control else ""
     family = f"Holm over {len(tested)} comparisons" if len(tested) > 1 else "one comparison"
     return [
-        f"Verdicts: {' or '.join(kinds)} across seeds, {family}{against}. Equivalent means within"
+        f"Verdicts: {' or '.join(kinds)}, {family}{against}. Equivalent means within"
         f" ±{100 * delta:g} points (TOST). MDE: smallest true difference detectable with 80 %"
         " power, before multiple-comparison correction."
     ]
@@ -219,7 +225,8 @@ def _verdict_note(control: str | None, made: list[compare.Comparison], delta: fl
 
 def _start_note(results: Results, split: str) -> list[str]:
     by_run = scores.run_scores(results, split, scores.decoding_of(scores.headline_metric(results)))
-    start = by_run[by_run["step"] == 0]
+    trained = results.runs.loc[results.runs["last_step"] > 0, "run"]
+    start = by_run[(by_run["step"] == 0) & by_run["run"].isin(set(trained))]
     if start.empty:
         return []
     means = start.groupby("task", observed=True)["score"].mean()
