@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,6 +43,7 @@ def forest(results: Results, split: str | None = None, control: str | None = Non
 def convergence(results: Results, axis: str = "updates", split: str | None = None) -> list[Plot]:
     """Accuracy against one axis of the budget, nothing smoothed."""
     parts = []
+    last = scores.metric_scores(results, split=split)
     for task, points in curves.points(results, split).groupby("task", observed=True):
         points = points[points[axis].notna()]
         if points.empty or not points[axis].max() > 0:
@@ -57,14 +59,30 @@ def convergence(results: Results, axis: str = "updates", split: str | None = Non
                 start=None if start != start else float(start),
                 thresholds=levels,
                 diverged=_points(ends, axis),
+                **_finals(last[last["task"] == task], points),
                 **_words(results, f"convergence-{axis}", task),
             )
         )
     return parts
 
 
+def _finals(last: pd.DataFrame, points: pd.DataFrame) -> dict[str, Any]:
+    """The accuracy of the tables, where it is of more questions than the curve, and why."""
+    asked = last.groupby("run", observed=True)["question_id"].nunique().max()
+    shared = points["questions"].max()
+    if asked <= shared:
+        return {}
+    means = scores.seed_scores(last).groupby("method", observed=True)["score"].mean()
+    why = (
+        f"Lines: the {shared:.0f} questions of every evaluation. Hollow marks and numbers: all"
+        f" {asked} questions after the last update, as in the tables."
+    )
+    return {"finals": means.rename("value").reset_index().astype({"method": "str"}), "why": why}
+
+
 def cost(results: Results, axis: str = "flops", split: str | None = None) -> list[Plot]:
-    """Final accuracy against what the run cost on one axis, with the interval of both."""
+    """Final accuracy against what the run cost on one axis, with the interval of both. Nothing
+    where all methods cost the same: the forest shows all that there is to see then."""
     split = split or scores.headline_split(results)
     final = scores.seed_scores(scores.metric_scores(results, split=split))
     spent = tables.last_costs(results)
@@ -80,10 +98,21 @@ def cost(results: Results, axis: str = "flops", split: str | None = None) -> lis
                 "method": str(method), "x": x.mean, "x_low": x.low, "x_high": x.high,
                 "value": y.mean, "low": y.low, "high": y.high, "n": len(own),
             })  # fmt: skip
-        if max(row["x"] for row in rows) > 0:
+        spent_on = [row["x"] for row in rows]
+        if max(spent_on) > 0 and (len(rows) == 1 or max(spent_on) > 1.01 * min(spent_on)):
             words = _words(results, f"cost-{axis}", task)
             parts.append(plots.cost(pd.DataFrame(rows), axis, **words))
     return parts
+
+
+def variance(results: Results, split: str | None = None) -> list[Plot]:
+    """Where the variance of each reported mean comes from."""
+    frame = tables.variance_table(results, split).frame
+    frame = frame[frame["error"].notna()]
+    return [
+        plots.variance(rows.drop(columns="task"), name=_name(results, "variance", task))
+        for task, rows in frame.groupby("task")
+    ]
 
 
 def passk(results: Results, split: str | None = None) -> list[Plot]:
@@ -192,6 +221,7 @@ FIGURES: dict[str, Callable[..., list[Plot]]] = {
     **{f"cost-{axis}": partial(cost, axis=axis) for axis in BUDGET_AXES},
     "passk": passk,
     "wins": win_matrix,
+    "variance": variance,
     "profile": profile,
     "train": against_split,
     "loss-shares": loss_shares,

@@ -37,7 +37,8 @@ FURTHER = {
     "profile": "Performance profiles over tasks and seeds, with pointwise bootstrap bands",
     "tuning": "mean over all subsets of that many trials (unbiased)",
     "loss-shares": "Share of each term in the loss",
-    "selection": "", "checker": "", "variance": "", "aggregate": "",
+    "selection": "", "checker": "", "aggregate": "",
+    "variance": "for new questions and new seeds; on the right the mean's standard error",
 }  # fmt: skip
 
 

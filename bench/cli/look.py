@@ -149,7 +149,10 @@ def plot(
     with refusing(KeyError):
         made = draw(load(runs, query), name)
     if not made:
-        fail(f"{name}: these runs do not hold the data for this figure")
+        fail(
+            f"{name}: these runs do not hold the data for this figure"
+            + (", or all methods cost the same" if name.startswith("cost-") else "")
+        )
     for figure in made:
         for path in figure.save(out):
             typer.echo(str(path))

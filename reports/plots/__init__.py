@@ -12,8 +12,10 @@ from .look import COLUMN, ORDER, RC, WIDE, css_class, looks
 from .plot import Plot
 from .scatter import against, cost
 from .speed import growth
+from .variance import variance
 
 __all__ = [
     "COLUMN", "ORDER", "RC", "WIDE", "Plot", "against", "convergence", "cost", "css_class",
-    "forest", "growth", "looks", "pass_curves", "profile", "shares", "tuning", "wins",
+    "forest", "growth", "looks", "pass_curves", "profile", "shares", "tuning",
+    "variance", "wins",
 ]  # fmt: skip

@@ -77,24 +77,42 @@ def generalisation_table(results: Results, split: str | None = None) -> Table:
 
 
 def variance_table(results: Results, split: str | None = None) -> Table:
-    """Where the variance of one sampled answer comes from."""
+    """Where the variance of each reported mean comes from, over new seeds and new questions."""
     split = split or scores.headline_split(results)
-    parts = ("seed", "question", "decoding", "residual")
+    parts = ("seed", "question", "residual", "decoding")
     rows = []
     for task in tasks(results):
         for method in results.methods:
             cube = scores.sample_cube(results, method, split, task)
-            row: dict[str, object] = {"task": task, "method": method, "seeds": cube.shape[0]}
+            sizes = dict(zip(("seeds", "questions", "samples"), cube.shape, strict=True))
+            row: dict[str, object] = {"task": task, "method": method, **sizes}
             if cube.shape[0] > 1 and cube.shape[1] > 1:
-                found = np.array(stats.variance_components(cube))
-                row["total"] = total = np.nansum(found)
-                row |= dict(zip(parts, found / (total or np.nan), strict=True))
+                found = stats.variance_components(cube).of_the_mean(**sizes)._asdict()
+                total = float(np.nansum([*found.values()]))
+                row |= {p: found[p] / total if total else np.nan for p in parts}
+                row["error"] = total**0.5
             rows.append(row)
-    frame = pd.DataFrame(rows, columns=["task", "method", "seeds", *parts, "total"])
-    columns = (*label_columns(results), *(Column(p, f"{p} %", "percent") for p in parts))
-    note = "Shares of the variance of one sampled answer's score; residual: seed × question."
-    title = f"Where the variance comes from, {split}"
-    return Table("variance", title, frame, columns, notes=(note,))
+    keys = ["task", "method", "seeds", "questions", "samples", *parts, "error"]
+    frame = pd.DataFrame(rows, columns=keys)
+    labels = {"residual": "seed × question"}
+    columns = (
+        *label_columns(results),
+        *(Column(p, f"{labels.get(p, p)} %", "percent") for p in parts),
+        Column("error", "standard error", "percent", about="of the mean, in points"),
+    )
+    sized = frame[frame["error"].notna()]
+    size = ", ".join(
+        f"{letter} = {' or '.join(str(int(n)) for n in sorted(sized[key].unique()))}"
+        for letter, key in (("S", "seeds"), ("n", "questions"), ("K", "samples"))
+    )
+    notes = (
+        f"Shares of the variance of the mean over S seeds, n questions and K samples ({size}):"
+        " σ²seed / S + σ²question / n + σ²(seed × question) / (S n) + σ²decoding / (S n K). The"
+        " largest share says what more of would narrow the interval for new questions and seeds;"
+        " the ± of the tables, for these questions, has no share of the question.",
+    )
+    title = f"Where the variance of the mean comes from, {split}"
+    return Table("variance", title, frame, columns, notes=notes if len(sized) else ())
 
 
 def drift_table(results: Results, split: str | None = None) -> Table:

@@ -318,3 +318,14 @@ def test_published_accuracies_of_four_models_on_gsm8k(data_dir: Path) -> None:
         assert found.low < percent / 100 < found.high
     both = [np.array(labels[m]) for m in ("gpt3-175b_verification", "gpt3-175b_finetuning")]
     assert stats.mcnemar(*both).p < 1e-20
+
+
+def test_variances_of_the_mean_add_up_to_the_two_way_interval() -> None:
+    rng = np.random.default_rng(3)
+    effects = (
+        rng.normal(0, 1, (6, 1, 1)) + rng.normal(0, 2, (1, 40, 1)) + rng.normal(0, 1, (6, 40, 1))
+    )
+    x = effects + rng.normal(0, 1, (6, 40, 3))
+    parts = stats.variance_components(x).of_the_mean(*x.shape)
+    assert min(parts) > 0
+    assert sum(parts) == pytest.approx(stats.two_way_interval(x.mean(2)).se ** 2)
