@@ -32,6 +32,7 @@ from .plots import Plot
 TEMPLATES = Path(__file__).parent / "templates"
 # sections that fold away: a table, a figure or both of that name, and what to say of the figure
 FURTHER = {
+    "sequential": "",
     "passk": "unbiased estimate from all samples; bands are 95 % confidence intervals across seeds",
     "wins": "over all pairs of runs; a tie counts half; the table gives the intervals",
     "profile": "Performance profiles over tasks and seeds, with pointwise bootstrap bands",
@@ -74,6 +75,8 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     made_figures = all_figures(results)
     made_tables = {name: make(results) for name, make in TABLES.items()}
+    if made_tables["sequential"].frame.empty:  # a fixed number of seeds
+        del made_tables["sequential"]
     trials = figures.tuning_trials(results)
     if len(trials):
         made_tables["tuning"] = tuning_table(trials)

@@ -16,6 +16,7 @@ A run that was imported from another tool's log has no row in steps.jsonl, and i
 holds the columns that the log tells, at least NEEDED of results.tally.
 
 Beside the runs, `runs/<suite>/suite.json` holds the resolved recipe; SuiteRecord is a part of it.
+`sequential.json` (SequentialRecord) is there where seeds were added until verdicts.
 
 **Versions.** A JSON file says in `schema_version` which version of the format it has; where it says
 nothing, it has version 1. A file of an older version is migrated when it is read, step by step:
@@ -239,6 +240,34 @@ class SuiteRecord(Record):
         runs = [PlannedRun(method=labels.get(run.method, run.method)) for run in self.runs]
         control = self.control and labels.get(self.control, self.control)
         return SuiteRecord(runs=runs, control=control, margin=self.margin)
+
+
+class SettledRow(BaseModel):
+    """Where one comparison with the control stands, in a suite that adds seeds until verdicts."""
+
+    method: str
+    seeds: int  # looked at; no more are added where the verdict is not "undetermined"
+    verdict: Literal["better", "worse", "equivalent", "undetermined"]
+    difference: float | None  # to the control, a share of 1
+    low: float | None  # confidence sequence; None where it has no bound yet
+    high: float | None
+    factor: float | None  # Bayes factor for a difference against none
+    failed: int = 0  # runs of the two that diverged or collapsed: then it never stops early
+
+
+class SequentialRecord(Record):
+    """Beside suite.json: the design of `run --until-verdict`, and where it stands."""
+
+    file = "sequential.json"
+
+    control: str
+    methods: list[str]  # compared with the control: the declared family
+    margin: float  # of equivalence
+    alpha: float  # of the family; each comparison has its share (Bonferroni)
+    prior: float  # variance of the standardised effect
+    max_seeds: int  # the fixed design: so many for every method
+    rows: list[SettledRow] = []
+    runs: int = 0  # that all looks so far took
 
 
 class StepRow(BaseModel):

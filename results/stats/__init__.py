@@ -7,4 +7,5 @@ unit: where an interval is over questions alone its name says so.
 
 from .inference import *  # noqa: F403
 from .questions import *  # noqa: F403
+from .sequential import *  # noqa: F403
 from .summaries import *  # noqa: F403

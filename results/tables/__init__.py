@@ -9,6 +9,7 @@ from functools import partial
 
 from ..records import BUDGET_AXES
 from ..render import Table
+from ..sequential import sequential_table
 from .answers import *
 from .costs import *
 from .main import *
@@ -18,6 +19,7 @@ from .parts import *
 TABLES: dict[str, Callable[..., Table]] = {
     "main": main_table,
     "comparisons": comparison_table,
+    "sequential": sequential_table,
     "passk": pass_table,
     "selection": selection_table,
     "generalisation": generalisation_table,

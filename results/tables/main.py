@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from .. import compare, curves, foreign, scores, stats
+from .. import compare, curves, foreign, scores, sequential, stats
 from ..render import Column, Table
 from ..stats import ALPHA
 from .parts import COSTS, axis_word, label_columns, last_costs, of, task_column, tasks
@@ -89,6 +89,7 @@ def main_table(
         *_bold_note(best),
         *_verdict_note(control, made, delta),
         *_start_note(results, split),
+        *_sequential_note(results),
         *foreign.notes(results),
         *run_notes(results),
     ]
@@ -220,6 +221,16 @@ def _verdict_note(control: str | None, made: list[compare.Comparison], delta: fl
         f"Verdicts: {' or '.join(kinds)}, {family}{against}. Equivalent means within"
         f" ±{100 * delta:g} points (TOST). MDE: smallest true difference detectable with 80 %"
         " power, before multiple-comparison correction."
+    ]
+
+
+def _sequential_note(results: Results) -> list[str]:
+    if not (design := sequential.stored(results)):
+        return []
+    return [
+        f"Seeds were added until verdicts were settled, {design.max_seeds} at most: verdicts are"
+        " those of the sequential test (table sequential), also where p and ±, which take the"
+        " number of seeds as given, say otherwise."
     ]
 
 
