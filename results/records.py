@@ -31,6 +31,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
 from pydantic.dataclasses import dataclass
 
+from .specification import Specification
+
 SCHEMA_VERSION = 1
 BUDGET_AXES = ("updates", "samples", "tokens", "flops", "seconds")
 
@@ -218,11 +220,12 @@ class SuiteRecord(Record):
     runs: list[PlannedRun] = []  # in the order in which the methods are shown
     control: str | None = None  # the method that the others are compared with
     margin: float | None = None  # of equivalence, a share of 1
+    primary: Specification = Specification()
 
     def renamed(self, labels: Mapping[str, str]) -> SuiteRecord:
         runs = [PlannedRun(method=labels.get(run.method, run.method)) for run in self.runs]
         control = self.control and labels.get(self.control, self.control)
-        return SuiteRecord(runs=runs, control=control, margin=self.margin)
+        return self.model_copy(update={"runs": runs, "control": control})
 
 
 class StepRow(BaseModel):

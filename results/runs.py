@@ -31,6 +31,7 @@ import pyarrow.compute as pc
 
 from .folders import Problem, StoredRun, read_run, read_steps, read_suite, run_folders
 from .records import EVAL_COLUMNS, LEDGER_COLUMNS, RunRecord, SuiteRecord
+from .specification import Specification
 from .tally import WITHOUT_TEXTS, Tally, Unreadable, count, read_table, take
 
 if TYPE_CHECKING:
@@ -77,17 +78,33 @@ class Results:
 
     @property
     def control(self) -> str | None:
-        """What the others are compared with: as the suites say, else grpo, else the first."""
+        """What the others are compared with: as the suites say, else grpo, else the first. None
+        where the declared one is not there: another one must not stand for it in silence."""
         methods = self.methods
-        for name in [*(suite.control for suite in self._suites), "grpo", *methods]:
-            if name in methods:
-                return name
-        return None
+        there = (n for n in self.planned_controls or ["grpo", *methods] if n in methods)
+        return next(there, None)
+
+    @property
+    def planned_controls(self) -> list[str]:
+        """The controls that the suites declare, whether they were run or not."""
+        return [*dict.fromkeys(s.control for s in self._suites if s.control)]
 
     @property
     def margin(self) -> float:
         """Margin of equivalence in shares of 1: the smallest that a suite declares, else 0.02."""
         return min((s.margin for s in self._suites if s.margin), default=MARGIN)
+
+    @property
+    def primary(self) -> Specification:
+        """What the first suite declares to be compared."""
+        return self._suites[0].primary if self._suites else Specification()
+
+    @property
+    def declared(self) -> list[str]:
+        """Labels that the suites plan or that were run: the family of comparisons does not depend
+        on how many of them are there yet, or are looked at."""
+        planned = [run.method for suite in self._suites for run in suite.runs]
+        return [*dict.fromkeys([*planned, *self.methods])]
 
     @property
     def problems(self) -> list[Problem]:
@@ -104,8 +121,9 @@ class Results:
     def runs(self) -> pd.DataFrame:
         """A row per run: KEYS, status (finished | diverged | unfinished), reason, last_step
         (updates done, of a finished or diverged run), wall_seconds, objective, source,
-        budget_axis, budget, grader, data (hash over all its data hashes), settings (hash; equal
-        in all seeds of a method), fields and config (dicts), warnings, path."""
+        budget_axis, budget, grader, data (hash over all its data hashes), base (id of the
+        starting model), hardware, settings (hash; equal in all seeds of a method), fields and
+        config (dicts), warnings, path."""
         rows = [run.row() for run in self._runs]
         return self._categorise(pd.DataFrame(rows, columns=_COLUMNS))
 
@@ -173,13 +191,19 @@ class Results:
         return type(self)(runs, [p for p in self._problems if p.run not in gone], self._suites)
 
     def compare(
-        self, a: str, b: str, metric: str | None = None, split: str | None = None, **options: Any
+        self,
+        a: str,
+        b: str,
+        metric: str | None = None,
+        split: str | None = None,
+        delta: float | None = None,
     ) -> Comparison:
-        """Is a better than b? Metric: avg (avg@K), greedy, pass@k, maj@k. For several comparisons
-        at once, with Holm's correction, see `results.compare.family`."""
+        """Is a better than b? By default as the recipe declares; metric: avg (avg@K), greedy,
+        pass@k, maj@k. The p-value is adjusted for the declared family where the two belong to
+        it. For several others at once see `results.compare.family`."""
         from .compare import compare
 
-        return compare(self, a, b, metric, split=split, **options)
+        return compare(self, a, b, metric, split=split, delta=delta)
 
     def table(self, name: str = "main", **options: Any) -> Table:
         """One of `results.tables.TABLES`, by name; KeyError names them all."""

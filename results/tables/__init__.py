@@ -11,6 +11,7 @@ from ..records import BUDGET_AXES
 from ..render import Table
 from .answers import *
 from .costs import *
+from .information import *
 from .main import *
 from .overall import *
 from .parts import *
@@ -18,6 +19,8 @@ from .parts import *
 TABLES: dict[str, Callable[..., Table]] = {
     "main": main_table,
     "comparisons": comparison_table,
+    "specifications": specification_table,
+    "information": information_table,
     "passk": pass_table,
     "selection": selection_table,
     "generalisation": generalisation_table,
