@@ -85,7 +85,8 @@ def _specification(
 
 
 def convergence(results: Results, axis: str = "updates", split: str | None = None) -> list[Plot]:
-    """Accuracy against one axis of the budget, nothing smoothed."""
+    """Accuracy against one axis of the budget, nothing smoothed; seconds apart by machine."""
+    results = results.by_machine if axis == "seconds" else results
     parts = []
     for task, points in curves.points(results, split).groupby("task", observed=True):
         points = points[points[axis].notna()]
@@ -110,6 +111,7 @@ def convergence(results: Results, axis: str = "updates", split: str | None = Non
 
 def cost(results: Results, axis: str = "flops", split: str | None = None) -> list[Plot]:
     """Final accuracy against what the run cost on one axis, with the interval of both."""
+    results = results.by_machine if axis == "seconds" else results
     split = split or scores.headline_split(results)
     final = scores.seed_scores(scores.metric_scores(results, split=split))
     spent = tables.last_costs(results)

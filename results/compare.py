@@ -10,41 +10,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from . import failures, information, neighbours, scores, sentences, stats
+from . import decide, failures, information, neighbours, scores, sentences, stats
+from .decide import Bounds, Contrast, Measured, Neighbour
 from .information import Card
 from .memoise import remembered
 from .neighbours import Choice, Dimension
-from .pairing import Paired, paired
+from .pairing import paired
 from .stats import ALPHA, Difference, Interval, Verdict
 
 if TYPE_CHECKING:
     from .runs import Results
 
 Pair = tuple[str, str]
-
-
-class Bounds(NamedTuple):
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """The same comparison under another choice; p is adjusted inside its dimension (Holm)."""
-
-    dimension: Dimension
-    choice: Choice
-    words: str  # the choice, as a reader knows it
-    difference: float
-    interval: Bounds
-    p: float
-    p_adjusted: float  # of no difference
-    p_outside: float  # adjusted, of a difference within the margin
-    verdict: Verdict  # better, worse, equivalent or undetermined
 
 
 @dataclass(frozen=True, repr=False)
@@ -223,60 +204,30 @@ def compare(
     return made[0]
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """One comparison on the way to its verdict."""
-
-    task: str
-    pair: Pair
-    found: Paired
-    others: tuple[Difference, ...]  # with the start in the place of failed runs
-    refused: str  # why there can be no verdict at all
-
-
 @remembered
 def _family(
     results: Results, pairs: tuple[Pair, ...], choice: Choice, size: int, delta: float, alpha: float
 ) -> list[Comparison]:
     tasks = [str(t) for t in sorted(results.runs["task"].unique())]
-    cases = [
+    every = [
         contrast(results, t, p, choice, delta=delta, alpha=alpha) for t in tasks for p in pairs
     ]
-    total = max(size * len(tasks), len(cases))
-    p = [c.found.difference.p for c in cases]
-    q = [c.found.difference.p_equivalent for c in cases]
-    adjusted, equivalent = stats.holm(p, total), stats.holm(q, total)
+    total = max(size * len(tasks), len(every))
     around = neighbours.around(results, choice)
+    measured = [_measured(results, one, around, delta, alpha=alpha) for one in every]
+    settled = decide.settle(every, measured, total, delta=delta, alpha=alpha)
     made = []
-    for i, one in enumerate(cases):
-        d = one.found.difference
-        verdict = _verdict(one, d, float(adjusted[i]), float(equivalent[i]), alpha=alpha)
-        notes = [one.refused] if one.refused else [*one.found.notes]
-        for other in one.others:  # a failed run has two values; the verdict must hold with both
-            instead = (stats.holm([*x[:i], y, *x[i + 1 :]], total)[i] for x, y in (
-                (p, other.p), (q, other.p_equivalent)
-            ))  # fmt: skip
-            then = _verdict(one, other, *map(float, instead), alpha=alpha)
-            if then != verdict:
-                notes.append(
-                    f"{verdict} with the last evaluation of the failed runs, {then} with their"
-                    " start in its place"
-                )
-                verdict = "undetermined"
-                break
-        seen = _neighbours(results, one, around, delta=delta, alpha=alpha)
-        against_it = [n.dimension for n in seen if _contradicts(n, verdict, d, alpha)]
+    for one, end in zip(every, settled, strict=True):
+        d, notes = one.found.difference, [one.refused] if one.refused else [*one.found.notes]
         found = Comparison(
             *one.pair, one.task, choice, test=d, wide=one.found.wide,
-            questions=one.found.questions, delta=delta, p_adjusted=float(adjusted[i]),
-            p_equivalent_adjusted=float(equivalent[i]),
+            questions=one.found.questions, delta=delta, p_adjusted=end.p_adjusted,
+            p_equivalent_adjusted=end.p_equivalent_adjusted,
             mde_adjusted=stats.mde(d.se, d.df, alpha / total) if d.mde == d.mde else d.mde,
-            family=total, neighbours=tuple(seen), of=len(seen),
-            holds=sum(n.verdict == verdict for n in seen),
-            verdict="depends" if against_it else verdict, primary=verdict,
-            depends_on=tuple(dict.fromkeys(against_it)),
+            family=total, verdict=end.verdict, primary=end.primary, neighbours=end.neighbours,
+            holds=end.holds, of=len(end.neighbours), depends_on=end.depends_on,
             information=_cards(results, one), failures=_failures(results, one),
-            note="; ".join(notes), sentence="",
+            note="; ".join([*notes, *filter(None, [end.note])]), sentence="",
         )  # fmt: skip
         made.append(replace(found, sentence=sentences.of(results, found)))
     return made
@@ -304,12 +255,6 @@ def contrast(
     return Contrast(task, pair, found, others=tuple(others), refused=refused)
 
 
-def _verdict(one: Contrast, d: Difference, p: float, q: float, *, alpha: float) -> Verdict:
-    if one.refused or min(d.seeds) < stats.LEAST_SEEDS:
-        return "undetermined"
-    return stats.verdict(d.estimate, p, q, alpha)
-
-
 def _incomparable(results: Results, task: str, pair: Pair) -> str:
     """Why there can be no verdict: the two were graded by different versions of the checker, asked
     other questions, or did not start from the same model."""
@@ -324,42 +269,18 @@ def _incomparable(results: Results, task: str, pair: Pair) -> str:
     return ""
 
 
-def _neighbours(
-    results: Results, one: Contrast, around: Sequence[tuple[Dimension, Choice]], *,
-    delta: float, alpha: float,
-) -> list[Neighbour]:  # fmt: skip
-    """The comparison under each neighbouring choice, adjusted inside each dimension."""
-    if one.refused or min(one.found.difference.seeds) < stats.LEAST_SEEDS:
-        return []
-    tested = []
-    for dimension, choice in around:
-        both = neighbours.scored(results, choice, one.task, one.pair)
-        d = paired(*both, one.pair, delta=delta, alpha=alpha).difference
-        if d.estimate == d.estimate and min(d.seeds) >= stats.LEAST_SEEDS:
-            tested.append((dimension, choice, d))
-    made = []
-    for dimension, group in itertools.groupby(tested, key=lambda one: one[0]):
-        own = [(choice, d) for _, choice, d in group]
-        p = stats.holm([d.p for _, d in own])
-        q = stats.holm([d.p_equivalent for _, d in own])
-        outside = stats.holm([stats.p_outside(d, delta) for _, d in own])
-        for i, (choice, d) in enumerate(own):
-            made.append(
-                Neighbour(
-                    dimension, choice, neighbours.words(results, choice, dimension),
-                    difference=d.estimate, interval=Bounds(d.low, d.high), p=d.p,
-                    p_adjusted=float(p[i]), p_outside=float(outside[i]),
-                    verdict=stats.verdict(d.estimate, float(p[i]), float(q[i]), alpha),
-                )
-            )  # fmt: skip
-    return made
-
-
-def _contradicts(n: Neighbour, verdict: Verdict, d: Difference, alpha: float) -> bool:
-    """The opposite sign, significantly; or, of what is equivalent, significantly outside."""
-    if verdict in ("better", "worse"):
-        return n.p_adjusted < alpha and n.difference * d.estimate < 0
-    return verdict == "equivalent" and n.p_outside < alpha
+def _measured(
+    results: Results, one: Contrast, around: Sequence[tuple[Dimension, Choice]], delta: float, *,
+    alpha: float,
+) -> list[Measured]:  # fmt: skip
+    """The comparison under each neighbouring choice."""
+    found = []
+    for dimension, choice in around if one.can_be_judged else ():
+        left, right = neighbours.scored(results, choice, one.task, one.pair)
+        d = paired(left, right, one.pair, delta, alpha=alpha).difference
+        words = neighbours.words(results, choice, dimension)
+        found.append(Measured(dimension, choice, words, d))
+    return found
 
 
 def _cards(results: Results, one: Contrast) -> tuple[Card | None, Card | None]:

@@ -44,6 +44,7 @@ class StoredRun:
         """Eight hex digits: equal for runs of one treatment, whatever their seed."""
         known = {"objective", "fields", "source", "budget", "grader", "data"}
         parts = self.record.model_dump(include=known)
+        parts["base"] = self.record.base and self.record.base.id
         parts["config"] = {k: v for k, v in self.record.config.items() if k not in INCIDENTAL}
         return _hash(parts, 8)
 

@@ -138,6 +138,11 @@ class LedgerRow:
     updates: int = 0  # optimiser steps scheduled, empty ones included
     prompts: int = 0
     samples: int = 0  # responses generated or gold rows consumed; a replayed sample counts
+    # what it saw; older runs lack these four, and then they are unknown
+    samples_policy: int = 0  # of the samples, those of the policy in training
+    prompts_distinct: int = 0  # of several phases the largest number
+    references: int = 0  # reference answers in its batches, repeats counted
+    references_distinct: int = 0
     tokens_prompt: int = 0  # prompt tokens read for sampling, once a group
     tokens_sampled: int = 0  # generated
     tokens_scored: int = 0  # response tokens scored for old_logp

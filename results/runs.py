@@ -29,6 +29,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from . import labels
 from .folders import Problem, StoredRun, read_run, read_steps, read_suite, run_folders
 from .records import EVAL_COLUMNS, LEDGER_COLUMNS, RunRecord, SuiteRecord
 from .specification import Specification
@@ -51,11 +52,9 @@ class Results:
         problems: Iterable[Problem] = (),
         suites: Iterable[SuiteRecord] = (),
     ):
-        unique: dict[str, StoredRun] = {}
-        for run in runs:
-            unique.setdefault(run.keys["run"], run)  # one id, one result
-        self._runs, clashes = _separate([*unique.values()])
-        self._problems = [*dict.fromkeys([*problems, *clashes])]
+        once, double = labels.distinct(runs)
+        self._runs, clashes = labels.separate(once)
+        self._problems = [*dict.fromkeys([*problems, *double, *clashes])]
         self._suites = tuple(suites)
         self._read_problems: dict[str, list[Problem]] = {}
         self.remembered: dict[tuple[Any, ...], Any] = {}  # see results.memoise
@@ -71,10 +70,16 @@ class Results:
 
     @property
     def methods(self) -> list[str]:
-        """Labels, in the order in which the suites declare them, others after by name."""
-        there = {run.method for run in self._runs}
-        declared = [r.method for suite in self._suites for r in suite.runs if r.method in there]
-        return [*dict.fromkeys([*declared, *sorted(there)])]
+        """Labels, in the order in which the suites declare them, others after by name; a setting
+        of its own (`gift[beta=2]`) stands after its label."""
+        planned = dict.fromkeys(r.method for suite in self._suites for r in suite.runs)
+        place = {label: i for i, label in enumerate(planned)}
+
+        def order(name: str) -> tuple[int, str]:
+            stem = name if name in place else name.partition("[")[0]
+            return place.get(stem, len(place)), "" if name in place else name
+
+        return sorted({run.method for run in self._runs}, key=order)
 
     @property
     def control(self) -> str | None:
@@ -116,6 +121,23 @@ class Results:
     def provenance(self) -> list[RunRecord]:
         """What stands in the run.json of each run, in the order of `.runs`."""
         return [run.record for run in self._runs]
+
+    @cached_property
+    def by_machine(self) -> Self:
+        """The same runs with the machine in the label, where they ran on several: seconds of
+        different hardware are not one cost. Else these."""
+        machines = {run.record.id: run.row()["hardware"] for run in self._runs}
+        if len({*machines.values()}) < 2:
+            return self
+        names = {m: f"machine {chr(65 + i)}" for i, m in enumerate(sorted({*machines.values()}))}
+        runs = [
+            replace(run, method=f"{run.method}, {names[machines[run.record.id]]}")
+            for run in self._runs
+        ]
+        told = [Problem(names[m], f"stands for {m}") for m in names]
+        made = type(self)(runs, [*self._problems, *told], self._suites)
+        made.__dict__["by_machine"] = made  # it is already apart
+        return made
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -166,14 +188,14 @@ class Results:
             tables.append((run, take(table, ends)))
         return Tally(counts, [*places], columns, self._together(tables, WITHOUT_TEXTS))
 
-    def rename(self, labels: Mapping[str, str]) -> Self:
+    def rename(self, names: Mapping[str, str]) -> Self:
         """Other labels for methods, e.g. `{"grpo": "GRPO, lr 3e-4"}`; KeyError: an unknown one."""
-        unknown = set(labels) - set(self.methods)
+        unknown = set(names) - set(self.methods)
         if unknown:
             there = ", ".join(self.methods)
             raise KeyError(f"no method {', '.join(sorted(unknown))}; there are {there}")
-        runs = [replace(run, method=labels.get(run.method, run.method)) for run in self._runs]
-        suites = [suite.renamed(labels) for suite in self._suites]
+        runs = [replace(run, method=names.get(run.method, run.method)) for run in self._runs]
+        suites = [suite.renamed(names) for suite in self._suites]
         return type(self)(runs, self._problems, suites)
 
     def merge(self, other: Results) -> Self:
@@ -293,28 +315,6 @@ def load(path: str | Path | Iterable[str | Path]) -> Results:
             problems += found
             runs += [run] if run else []
     return Results(runs, problems, suites)
-
-
-def _separate(runs: list[StoredRun]) -> tuple[list[StoredRun], list[Problem]]:
-    """Runs of one label and task must be one treatment: where suites differ, the label gets the
-    suite's name."""
-    groups: dict[tuple[str, str], list[StoredRun]] = {}
-    for run in runs:
-        groups.setdefault((run.method, run.record.task), []).append(run)
-    mixed = {
-        m for (m, _), group in groups.items()
-        if len({r.settings for r in group}) > 1 or len({r.record.seed for r in group}) < len(group)
-    }  # fmt: skip
-    problems, apart = [], set()
-    for method in sorted(mixed):
-        names = [f"{method} ({s})" for s in sorted({r.suite for r in runs if r.method == method})]
-        what = "this label mixes settings or repeats a seed; select one with --query"
-        if len(names) > 1:
-            apart.add(method)
-            what = f"means different runs in different suites: shown as {', '.join(names)}"
-        problems.append(Problem(method, what))
-    labels = {id(run): f"{run.method} ({run.suite})" for run in runs if run.method in apart}
-    return [replace(run, method=labels.get(id(run), run.method)) for run in runs], problems
 
 
 _EMPTY = RunRecord(id="", method="", task="", seed=0)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from scipy import stats as sp
 
 from . import failures, information, neighbours, stats
+from .decide import contradicts
 
 if TYPE_CHECKING:
     from .compare import Comparison
@@ -62,7 +63,7 @@ def _depends(results: Results, c: Comparison, chance: str) -> str:
             f"{_direction(n.difference)} {n.words} ({points(n.difference)} points,"
             f" p {p_words(n.p_adjusted)})"
             for n in c.neighbours
-            if n.dimension == dimension and _against(c, n.difference, n.p_adjusted, n.p_outside)
+            if n.dimension == dimension and contradicts(n, c.primary, c.difference)
         ]
         if dimension != "decoding" and c.choice.decoding != "greedy":
             ours += f", {neighbours.decoding_words(results, c.choice.decoding)}"
@@ -72,11 +73,6 @@ def _depends(results: Results, c: Comparison, chance: str) -> str:
         )
     what = " and ".join(c.depends_on)
     return f"Whether {c.a} is better than {c.b} depends on the {what}: {'; '.join(told)}."
-
-
-def _against(c: Comparison, difference: float, p: float, outside: float) -> bool:
-    opposite = difference * c.test.estimate < 0 and p < stats.ALPHA
-    return outside < stats.ALPHA if c.primary == "equivalent" else opposite
 
 
 def _direction(difference: float) -> str:

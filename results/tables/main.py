@@ -11,7 +11,7 @@ from .. import compare, curves, failures, information, neighbours, scores, stats
 from ..neighbours import Choice
 from ..render import Column, Table
 from ..stats import ALPHA
-from .parts import COSTS, axis_word, label_columns, last_costs, of, task_column, tasks
+from .parts import COSTS, axis_word, label_columns, last_costs, machine_note, of, task_column, tasks
 
 if TYPE_CHECKING:
     from ..runs import Results
@@ -103,6 +103,7 @@ def main_table(
         *_verdict_note(results, control, made, delta),
         *_start_note(results, choice),
         *run_notes(results),
+        *machine_note(results),
     ]
     return Table("main", f"Accuracy on {split}", frame, columns, notes=tuple(notes))
 
