@@ -1,8 +1,10 @@
 """What a verdict needs beside a t test: which rows may be the best, how rare a failure may be."""
 
 import math
+import warnings
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from scipy import stats as sp
 
@@ -56,18 +58,28 @@ def best_set(
     """
     enough = {m: x for m, x in scores.items() if len(x) >= LEAST_SEEDS}
     level = alpha / max((rows or len(enough)) - 1, len(enough) - 1, 1)
-    kept, tested = set(), False
-    for method, x in enough.items():
-        below = [_p_below(x, other) for name, other in enough.items() if name != method]
-        tested |= any(p == p for p in below)
-        if not any(p < level for p in below):
-            kept.add(method)
-    return kept if tested else set()
+    if len(enough) < 2:
+        return set()
+    below = _p_below(pd.DataFrame(enough))
+    if np.isnan(below[~np.eye(len(enough), dtype=bool)]).all():
+        return set()
+    beaten = np.nan_to_num(below, nan=1.0).min(axis=1) < level
+    return {m for m, is_so in zip(enough, beaten, strict=True) if not is_so}
 
 
-def _p_below(x_S: pd.Series, other_S: pd.Series) -> float:
-    """One-sided p of H0: x is not below the other."""
-    d = pair(x_S, other_S, delta=1.0)
-    if not d.se > PLAIN:  # equal in every seed: not below; else its error is unknown
-        return 1.0 if abs(d.estimate) < PLAIN else math.nan
-    return float(sp.t.cdf(d.estimate / d.se, d.df))
+def _p_below(x_SM: pd.DataFrame) -> np.ndarray:
+    """M x M: one-sided p of H0 that the row's method is not below the column's; paired over the
+    seeds that both have, Welch's where these are fewer than three. Equal in every seed: not below;
+    the same difference in every seed: its error is unknown (NaN)."""
+    x = x_SM.to_numpy(float)
+    gap = x[:, :, None] - x[:, None, :]
+    n = (~np.isnan(gap)).sum(0)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # pairs without shared seeds
+        mean, se = np.nanmean(gap, axis=0), np.nanstd(gap, axis=0, ddof=1) / np.sqrt(n)
+        p = sp.t.cdf(mean / se, n - 1)
+    p = np.where(se > PLAIN, p, np.where(np.abs(mean) < PLAIN, 1.0, np.nan))
+    for i, j in zip(*np.nonzero(n < LEAST_SEEDS), strict=True):
+        d = welch_difference(x_SM.iloc[:, i].dropna(), x_SM.iloc[:, j].dropna())
+        p[i, j] = sp.t.cdf(d.estimate / d.se, d.df) if d.se > PLAIN else np.nan
+    return p
