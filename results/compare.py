@@ -260,7 +260,7 @@ def _incomparable(results: Results, task: str, pair: Pair) -> str:
     other questions, or did not start from the same model."""
     runs = scores.counted(results)
     a, b = (runs[(runs["task"] == task) & (runs["method"] == m)] for m in pair)
-    words = {"grader": "checker version", "data": "data", "base": "starting model"}
+    words = {"grader": "checker version", "data": "data set", "base": "starting model"}
     for column, what in words.items():
         left, right = ({str(v) for v in x[column].dropna()} for x in (a, b))
         if left and right and left != right:

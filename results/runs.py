@@ -18,6 +18,7 @@ A torn last line, an unfinished run or a broken file is no error: it is left out
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -76,7 +77,7 @@ class Results:
         place = {label: i for i, label in enumerate(planned)}
 
         def order(name: str) -> tuple[int, str]:
-            stem = name if name in place else name.partition("[")[0]
+            stem = name if name in place else re.split(r"[\[,]", name, maxsplit=1)[0]
             return place.get(stem, len(place)), "" if name in place else name
 
         return sorted({run.method for run in self._runs}, key=order)

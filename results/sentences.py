@@ -58,15 +58,14 @@ def _depends(results: Results, c: Comparison, chance: str) -> str:
     """Better when sampled at T = 1 (+8.0), worse when decoded greedily (−8.0)."""
     told = []
     for dimension in c.depends_on:
-        ours = neighbours.words(results, c.choice, dimension)
         other = [
             f"{_direction(n.difference)} {n.words} ({points(n.difference)} points,"
             f" p {p_words(n.p_adjusted)})"
             for n in c.neighbours
             if n.dimension == dimension and contradicts(n, c.primary, c.difference)
         ]
-        if dimension != "decoding" and c.choice.decoding != "greedy":
-            ours += f", {neighbours.decoding_words(results, c.choice.decoding)}"
+        ours, how = (neighbours.words(results, c.choice, d) for d in ("all", dimension))
+        ours = ours if how in ours else f"{how}, {ours}"
         told.append(
             f"{c.a} is {c.primary} {ours} ({points(c.test.estimate)} points, {chance}),"
             f" but {' and '.join(other)}"
