@@ -10,13 +10,13 @@ A figure that the data cannot give (nothing finished, one method) is an empty li
 import re
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from results import Results, compare, curves, scores, stats, tables
+from results import Results, compare, curves, information, neighbours, scores, stats, tables
+from results.neighbours import Choice, Dimension
 from results.records import BUDGET_AXES
 
 from . import plots
@@ -27,21 +27,67 @@ def forest(results: Results, split: str | None = None, control: str | None = Non
     """Paired differences of accuracy against the control, best first."""
     control = control or results.control
     pairs = compare.against(results.methods, control) if control else []
-    made = compare.table(compare.family(results, pairs, split=split))
+    choice = neighbours.primary(results, split=split)
+    made = compare.table(compare.family(results, pairs, choice=choice))
     made = made[made["difference"].notna()]
+    how = neighbours.words(results, choice)
     parts = []
     for task, rows in made.groupby("task"):
         rows = rows.sort_values("difference", ascending=False)
         rows = rows.rename(columns={"a": "method", "difference": "effect"})
         rows["n"] = rows[["seeds_a", "seeds_b"]].min(axis=1)
         delta, words = float(rows["delta"].iloc[0]), _words(results, "forest", task)
-        rows = rows[["method", "effect", "low", "high", "mde", "p_holm", "verdict", "n"]]
+        words["metric"] += f", {how}"
+        rows = rows.drop(columns="mde").rename(columns={"mde_adjusted": "mde"})
+        rows = rows[["method", "effect", "low", "high", "mde", "p_adjusted", "verdict", "n"]]
         parts.append(plots.forest(rows, str(control), delta=delta, **words))
     return parts
 
 
+def specifications(results: Results, control: str | None = None) -> list[Plot]:
+    """One figure a comparison: its difference in every way to measure it that is no other
+    question, sorted, with the matrix of choices."""
+    pairs = compare.against(results.methods, control) if control else None
+    parts = []
+    for c in compare.family(results, pairs):
+        if not c.neighbours:
+            continue
+        rows = [_specification(results, c.choice, "primary", (c.difference, *c.interval),
+                               c.p_adjusted, c.primary)]  # fmt: skip
+        rows += [
+            _specification(results, n.choice, n.dimension, (n.difference, *n.interval),
+                           n.p_adjusted, n.verdict)
+            for n in c.neighbours
+        ]  # fmt: skip
+        name = _name(results, f"specifications-{_slug(c.a)}-{_slug(c.b)}", c.task)
+        told = f"depends on the {' and '.join(c.depends_on)}" if c.depends_on else c.verdict
+        drawn = plots.specifications(
+            pd.DataFrame(rows), (c.a, c.b), delta=c.delta, name=name, verdict=told
+        )
+        parts.append(drawn)
+    return parts
+
+
+def _specification(
+    results: Results, choice: Choice, dimension: str, effect: tuple[float, float, float],
+    p_adjusted: float, verdict: str,
+) -> dict[str, object]:  # fmt: skip
+    """A row of the specification curve, with every choice in words."""
+    numbers = dict(zip(("difference", "low", "high"), effect, strict=True))
+    kinds: list[Dimension] = ["decoding", "metric", "checker reading", "checkpoint", "equal cost"]
+    words = {kind: neighbours.words(results, choice, kind) for kind in kinds}
+    return {
+        "dimension": dimension,
+        **numbers,
+        "p_adjusted": p_adjusted,
+        "verdict": verdict,
+        **words,
+    }
+
+
 def convergence(results: Results, axis: str = "updates", split: str | None = None) -> list[Plot]:
-    """Accuracy against one axis of the budget, nothing smoothed."""
+    """Accuracy against one axis of the budget, nothing smoothed; seconds apart by machine."""
+    results = results.by_machine if axis == "seconds" else results
     parts = []
     last = scores.metric_scores(results, split=split)
     for task, points in curves.points(results, split).groupby("task", observed=True):
@@ -83,6 +129,7 @@ def _finals(last: pd.DataFrame, points: pd.DataFrame) -> dict[str, Any]:
 def cost(results: Results, axis: str = "flops", split: str | None = None) -> list[Plot]:
     """Final accuracy against what the run cost on one axis, with the interval of both. Nothing
     where all methods cost the same: the forest shows all that there is to see then."""
+    results = results.by_machine if axis == "seconds" else results
     split = split or scores.headline_split(results)
     final = scores.seed_scores(scores.metric_scores(results, split=split))
     spent = tables.last_costs(results)
@@ -194,7 +241,7 @@ def loss_shares(results: Results) -> list[Plot]:
 
 def tuning(results: Results) -> list[Plot]:
     """Expected best validation score against tuning trials, where a log of trials is found."""
-    trials = tuning_trials(results)
+    trials = information.tuning_trials(results)
     if trials.empty:
         return []
     rows = [
@@ -205,18 +252,9 @@ def tuning(results: Results) -> list[Plot]:
     return [plots.tuning(pd.DataFrame(rows))]
 
 
-def tuning_trials(results: Results) -> pd.DataFrame:
-    """The trials.jsonl of a suite's folder, or of the folder SUITE-tune beside it: method, lr,
-    seed, score and more; empty where there is none."""
-    suites = {Path(p).parent for p in results.runs["path"]}
-    files = [f / "trials.jsonl" for s in sorted(suites) for f in (s, s.with_name(f"{s.name}-tune"))]
-    logs = [pd.read_json(f, lines=True) for f in dict.fromkeys(files) if f.is_file()]
-    empty = pd.DataFrame(columns=["method", "score"])
-    return pd.concat(logs, ignore_index=True) if logs else empty
-
-
 FIGURES: dict[str, Callable[..., list[Plot]]] = {
     "forest": forest,
+    "specifications": specifications,
     **{f"convergence-{axis}": partial(convergence, axis=axis) for axis in BUDGET_AXES},
     **{f"cost-{axis}": partial(cost, axis=axis) for axis in BUDGET_AXES},
     "passk": passk,

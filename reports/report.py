@@ -21,7 +21,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from results import Results, curves, load, scores
+from results import Results, curves, information, load, neighbours, scores
 from results.records import BUDGET_AXES
 from results.render import Column, Table
 from results.tables import TABLES, axis_word, tuning_table
@@ -77,7 +77,7 @@ def write_report(
     made_tables = {name: make(results) for name, make in TABLES.items()}
     if made_tables["sequential"].frame.empty:  # a fixed number of seeds
         del made_tables["sequential"]
-    trials = figures.tuning_trials(results)
+    trials = information.tuning_trials(results)
     if len(trials):
         made_tables["tuning"] = tuning_table(trials)
     found = claims.evaluate(results) if len(scores.counted(results)) else []
@@ -118,7 +118,7 @@ def context(
         "counted": len(scores.counted(results)),
         "seeds": sorted({int(s) for s in results.runs["seed"]}),
         "split": scores.headline_split(results),
-        "metric": "greedy" if scores.headline_metric(results) == "greedy" else "avg@K",
+        "how": neighbours.words(results, neighbours.primary(results)),
         "curve_questions": _curve_questions(results),
         "control": results.control,
         "verdicts": found,
@@ -226,8 +226,11 @@ def _curve_questions(results: Results) -> str:
 def _main(table: Table) -> Table:
     """The main table with the verdict beside the accuracy, so that a narrow page shows it."""
     costs = [c.key for c in table.columns if c.kind in ("si", "number")]
-    first = [c.key for c in table.columns if c.key in ("task", "method", "accuracy")]
-    return table.select(*first, "difference", "mde", "verdict", "greedy", "auc", *costs)
+    there = [c.key for c in table.columns]
+    first = [key for key in ("task", "method", "accuracy", "difference", "mde_adjusted", "verdict",
+                             "robust", "flags") if key in there]  # fmt: skip
+    last = [key for key in there if key not in (*first, *costs)]
+    return table.select(*first, *last, *costs)
 
 
 def _questions_table(results: Results) -> Table:

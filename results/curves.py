@@ -162,7 +162,8 @@ def at_common_cost(
     evaluations."""
     rows = []
     for task, here in points(results, split, decoding).groupby("task", observed=True):
-        for axis in BUDGET_AXES:
+        several = results.by_machine is not results  # whose seconds are not comparable
+        for axis in (a for a in BUDGET_AXES if not (several and a == "seconds")):
             at = at_common(here, axis)
             for method, runs in at[at["until"] > 0].groupby("method", observed=True):
                 until, interval = runs["until"].iloc[0], stats.seed_interval(runs["score"])

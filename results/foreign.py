@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from . import stats
 from .memoise import remembered
-from .stats import Difference, Interval
+from .pairing import Paired
+from .stats import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,13 +33,15 @@ def checkpoints(results: Results) -> frozenset[str]:
 
 
 def between(
-    a_SQ: pd.DataFrame, b_SQ: pd.DataFrame, delta: float, alpha: float
-) -> tuple[Difference, Interval]:
-    """Two checkpoints on the same questions (columns): the difference over questions, and the same
-    as an interval."""
+    results: Results, sides: tuple[pd.DataFrame, pd.DataFrame], pair: tuple[str, str], *,
+    delta: float, alpha: float,
+) -> Paired:  # fmt: skip
+    """Two checkpoints on their common questions (columns): the difference over questions."""
+    a_SQ, b_SQ = sides
     gaps_Q = (a_SQ.mean(axis=0) - b_SQ.mean(axis=0)).dropna().to_numpy()
     d = stats.question_difference(gaps_Q, delta, alpha)
-    return d, Interval(d.estimate, d.low, d.high, d.se, df=d.df, kind="questions")
+    wide = Interval(d.estimate, d.low, d.high, d.se, df=d.df, kind="questions")
+    return Paired(d, wide, len(gaps_Q), (ONLY, *filter(None, [unlike(results, *pair)])))
 
 
 def unlike(results: Results, a: str, b: str) -> str:

@@ -35,6 +35,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
 from pydantic.dataclasses import dataclass
 
+from .specification import Specification
+
 SCHEMA_VERSION = 1
 BUDGET_AXES = ("updates", "samples", "tokens", "flops", "seconds")
 
@@ -153,6 +155,11 @@ class LedgerRow:
     updates: int = 0  # optimiser steps scheduled, empty ones included
     prompts: int = 0
     samples: int = 0  # responses generated or gold rows consumed; a replayed sample counts
+    # what it saw; older runs lack these four, and then they are unknown
+    samples_policy: int = 0  # of the samples, those of the policy in training
+    prompts_distinct: int = 0  # of several phases the largest number
+    references: int = 0  # reference answers in its batches, repeats counted
+    references_distinct: int = 0
     tokens_prompt: int = 0  # prompt tokens read for sampling, once a group
     tokens_sampled: int = 0  # generated
     tokens_scored: int = 0  # response tokens scored for old_logp
@@ -235,11 +242,12 @@ class SuiteRecord(Record):
     runs: list[PlannedRun] = []  # in the order in which the methods are shown
     control: str | None = None  # the method that the others are compared with
     margin: float | None = None  # of equivalence, a share of 1
+    primary: Specification = Specification()
 
     def renamed(self, labels: Mapping[str, str]) -> SuiteRecord:
         runs = [PlannedRun(method=labels.get(run.method, run.method)) for run in self.runs]
         control = self.control and labels.get(self.control, self.control)
-        return SuiteRecord(runs=runs, control=control, margin=self.margin)
+        return self.model_copy(update={"runs": runs, "control": control})
 
 
 class SettledRow(BaseModel):

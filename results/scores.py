@@ -26,8 +26,10 @@ GROUP = ["task", "method", "seed", "run"]
 
 
 def headline_split(results: Results) -> str:
-    """`test` where it was evaluated, else the first split by name."""
-    there = results.tally.splits
+    """The declared split; else `test` where it was evaluated, else the first split by name."""
+    there, declared = results.tally.splits, results.primary.split
+    if declared in there:
+        return str(declared)
     return "test" if "test" in there or not there else min(there)
 
 
@@ -186,12 +188,17 @@ def pass_scores(frame: pd.DataFrame, k: int) -> pd.DataFrame:
 
 @remembered
 def majority_scores(
-    results: Results, split: str, k: int | None = None, at: At = "last"
+    results: Results,
+    split: str,
+    k: int | None = None,
+    at: At = "last",
+    decoding: str = "sampled",
+    reading: Reading = "correct",
 ) -> pd.DataFrame:
     """Like `question_scores`, with maj@k of the extracted answers as the score. Questions that do
     not have the full number of samples are left out, and so are runs whose wrong answers are not
     known."""
-    rows = _chosen_rows(results, split, "sampled", at)
+    rows = _chosen_rows(results, split, decoding, at)
     rows = rows[_answers_known(rows)]
     rows = rows.sort_values([*GROUP, "question_id", "sample"])
     groups = rows.groupby([*GROUP, "question_id"], observed=True)
@@ -202,7 +209,7 @@ def majority_scores(
     if not full:
         return frame.assign(score=pd.Series(dtype=float))
     answers = rows["extracted"].astype(object).to_numpy().reshape(-1, full)
-    correct = rows["correct"].to_numpy().reshape(-1, full)
+    correct = rows[reading].to_numpy().reshape(-1, full)
     score = stats.maj_at_k(answers, correct, k)
     return frame.assign(score=score).reset_index(drop=True)
 
@@ -250,17 +257,19 @@ def metric_scores(
     split: str | None = None,
     reading: Reading = "correct",
     at: At = "last",
+    decoding: str = "sampled",
 ) -> pd.DataFrame:
     """Scores by the metric's name: avg (avg@K of sampled answers), greedy, pass@k, maj (of all K)
-    or maj@k. GROUP, question_id, score."""
+    or maj@k. GROUP, question_id, score. `decoding`: of the samples, for recipes with several."""
     split = split or headline_split(results)
     metric = metric or headline_metric(results)
     name, _, k = metric.partition("@")
     if name not in ("avg", "greedy", "pass", "maj") or (name == "pass") > k.isdigit():
         raise ValueError(f"no metric {metric!r}; there are avg, greedy, pass@k, maj, maj@k")
     if name == "maj":
-        return majority_scores(results, split, int(k) if k.isdigit() else None, at)
-    decoding = "greedy" if name == "greedy" else "sampled"
+        size = int(k) if k.isdigit() else None
+        return majority_scores(results, split, size, at, decoding=decoding, reading=reading)
+    decoding = "greedy" if name == "greedy" else decoding
     frame = question_scores(results, split, decoding, reading, at=at)
     return pass_scores(frame, int(k)) if name == "pass" else frame
 

@@ -14,41 +14,27 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from . import scores, stats
+from . import failures, neighbours, stats
 from .records import SequentialRecord, SettledRow
 from .render import Column, Table
 
 if TYPE_CHECKING:
     from .runs import Results
 
-HALF = 0.5  # of the starting accuracy: below it a run has collapsed, if the margin is passed too
-
-
-def failed_runs(results: Results, margin: float) -> pd.DataFrame:
-    """method and seed of each run that diverged or collapsed: it ended below half of its start, by
-    more than the margin."""
-    split = scores.headline_split(results)
-    decoding = scores.decoding_of(scores.headline_metric(results))
-    runs = scores.run_scores(results, split, decoding).groupby("run", observed=True)["score"]
-    fell = (runs.last() < HALF * runs.first()) & (runs.first() - runs.last() > margin)
-    collapsed = {str(run) for run in fell[fell].index}
-    every = scores.counted(results)
-    bad = (every["status"] == "diverged") | every["run"].astype("str").isin(collapsed)
-    return every.loc[bad, ["method", "seed"]]
-
 
 def judge(
     results: Results, design: SequentialRecord, methods: Iterable[str], seeds: int
 ) -> list[SettledRow]:
-    """The comparisons of these methods with the control on their seeds 0 to `seeds` - 1, whatever
-    else is there."""
+    """The comparisons of these methods with the control, as the primary specification measures
+    them, on their seeds 0 to `seeds` - 1, whatever else is there."""
     kept = results.query(f"seed < {seeds}")
-    frame, bad = scores.metric_scores(kept), failed_runs(kept, design.margin)
-    control = scores.matrix(frame, design.control)
+    choice, ends = neighbours.primary(kept), failures.endings(kept)
+    (task,) = kept.runs["task"].unique()
+    bad = ends[ends["failed"] != ""]
     rows = []
     for method in methods:
-        other = scores.matrix(frame, method)
-        gaps = (other - control).dropna(how="all").mean(axis=1).dropna()
+        left, right = neighbours.scored(kept, choice, str(task), (method, design.control))
+        gaps = (left - right).dropna(how="all").mean(axis=1).dropna()
         alpha = design.alpha / len(design.methods)
         found = stats.settle(gaps, design.margin, alpha, design.prior)
         failed = int(bad["method"].isin([method, design.control]).sum())

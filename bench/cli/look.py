@@ -40,9 +40,7 @@ def summary(folders: list[Path]) -> Results:
     loaded, terminal = load(folders), console()
     if len(loaded.runs):
         table = main_table(loaded)
-        narrow = ("task", "method", "accuracy", "greedy", "flops", "difference", "mde", "verdict")
-        shown = [c.key for c in table.columns if c.key in narrow]
-        terminal.print(table if terminal.width >= 120 else table.select(*shown))
+        terminal.print(table)
     for problem in loaded.problems:
         say(str(problem), "yellow")
     return loaded

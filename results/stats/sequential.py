@@ -19,12 +19,12 @@ The bound is for normal differences; NULLS holds what was simulated with others.
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .inference import ALPHA, DELTA, Floats, Interval
+from .inference import ALPHA, DELTA, Floats, Interval, Verdict
 
 PRIOR = 16.0  # g; 4 to 16 settle effects of 2 to 8 deviations soonest, and at about the same time
 FIRST = 3  # seeds of the first look
@@ -40,13 +40,11 @@ NULLS = {
     "one run in ten collapses by 20 sd": 0.53,
 }
 
-Settled = Literal["better", "worse", "equivalent", "undetermined"]
 
-
-class Sequence(NamedTuple):
+class Standing(NamedTuple):
     """Where a comparison stands after some seeds."""
 
-    verdict: Settled  # undetermined: still open
+    verdict: Verdict  # undetermined: still open
     interval: Interval  # of the confidence sequence; infinite or NaN where nothing can be said yet
     factor: float  # Bayes factor for a difference, against none
     seeds: int
@@ -76,17 +74,17 @@ def confidence_sequence(d_S: ArrayLike, alpha: float = ALPHA, g: float = PRIOR) 
 
 def settle(
     d_S: ArrayLike, delta: float = DELTA, alpha: float = ALPHA, g: float = PRIOR
-) -> Sequence:
+) -> Standing:
     """The verdict on paired differences after any number of seeds, from FIRST on. Better or worse
     where the sequence leaves out 0, equivalent where it lies within the margin; a difference that
     is both is called by its sign. For m comparisons `alpha` is the family's divided by m."""
     d = np.asarray(d_S, float)
     found = confidence_sequence(d, alpha, g)
-    verdict: Settled = "undetermined"
+    verdict: Verdict = "undetermined"
     if len(d) >= FIRST and found.low == found.low:
         if found.low > 0 or found.high < 0:
             verdict = "better" if found.low > 0 else "worse"
         elif -delta < found.low and found.high < delta:
             verdict = "equivalent"
     factor = float(bayes_factor(found.mean / found.se, len(d), g)) if found.se > 0 else math.nan
-    return Sequence(verdict, found, factor=factor, seeds=len(d))
+    return Standing(verdict, found, factor=factor, seeds=len(d))

@@ -12,6 +12,7 @@ from ..render import Table
 from ..sequential import sequential_table
 from .answers import *
 from .costs import *
+from .information import *
 from .main import *
 from .overall import *
 from .parts import *
@@ -19,7 +20,9 @@ from .parts import *
 TABLES: dict[str, Callable[..., Table]] = {
     "main": main_table,
     "comparisons": comparison_table,
+    "specifications": specification_table,
     "sequential": sequential_table,
+    "information": information_table,
     "passk": pass_table,
     "selection": selection_table,
     "generalisation": generalisation_table,

@@ -71,7 +71,7 @@ def test_every_answer_and_verdict_is_lm_evals(made, tmp_path):
             assert row["response"] == sample["resps"][0][0]
             assert (row["correct"], row["strict"]) == (sample["accuracy"], sample["strict"])
     found = r.compare(*r.methods)
-    assert (found.difference.design, found.questions) == ("questions", ASKED)
+    assert (found.test.design, found.questions) == ("questions", ASKED)
     assert "two models, not two methods" in str(found)
     record = r.provenance[0].imported
     assert record and record.tool == "lm-eval" and record.version.startswith("0.4")

@@ -73,14 +73,14 @@ def test_without_seeds_two_models_are_compared_over_questions(tmp_path):
     assert "starting model" not in output and file.read_bytes() == before
     r = results.load(tmp_path / "out")
     found = r.compare("tuned", "base")
-    assert (found.verdict, found.difference.design, found.questions) == ("better", "questions", 60)
-    assert "two models, not two methods" in str(found) and "n = 60 questions" in str(found)
+    assert (found.verdict, found.test.design, found.questions) == ("better", "questions", 60)
+    assert "two models, not two methods" in str(found) and "60 questions" in found.sentence
     imported = [record.imported for record in r.provenance]
     assert all(i and i.tool == "csv" and list(i.files) == [str(file)] for i in imported)
     wide = r.evals.pivot_table(index="question_id", columns="method", values="correct",
                                observed=True)  # fmt: skip
     gain = (wide["tuned"] - wide["base"]).mean()
-    assert found.difference.estimate == pytest.approx(gain)
+    assert found.difference == pytest.approx(gain)
     assert r.problems == []
 
 
@@ -88,7 +88,7 @@ def test_with_seeds_methods_are_compared_over_seeds(tmp_path):
     write(csv_runs(csv_file(tmp_path / "seeds.csv", seeds=4)), tmp_path / "out")
     r = results.load(tmp_path / "out")
     found = r.compare("tuned", "base")
-    assert (found.difference.design, found.difference.seeds) == ("paired", (4, 4))
+    assert (found.test.design, found.test.seeds) == ("paired", (4, 4))
     assert "two models" not in str(found) and "over seeds and questions" in str(found)
 
 
@@ -98,7 +98,7 @@ def test_a_model_is_never_compared_with_a_method(tmp_path):
     one.write_text("question,correct\n" + "".join(f"q{i},1\n" for i in range(60)))
     write(csv_runs(one, Asked(method="other")), tmp_path / "out")
     found = results.load(tmp_path / "out").compare("other", "base")
-    assert found.verdict == "undetermined" and found.difference.design != "questions"
+    assert found.verdict == "undetermined" and found.test.design != "questions"
 
 
 def test_imported_rows_stand_beside_our_own_in_every_table_and_the_report(tmp_path):
