@@ -86,10 +86,11 @@ def test_a_false_verdict_is_rare_where_nothing_differs(grid: Grid) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [3, 5, 10])
-@pytest.mark.parametrize("spread", [0.003, 0.01, 0.03])
-@pytest.mark.parametrize("alike", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("spread", [0.003, 0.03])
+@pytest.mark.parametrize("alike", [0.0, 0.7])
 def test_a_false_verdict_is_rare_on_the_whole_grid(seeds: int, spread: float, alike: float) -> None:
-    wrong, counts = verdicts(Grid(seeds=seeds, spread=spread, alike=alike), 1000, seed=seeds)
+    grid = Grid(seeds=seeds, methods=6, spread=spread, alike=alike)
+    wrong, counts = verdicts(grid, 1000, seed=seeds)
     assert wrong <= bound(1000), counts
 
 
