@@ -120,7 +120,7 @@ def _other_decodings(results: Results, choice: Choice) -> dict[str, pd.DataFrame
         name: scores.seed_scores(
             scores.metric_scores(
                 results, "greedy" if name == "greedy" else "avg", choice.split, reading,
-                decoding=name,
+                sampled=name,
             )
         )
         for name in names
