@@ -80,12 +80,22 @@ def _majority(answers: Sequence[str | None], correct: NDArray[np.bool_], subsets
 
 
 class Components(NamedTuple):
-    """Variances of one answer's score; shares of their sum say what more of each would buy."""
+    """Variances of one answer's score, or of the mean of all (`of_the_mean`)."""
 
     seed: float
     question: float
     decoding: float  # between samples of one question of one run
     residual: float  # seed x question: some runs are better at some questions
+
+    def of_the_mean(self, seeds: int, questions: int, samples: int) -> "Components":
+        """Their parts in the variance of the mean over so many seeds, questions and samples: which
+        of them more of would narrow the interval."""
+        return Components(
+            self.seed / seeds,
+            self.question / questions,
+            self.decoding / (seeds * questions * samples),
+            self.residual / (seeds * questions),
+        )
 
 
 def variance_components(x_SQK: ArrayLike) -> Components:
