@@ -317,7 +317,7 @@ def _verdict_note(
         f" ±{100 * delta:g} points (TOST). MDE: smallest true difference detectable with 80 %"
         " power after this correction."
         + " Depends: significant with the opposite sign when measured in another way;"
-        " `holds in` counts these ways (table specifications)." * any(c.of for c in made)
+        " “holds in” counts these ways (table specifications)." * any(c.of for c in made)
     ]
 
 
