@@ -1,5 +1,7 @@
 """The specification curve: one comparison, measured in every way that the stored runs allow."""
 
+import re
+
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
@@ -42,7 +44,9 @@ def specifications(
 
     def draw(width: float) -> Figure:
         below = 0.17 * len(lines) + 0.1
-        layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, hspace=0)
+        # the layout stops short of long labels by some pixels: more room for them
+        pad = 0.03 if is_narrow(width) else 0.12
+        layout = ConstrainedLayoutEngine(w_pad=pad, h_pad=0.03, hspace=0)
         figure = Figure(figsize=(width, 2.3 + below), layout=layout)
         top, matrix = figure.subplots(2, 1, sharex=True, height_ratios=[1.9, below])
         _effects(top, rows, delta)
@@ -91,7 +95,7 @@ def _choices(ax: Axes, rows: pd.DataFrame, lines: list[tuple[str, str]], *, narr
         if lines[y - 1][0] != lines[y][0]:
             ax.axhline(y - 0.5, color=RULE, lw=0.6)
     _mark_primary(ax, rows)
-    names = [value for _, value in lines]
+    names = [re.sub("^(at the|by the|at|by) ", "", value) for _, value in lines]
     ax.set_yticks(np.arange(len(lines)), names, fontsize=6.5 if narrow else 7.5)
     ax.set_ylim(len(lines) - 0.4, -0.6)
     ax.set_xlim(-0.6, len(rows) - 0.4)
