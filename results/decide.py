@@ -34,7 +34,7 @@ class Contrast:
         return not self.refused and min(self.found.difference.seeds) >= stats.LEAST_SEEDS
 
 
-class Measured(NamedTuple):
+class Alternative(NamedTuple):
     """The same comparison under a neighbouring choice."""
 
     dimension: Dimension
@@ -80,7 +80,7 @@ class Settled:
 
 
 def settle(
-    contrasts: Sequence[Contrast], measured: Sequence[Sequence[Measured]], size: int, *,
+    contrasts: Sequence[Contrast], measured: Sequence[Sequence[Alternative]], size: int, *,
     delta: float, alpha: float = ALPHA,
 ) -> list[Settled]:  # fmt: skip
     """The verdicts of a family of `size` comparisons, of which these are there.
@@ -122,7 +122,7 @@ def _verdict(one: Contrast, d: Difference, p: float, q: float, *, alpha: float) 
     return stats.verdict(d.estimate, p, q, alpha)
 
 
-def judged(measured: Sequence[Measured], delta: float, alpha: float) -> list[Neighbour]:
+def judged(measured: Sequence[Alternative], delta: float, alpha: float) -> list[Neighbour]:
     """The neighbours with at least three seeds, adjusted inside each dimension."""
     there = [
         m for m in measured
