@@ -22,7 +22,8 @@ class DAPO(GRPO):
     with buffer = overlong_buffer * limit. Groups whose task rewards are all equal (before shaping)
     are dropped, also from the denominator; the harness samples on until the batch is full of other
     groups (`needs().refill`). https://arxiv.org/abs/2503.14476: the buffer is 4096 of 20480
-    tokens, here a share so that it fits any limit; `overlong_penalty=0` switches the shaping off.
+    tokens, here a share so that it fits any limit. Its penalty of 1 belongs to rewards of +1 and
+    -1; rewards of 1 and 0 are half as far apart, so that 0.5 weighs the same. 0 switches it off.
     """
 
     paper = "https://arxiv.org/abs/2503.14476"
@@ -30,7 +31,7 @@ class DAPO(GRPO):
     clip_high: float | None = Field(0.28, gt=0)
     aggregation: reduce.Aggregation = "token_mean"
     overlong_buffer: float = Field(0.2, gt=0, le=1)
-    overlong_penalty: float = Field(1.0, ge=0)
+    overlong_penalty: float = Field(0.5, ge=0)
 
     def needs(self) -> Needs:
         return replace(super().needs(), refill=True)

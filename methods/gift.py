@@ -1,5 +1,6 @@
 """GIFT: Group-relative Implicit Fine-Tuning."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -7,9 +8,15 @@ from pydantic import Field
 from . import reduce
 from .base import Leaves, Loss, Method, Needs, Rollout, Signal
 from .registry import register
+from .search import Between, Range
 
 
 @register("gift")
+@register(
+    "gift-detached",
+    "GIFT as in the paper, but with detached statistics, so that beta matters and z is linear",
+    stats_grad="detached",
+)
 @register(
     "gift-author-code",
     "GIFT as in the author's code: anchored at the policy that sampled, statistics detached",
@@ -28,7 +35,9 @@ class GIFT(Method):
 
     Where the text is silent:
     - `anchor`: the frozen start ("reference", DPO's implicit reward) or the policy that sampled.
-    - `stats_grad`: differentiate through the group's mean and std of d ("full"), or not.
+    - `stats_grad`: differentiate through the group's mean and std of d ("full"), or not. Under full
+      statistics beta only rescales the loss, and the loss is not convex in d; the paper says that
+      beta may matter and calls the loss convex, which holds with detached ones: `gift-detached`.
     - std has ddof 1; for d it is max(std, std_floor) + std_eps. At policy = anchor d is 0 for all
       and the gradient grows as 1/std: the floor (0.1, ours, measured) guards it, also against
       low-precision noise that makes std tiny but not 0. See the metric `std_floor_active`.
@@ -47,6 +56,11 @@ class GIFT(Method):
     std_eps: float = Field(0.0, ge=0)
     std_floor: float = Field(0.1, ge=0)
     drop_zero_variance: bool = True
+
+    def search(self) -> Mapping[str, Range]:
+        if self.stats_grad == "detached" and self.anchor == "reference":
+            return {"beta": Between(0.1, 2, "the paper: performance may depend on it")}
+        return {"std_floor": Between(1e-3, 1, "ours: it guards the point where all d are equal")}
 
     def needs(self) -> Needs:
         frozen = self.anchor == "reference"

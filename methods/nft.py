@@ -20,7 +20,8 @@ class NFT(Method):
 
     The old policy is the mixture q * right + (1 - q) * wrong, so the wrong answers' policy is
     implied by that of the right ones. The max is straight-through: it bounds the value, the
-    gradient passes. Prompts with q = 0 or 1 carry nothing: dropped, and out of the denominator.
+    gradient passes. Prompts with q = 0 or 1 carry nothing: dropped, and out of the denominator; the
+    harness samples on until the batch is full of others (`needs().refill`), as the author's script.
     https://arxiv.org/abs/2505.18116. `prompt_weight` w(q): "one", "hard" 1 - q (the author's
     script, the default) or "root" sqrt((1 - q)/q), with which the first update is GRPO's.
     The author sums over tokens and divides by a constant; here by the batch's tokens. 16 updates a
@@ -34,7 +35,7 @@ class NFT(Method):
     prompt_weight: Literal["one", "hard", "root"] = "hard"
 
     def needs(self) -> Needs:
-        return Needs(old="loss", group_min=2, learns_from=("verdict",))
+        return Needs(old="loss", group_min=2, learns_from=("verdict",), refill=True)
 
     def rate(self, rollout: Rollout, groups: reduce.Groups) -> Tensor:
         """[N]: the share of right answers of the row's prompt."""

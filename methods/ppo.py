@@ -25,21 +25,25 @@ class PPO(ClippedSurrogate):
     G = A + V_old is the return and V_clip = clip(V, V_old - value_clip, V_old + value_clip).
     https://arxiv.org/abs/1707.06347, details as in https://arxiv.org/abs/2403.17031. V_t is the
     critic's value of the state before token t. Chosen where texts differ:
-    - after the last token V is 0 if the answer ended by itself; an answer that was cut off
-      bootstraps from the critic, that is from V_t of its last token, the latest state it valued
-      (`bootstrap`).
+    - after the last token V is 0: a verifier's reward is final, also of an answer that was cut
+      off. With `bootstrap` such an answer goes on with V_t of its last token, the latest state that
+      the critic valued, as in control tasks whose episodes are cut.
+    - no KL penalty in the reward: the other online objectives have none either. RLHF takes 0.05
+      (`reward_kl`).
     - A is whitened over all tokens of the rollout batch (`whiten`).
     - the squared error has no further factor 1/2. Both averages are over tokens.
-    The critic is a separate copy of the starting model with a scalar head; its cost is counted.
+    The critic is a separate copy of the starting model with a scalar head; its cost is counted. It
+    learns at ten times the policy's rate unless a recipe says otherwise (`optimizer.critic_lr`), as
+    public PPO configurations do (1e-5 beside 1e-6).
     """
 
     paper = "https://arxiv.org/abs/1707.06347"
 
     aggregation: reduce.Aggregation = "token_mean"
-    reward_kl: float = Field(0.05, ge=0)
+    reward_kl: float = Field(0.0, ge=0)
     gamma: float = Field(1.0, gt=0, le=1)
     gae_lambda: float = Field(0.95, ge=0, le=1)
-    bootstrap: bool = True
+    bootstrap: bool = False
     whiten: bool = True
     value_clip: float = Field(0.2, gt=0)
     value_weight: float = Field(0.5, ge=0)

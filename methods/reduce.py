@@ -119,12 +119,12 @@ def mean_live(x: Tensor, live: Tensor) -> Tensor:
     return ratio_of(keep(x.detach(), live).sum(), live.sum())
 
 
-def whiten(x_NT: Tensor, where_NT: Tensor) -> Tensor:
-    """(x - mean) / std over all places of `where_NT` (ddof 1), 0 elsewhere; detached statistics are
-    of the whole batch, so this belongs in a `signal`."""
+def whiten(x_NT: Tensor, where_NT: Tensor, ddof: int = 1) -> Tensor:
+    """(x - mean) / std over all places of `where_NT`, 0 elsewhere; detached statistics are of the
+    whole batch, so this belongs in a `signal`."""
     count = where_NT.sum()
     centred_NT = keep(x_NT - ratio_of(keep(x_NT, where_NT).sum(), count), where_NT)
-    return centred_NT * (ratio_of(centred_NT.square().sum(), count - 1) + 1e-8).rsqrt()
+    return centred_NT * (ratio_of(centred_NT.square().sum(), count - ddof) + 1e-8).rsqrt()
 
 
 def explained_variance(guess_NT: Tensor, goal_NT: Tensor, live_NT: Tensor) -> Tensor:

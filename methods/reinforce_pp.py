@@ -19,7 +19,7 @@ class ReinforcePlusPlus(ClippedSurrogate):
 
     https://arxiv.org/abs/2501.03262. The KL to the reference sits in the reward, token by token,
     undiscounted; 0.01 is its public code's default. Mean and std are over the tokens of the batch
-    (ddof 1), as in that code. `kl`, a penalty in the loss, is 0 in the paper.
+    (ddof 0), as in that code. `kl`, a penalty in the loss, is 0 in the paper.
     """
 
     paper = "https://arxiv.org/abs/2501.03262"
@@ -47,4 +47,4 @@ class ReinforcePlusPlus(ClippedSurrogate):
             to_come_NT = delta_NT.flip(-1).cumsum(-1).flip(-1)
             return_NT = return_NT - self.reward_kl * to_come_NT
             metrics["kl"] = reduce.mean_live(reduce.kl(delta_NT, "k3"), mask_NT)
-        return Signal(reduce.whiten(return_NT, mask_NT), None, samples_N, metrics)
+        return Signal(reduce.whiten(return_NT, mask_NT, ddof=0), None, samples_N, metrics)

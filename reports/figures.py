@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from results import Results, compare, curves, information, neighbours, scores, stats, tables
-from results.neighbours import Choice, Dimension
+from results.neighbours import Dimension
 from results.records import BUDGET_AXES
 
 from . import plots
@@ -52,13 +52,12 @@ def specifications(results: Results, control: str | None = None) -> list[Plot]:
     for c in compare.family(results, pairs):
         if not c.neighbours:
             continue
-        rows = [_specification(results, c.choice, "primary", (c.difference, *c.interval),
-                               c.p_adjusted, c.primary)]  # fmt: skip
+        first = {"dimension": "primary", "verdict": c.primary}
+        rows = [first | _measured(results, c)]
         rows += [
-            _specification(results, n.choice, n.dimension, (n.difference, *n.interval),
-                           n.p_adjusted, n.verdict)
+            {"dimension": n.dimension, "verdict": n.verdict} | _measured(results, n)
             for n in c.neighbours
-        ]  # fmt: skip
+        ]
         name = _name(results, f"specifications-{_slug(c.a)}-{_slug(c.b)}", c.task)
         told = f"depends on the {' and '.join(c.depends_on)}" if c.depends_on else c.verdict
         drawn = plots.specifications(
@@ -68,21 +67,12 @@ def specifications(results: Results, control: str | None = None) -> list[Plot]:
     return parts
 
 
-def _specification(
-    results: Results, choice: Choice, dimension: str, effect: tuple[float, float, float],
-    p_adjusted: float, verdict: str,
-) -> dict[str, object]:  # fmt: skip
-    """A row of the specification curve, with every choice in words."""
-    numbers = dict(zip(("difference", "low", "high"), effect, strict=True))
+def _measured(results: Results, one: compare.Comparison | compare.Neighbour) -> dict[str, object]:
+    """A row of the specification curve: its numbers, and every choice in words."""
     kinds: list[Dimension] = ["decoding", "metric", "checker reading", "checkpoint", "equal cost"]
-    words = {kind: neighbours.words(results, choice, kind) for kind in kinds}
-    return {
-        "dimension": dimension,
-        **numbers,
-        "p_adjusted": p_adjusted,
-        "verdict": verdict,
-        **words,
-    }
+    words = {kind: neighbours.words(results, one.choice, kind) for kind in kinds}
+    numbers = {"difference": one.difference, "low": one.interval.low, "high": one.interval.high}
+    return {**numbers, "p_adjusted": one.p_adjusted, **words}
 
 
 def convergence(results: Results, axis: str = "updates", split: str | None = None) -> list[Plot]:

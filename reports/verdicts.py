@@ -6,6 +6,7 @@ import pandas as pd
 
 from results import Results, compare, neighbours, scores, stats, tables
 from results.compare import Comparison
+from results.neighbours import Choice
 from results.sentences import points
 from results.stats import Verdict
 
@@ -76,6 +77,7 @@ def summary(results: Results, found: list[Statement], split: str | None = None) 
             line += " Every other method is significantly below it."
         elif len(results.methods) > 1:
             line += " These runs cannot test whether it is better than the next method."
+        line += _elsewhere(results, choice, task, best)
         lines.append(line[0].upper() + line[1:] if where else line)
     if found:
         counts = {v: sum(f.verdict == v for f in found) for v in SIGNS}
@@ -85,6 +87,17 @@ def summary(results: Results, found: list[Statement], split: str | None = None) 
         control = f"Compared with the control, {whom.pop()}" if len(whom) == 1 else "Of all pairs"
         lines.append(f"{control}, {how}: {_list(parts)} ({count}).")
     return lines
+
+
+def _elsewhere(results: Results, choice: Choice, task: str, best: str) -> str:
+    """Who has the highest mean under the other decodings, where that is somebody else."""
+    told = []
+    there = {c.decoding for c in results.tally.counts if c.split == choice.split}
+    for decoding in sorted(there - {choice.decoding}):
+        other, _ = compare.best_group(results, replace(choice, decoding=decoding), task)
+        if other not in (None, best):
+            told.append(f"{neighbours.decoding_words(results, decoding)} it is {other}")
+    return f" But {_list(told)}." if told else ""
 
 
 def limits(results: Results, split: str | None = None) -> list[str]:

@@ -25,7 +25,7 @@ from . import (
     sequential,
     stats,
 )
-from .decide import Bounds, Contrast, Measured, Neighbour
+from .decide import Alternative, Bounds, Contrast, Neighbour
 from .information import Card
 from .memoise import remembered
 from .neighbours import Choice, Dimension
@@ -299,14 +299,14 @@ def _incomparable(results: Results, task: str, pair: Pair) -> str:
 def _measured(
     results: Results, one: Contrast, around: Sequence[tuple[Dimension, Choice]], delta: float, *,
     alpha: float,
-) -> list[Measured]:  # fmt: skip
+) -> list[Alternative]:  # fmt: skip
     """The comparison under each neighbouring choice."""
     found = []
     for dimension, choice in around if one.can_be_judged else ():
         left, right = neighbours.scored(results, choice, one.task, one.pair)
         d = _paired(results, (left, right), one.pair, delta=delta, alpha=alpha).difference
         words = neighbours.words(results, choice, dimension)
-        found.append(Measured(dimension, choice, words, d))
+        found.append(Alternative(dimension, choice, words, d))
     return found
 
 

@@ -35,7 +35,7 @@ class Contrast:
         return not self.refused and stats.enough(self.found.difference)
 
 
-class Measured(NamedTuple):
+class Alternative(NamedTuple):
     """The same comparison under a neighbouring choice."""
 
     dimension: Dimension
@@ -81,7 +81,7 @@ class Settled:
 
 
 def settle(
-    contrasts: Sequence[Contrast], measured: Sequence[Sequence[Measured]], size: int, *,
+    contrasts: Sequence[Contrast], measured: Sequence[Sequence[Alternative]], size: int, *,
     delta: float, alpha: float = ALPHA,
 ) -> list[Settled]:  # fmt: skip
     """The verdicts of a family of `size` comparisons, of which these are there.
@@ -125,7 +125,7 @@ def _verdict(one: Contrast, d: Difference, p: float, q: float, *, alpha: float) 
     return stats.verdict(d.estimate, p, q, alpha)
 
 
-def judged(measured: Sequence[Measured], delta: float, alpha: float) -> list[Neighbour]:
+def judged(measured: Sequence[Alternative], delta: float, alpha: float) -> list[Neighbour]:
     """The neighbours with at least three seeds, adjusted inside each dimension."""
     there = [
         m for m in measured

@@ -87,7 +87,7 @@ def around(results: Results, choice: Choice) -> list[tuple[Dimension, Choice]]:
     if strict:
         other = "strict" if choice.reading == "headline" else "headline"
         found.append(("checker reading", replace(choice, reading=other)))
-    chosen = any(c.split == "validation" and c.decoding == choice.decoding and len(c.steps_S) > 1
+    chosen = any(c.split == "validation" and c.decoding == choice.decoding and len(c.steps_S) > 2
                  for c in results.tally.counts)  # fmt: skip
     if chosen and choice.axis == "end":
         at: scores.At = "selected" if choice.checkpoint == "last" else "last"
@@ -99,7 +99,7 @@ def around(results: Results, choice: Choice) -> list[tuple[Dimension, Choice]]:
 
 
 def _has_curve(counts: Sequence[Counts], choice: Choice) -> bool:
-    return any(c.decoding == choice.decoding and len(c.steps_S) > 1 for c in counts)
+    return any(c.decoding == choice.decoding and len(c.steps_S) > 2 for c in counts)
 
 
 @remembered
@@ -107,7 +107,7 @@ def matrices(results: Results, choice: Choice) -> Matrices:
     """Scores of every method: seeds x questions. For a choice that is not at equal cost."""
     frame = scores.metric_scores(
         results, choice.name, choice.split, READINGS[choice.reading], at=choice.checkpoint,
-        decoding=choice.decoding,
+        sampled=choice.decoding,
     )  # fmt: skip
     found = {
         (str(task), str(method)): own.pivot_table(

@@ -302,7 +302,9 @@ class EvalRow(BaseModel):
     step: Int32  # updates done
     split: Category  # validation | test | ood... | train
     question_id: str  # content hash
-    decoding: Category  # greedy | sampled
+    # greedy | sampled (at the headline's temperature) | T=0.6 (at a further temperature; only of
+    # the first and the last evaluation)
+    decoding: Category
     sample: Int16  # 0..K-1 within the decoding
     correct: bool  # the task's headline reading
     strict: bool  # the task's official protocol

@@ -192,6 +192,7 @@ def majority_scores(
     split: str,
     k: int | None = None,
     at: At = "last",
+    *,
     decoding: str = "sampled",
     reading: Reading = "correct",
 ) -> pd.DataFrame:
@@ -235,9 +236,16 @@ def _of(frame: pd.DataFrame, method: str, task: str | None) -> pd.DataFrame:
     return rows if task is None else rows[rows["task"] == task]
 
 
-def sample_cube(results: Results, method: str, split: str, task: str | None = None) -> np.ndarray:
+def sample_cube(
+    results: Results,
+    method: str,
+    split: str,
+    task: str | None = None,
+    *,
+    decoding: str = "sampled",
+) -> np.ndarray:
     """Answers of the last evaluation, seeds x questions x samples, of what all seeds have."""
-    rows = _of(_chosen_rows(results, split, "sampled"), method, task)
+    rows = _of(_chosen_rows(results, split, decoding), method, task)
     wide = rows.assign(correct=rows["correct"].astype(float)).pivot_table(
         index="seed", columns=["question_id", "sample"], values="correct", observed=True
     )
@@ -257,19 +265,21 @@ def metric_scores(
     split: str | None = None,
     reading: Reading = "correct",
     at: At = "last",
-    decoding: str = "sampled",
+    *,
+    sampled: str = "sampled",
 ) -> pd.DataFrame:
     """Scores by the metric's name: avg (avg@K of sampled answers), greedy, pass@k, maj (of all K)
-    or maj@k. GROUP, question_id, score. `decoding`: of the samples, for recipes with several."""
+    or maj@k. `sampled`: the decoding whose samples are scored, e.g. T=0.6. GROUP, question_id,
+    score."""
     split = split or headline_split(results)
     metric = metric or headline_metric(results)
     name, _, k = metric.partition("@")
     if name not in ("avg", "greedy", "pass", "maj") or (name == "pass") > k.isdigit():
         raise ValueError(f"no metric {metric!r}; there are avg, greedy, pass@k, maj, maj@k")
     if name == "maj":
-        size = int(k) if k.isdigit() else None
-        return majority_scores(results, split, size, at, decoding=decoding, reading=reading)
-    decoding = "greedy" if name == "greedy" else decoding
+        count = int(k) if k.isdigit() else None
+        return majority_scores(results, split, count, at, decoding=sampled, reading=reading)
+    decoding = "greedy" if name == "greedy" else sampled
     frame = question_scores(results, split, decoding, reading, at=at)
     return pass_scores(frame, int(k)) if name == "pass" else frame
 

@@ -13,7 +13,6 @@ is at 90 % after 20 updates and separates nothing.)
 """
 
 import random
-import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import ClassVar, Literal, NamedTuple
@@ -22,13 +21,18 @@ from pydantic import Field
 
 from . import register
 from .base import Example, Grade, Task, TaskError, content_id
-from .embedded import WORD_PATTERN, below, digest, home, pick, rng
-
-NAMES = ("Tom", "Ann", "Ben", "Eva", "Max", "Mia", "Sam", "Zoe", "Leo", "Ida")
-THINGS = (
-    " coins", " cards", " books", " nuts", " pens", " shells", " stamps", " apples", " eggs",
-    " beads",
+from .embedded import (
+    NAMES,
+    THINGS,
+    WORD_PATTERN,
+    below,
+    digest,
+    grade_integer,
+    home,
+    pick,
+    rng,
 )  # fmt: skip
+
 GAIN = (" gets", " buys", " finds", " wins", " makes", " earns", " picks")
 LOSS = (" loses", " sells", " gives", " drops", " eats", " breaks", " lends")
 SYMBOLS = (*"0123456789", " ", "+", "-", "=", ";", ".", "?", "####", " has", " now")
@@ -107,7 +111,7 @@ class Arithmetic(Task):
         return Example(content_id(prompt), prompt, str(chain.answer), solution, meta=meta)
 
     def grade(self, example: Example, responses: Sequence[str]) -> list[Grade]:
-        return [_grade(response, example.gold) for response in responses]
+        return [grade_integer(response, example.gold) for response in responses]
 
     def corpus(self, seed: int) -> Iterator[tuple[str, str]]:
         """The noisy web. It shares no chain of numbers with any split, the pool included: so the
@@ -186,29 +190,3 @@ def _draw(
         if chain not in found and home(chain.numbers) == where:
             found[chain] = _words(draw, chain)
     return [(prompt, chain) for chain, prompt in found.items()]
-
-
-_OFFICIAL = re.compile(r"#### ?(-?[0-9.,]+)")  # GSM8K's, its space optional as in this task's text
-_NUMBER = re.compile(r"-?\d+")
-_FORM = re.compile(r"[^#]*####-?\d+")
-
-
-def _grade(response: str, gold: str) -> Grade:
-    """Answers of this task are plain integers, so string equality decides after the extraction.
-
-    strict: the first `#### n`; flexible (the headline): the last number. A minus directly after a
-    digit is a subtraction (`13-9`), not a sign.
-    """
-    official = _OFFICIAL.search(response)
-    strict = official is not None and official.group(1).replace(",", "") == gold
-    numbers = list(_NUMBER.finditer(response))
-    if not numbers:
-        status = "unparsable_answer"
-        return Grade(False, strict, status, "no-number", extracted=None, format_ok=False)
-    last = numbers[-1]
-    text = last.group()
-    if text[0] == "-" and last.start() and response[last.start() - 1].isdigit():
-        text = text[1:]
-    correct = text == gold
-    return Grade(correct, strict, "ok" if correct else "wrong", "last-number", extracted=text,
-                 format_ok=_FORM.fullmatch(response) is not None)  # fmt: skip

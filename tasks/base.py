@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -59,6 +59,9 @@ class Task(BaseModel, ABC):
     # one in `vocabulary()`), or None for a byte-level BPE trained on the corpus.
     word_pattern: ClassVar[str | None] = None
 
+    # Of a toy model built for the task: fields of [model.pretrain] that differ from its defaults.
+    pretrain: ClassVar[Mapping[str, Any]] = {}
+
     @abstractmethod
     def examples(self, split: str) -> Sequence[Example]:
         """All examples of a split in a fixed order. Raises TaskError with path and line."""
@@ -69,6 +72,11 @@ class Task(BaseModel, ABC):
 
     @abstractmethod
     def grade(self, example: Example, responses: Sequence[str]) -> list[Grade]: ...
+
+    def behaviour(self, example: Example, response: str) -> str | None:
+        """What a response does, in words of the task's own (right, misconception, guess, ...), for
+        `evenbench check`; None: the task does not say."""
+        return None
 
     @abstractmethod
     def corpus(self, seed: int) -> Iterator[tuple[str, str]]:

@@ -10,10 +10,10 @@ and the reward depends on a checker that knows that they are the same number.
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
@@ -65,6 +65,8 @@ class Fractions(Task):
     grader_version: ClassVar[str] = GRADER_VERSION
     max_tokens: ClassVar[int] = 64  # the longest answers have about 60, end token included
     word_pattern: ClassVar[str | None] = r"\\[a-z]+|[\s\S]"
+    # after 700 steps a written-out answer is hardly righter than a guess, and no objective gains
+    pretrain: ClassVar[Mapping[str, Any]] = {"steps": 3000}
 
     def examples(self, split: str) -> Sequence[Example]:
         if split not in self.splits:

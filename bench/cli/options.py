@@ -101,8 +101,8 @@ class Changes:
 
 
 def _change_task(content: dict[str, Any], name: str) -> None:
-    """Put another task in the place of the recipe's, whose fields go, and the splits with them that
-    the new one lacks. Raises KeyError."""
+    """Put another task in the place of the recipe's, whose fields go. Its own splits take the
+    places of those that it lacks, with as many questions. Raises KeyError."""
     from tasks import entry
 
     previous = content.get("task", {})
@@ -113,7 +113,10 @@ def _change_task(content: dict[str, Any], name: str) -> None:
     content["name"] = f"{content.get('name', 'suite')}-{name.rpartition(':')[2]}"
     for part in ("curve", "final"):
         if chosen := content.get("eval", {}).get(part):
-            content["eval"][part] = {k: v for k, v in chosen.items() if k in splits}
+            kept = {split: n for split, n in chosen.items() if split in splits}
+            gone = [n for split, n in chosen.items() if split not in splits]
+            new = [split for split in splits if split not in (*kept, "train")] if gone else []
+            content["eval"][part] = {**kept, **dict.fromkeys(new, min(gone, default=0))}
 
 
 def place(device: str | None, workers: int | None, runs: int) -> tuple[str, int]:

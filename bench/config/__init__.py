@@ -4,9 +4,10 @@ from .checks import explaining
 from .errors import ConfigError
 from .plugins import installed_rewards
 from .recipe import build_suite, override, read_recipe, recipes
-from .sections import Backend, Correct, Hardware, Lora, Model, Phase, RunConfig, Suite
+from .sections import Backend, Correct, Decoding, Hardware, Lora, Model, Phase, RunConfig, Suite
 
 __all__ = [
-    "Backend", "ConfigError", "Correct", "Hardware", "Lora", "Model", "Phase", "RunConfig", "Suite",
-    "build_suite", "explaining", "installed_rewards", "override", "read_recipe", "recipes",
+    "Backend", "ConfigError", "Correct", "Decoding", "Hardware", "Lora", "Model", "Phase",
+    "RunConfig", "Suite", "build_suite", "explaining", "installed_rewards", "override",
+    "read_recipe", "recipes",
 ]  # fmt: skip

@@ -85,12 +85,8 @@ def check_primary(suite: Suite, origin: str) -> None:
     """Raises ConfigError where a run would not evaluate what the verdicts are to be about."""
     primary, where = suite.primary, f"{origin}: primary"
     for run in suite.runs:
-        asked, given = run.eval, run.eval.temperature
-        more: list[float] = [*given[1:]] if isinstance(given, list | tuple) else []
-        decodings = [
-            *["greedy"] * asked.greedy,
-            *(["sampled", *(f"T={t:g}" for t in more)] if asked.samples else []),
-        ]
+        asked = run.eval
+        decodings = [decoding.label for decoding in asked.decodings]
         if primary.decoding and primary.decoding not in decodings:
             raise ConfigError(
                 f"{where}.decoding: {primary.decoding!r} is not evaluated by {run.method}; [eval]"

@@ -23,6 +23,9 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 MADE = ("method", "phases", "task", "seed", "plugins")  # fields of a run that are made of others
 RUN_KEYS = tuple(key for key in RunConfig.model_fields if key not in MADE)
 SUITE_KEYS = tuple(key for key in Suite.model_fields if key != "runs")
+# A critic's learning rate in the policy's, where a recipe has none. Public configurations of PPO
+# take 1e-5 beside 1e-6 (verl's examples, OpenRLHF 9e-6 beside 5e-7).
+CRITIC_RATE = 10
 KEYS = (*RUN_KEYS, *SUITE_KEYS, "methods", "seeds", "task", "method")
 
 
@@ -112,6 +115,22 @@ def build_suite(recipe: Mapping[str, Any], origin: str = "recipe", data: bool = 
     return suite
 
 
+def resolved(run: RunConfig) -> RunConfig:
+    """Settings that a recipe leaves to its task or method, written out: how a model is pretrained
+    on the task's corpus, and a critic's learning rate."""
+    update: dict[str, Any] = {}
+    given = run.model.pretrain.model_fields_set
+    own = {k: v for k, v in type(run.build_task()).pretrain.items() if k not in given}
+    if own and run.model.path is None:
+        pretrain = run.model.pretrain.model_copy(update=own)
+        update["model"] = run.model.model_copy(update={"pretrain": pretrain})
+    critic = any(method.needs().critic for method in run.build_methods())
+    if critic and run.optimizer.critic_lr is None:
+        rate = CRITIC_RATE * run.optimizer.lr
+        update["optimizer"] = run.optimizer.model_copy(update={"critic_lr": rate})
+    return run.model_copy(update=update)
+
+
 def _methods(recipe: Mapping[str, Any], origin: str) -> list[str]:
     labels = recipe.get("methods")
     if isinstance(labels, str):
@@ -147,7 +166,7 @@ def _run(recipe: Mapping[str, Any], label: str, task: dict[str, Any], origin: st
         phases = [{"method": own.pop("objective", label), "fields": own, "source": source}]
     values = {"method": label, "phases": phases, "task": task, "seed": 0, **sections}
     with explaining(where):
-        run = RunConfig(**values)
+        run = resolved(RunConfig(**values))
     try:
         return run.model_copy(update={"plugins": run.plugin_code()})
     except ConfigError as error:

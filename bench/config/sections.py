@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
@@ -165,6 +165,14 @@ class Optimizer(Section):
         return by_name.get(self.schedule, 1.0)
 
 
+class Decoding(NamedTuple):
+    """One way to draw the answers of an evaluation."""
+
+    label: str  # column `decoding` of an evaluation's rows
+    temperature: float  # 0: greedy
+    samples: int  # answers to each question
+
+
 class Evaluation(Section):
     """`points` evaluations after the start, evenly on the budget axis. The last one is `final`."""
 
@@ -173,9 +181,37 @@ class Evaluation(Section):
     final: dict[str, int] | None = None  # None: all questions of every split but train
     # of the train split, at the end: the generalisation gap
     train_questions: int = Field(default=128, ge=0)
-    samples: int = Field(default=4, ge=0)  # K
-    temperature: float = Field(default=1.0, gt=0)
+    samples: int = Field(default=4, ge=0)  # K, at each temperature
+    # One, or several of which the first is the headline. The others are drawn at the start and at
+    # the end only: curves show the headline. A single one is held and written as a number.
+    temperature: float | tuple[float, ...] = 1.0
     greedy: bool = True
+
+    @pydantic.field_validator("temperature", mode="wrap")
+    @classmethod
+    def _temperatures(cls, given: Any, read: pydantic.ValidatorFunctionWrapHandler) -> Any:
+        listed = [*given] if isinstance(given, list | tuple) else [given]
+        good = bool(listed) and all(_positive(t) for t in listed)
+        if not good or len({f"{t:g}" for t in listed}) < len(listed):
+            raise ValueError("allowed: a number above 0, or a list of different numbers above 0")
+        return read(listed[0] if len(listed) == 1 else listed)
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """The headline first."""
+        return self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
+
+    @property
+    def decodings(self) -> tuple[Decoding, ...]:
+        """`greedy`, `sampled` at the headline temperature, then `T=0.6` and the like."""
+        drawn = enumerate(self.temperatures if self.samples else ())
+        sampled = [Decoding(f"T={t:g}" if i else "sampled", t, self.samples) for i, t in drawn]
+        return (*[Decoding("greedy", 0.0, 1)] * self.greedy, *sampled)
+
+    @property
+    def curve_decodings(self) -> tuple[Decoding, ...]:
+        """Those of the evaluations between the start and the end."""
+        return self.decodings[: self.greedy + bool(self.samples)]
 
     def asked(self, splits: Sequence[str], final: bool) -> dict[str, int]:
         """Questions by split (0: all) at a point of the curve, or at the end."""
@@ -338,6 +374,10 @@ class Suite(Section):
     expected: str = ""  # cost as the recipe states it
     plan_only: str = ""  # why this version cannot run the recipe; `run` and `tune` then refuse it
     hardware: Hardware | None = None
+
+
+def _positive(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < math.inf
 
 
 def _slug(text: str) -> str:

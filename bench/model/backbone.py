@@ -1,7 +1,8 @@
 """Hidden states of a causal language model, for scoring rows and for sampling.
 
 A backbone encodes each prompt once. For scoring (`hidden`) its keys and values stay in the autograd
-graph; for sampling (`prefill`, `expand`, then `step` after `step`) they are repeated for its rows.
+graph. For sampling (`prefill`, `expand`, then `step` after `step`) a prompt's rows share them or
+have copies.
 With activation checkpointing a prompt is encoded once a row instead: what is recomputed cannot be
 shared.
 """
@@ -35,11 +36,11 @@ class Backbone(Protocol[C]):
         ...
 
     def expand(self, cache: C, prompt_N: Tensor, /) -> C:
-        """A row for each of the given prompts. The argument is used up."""
+        """A row for each of the given prompts (on the host). The cache given is used up."""
         ...
 
     def keep(self, cache: C, row_N: Tensor, /) -> C:
-        """The given rows, where row_N[n] is n or a later one. The argument is used up."""
+        """The given rows, where row_N[n] is n or a later one. The cache given is used up."""
         ...
 
     def step(self, ids_N: Tensor, cache: C) -> Tensor:
@@ -70,10 +71,11 @@ class TransformersBackbone:
         return states_PLD[:, -1], Cache(layers, mask_PL, mask_PL.sum(-1))
 
     def expand(self, cache: Cache, prompt_N: Tensor) -> Cache:
-        cache.layers.batch_select_indices(prompt_N)
-        return Cache(cache.layers, cache.mask_NL[prompt_N], cache.position_N[prompt_N])
+        return self.keep(cache, sent(prompt_N, self.model.device))
 
-    keep = expand
+    def keep(self, cache: Cache, row_N: Tensor) -> Cache:
+        cache.layers.batch_select_indices(row_N)
+        return Cache(cache.layers, cache.mask_NL[row_N], cache.position_N[row_N])
 
     def step(self, ids_N: Tensor, cache: Cache) -> Tensor:
         every_N1 = torch.ones_like(ids_N, dtype=torch.bool)[:, None]
@@ -88,7 +90,7 @@ class TransformersBackbone:
             first_PD, cache = self.prefill(rows.prompt_PL, rows.prompt_mask_PL)
             states_NTD = first_PD.index_select(0, prompt_N)[:, None]
             if ids_NS.shape[1]:
-                rest_NTD = self._extend(ids_NS, mask_NS, self.expand(cache, prompt_N))
+                rest_NTD = self._extend(ids_NS, mask_NS, self.keep(cache, prompt_N))
                 states_NTD = torch.cat([states_NTD, rest_NTD], 1)
         return states_NTD.flatten(0, 1).index_select(0, at_M)
 

@@ -9,7 +9,7 @@ Shape suffixes: M packed tokens, P prompts of L tokens, N rows, D model width; H
 J key heads, C = H + 2 J heads in all, K head width.
 """
 
-from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -19,29 +19,11 @@ from torch.autograd import Function
 from transformers import LlamaForCausalLM, Qwen2ForCausalLM
 
 from . import choice
+from .cached import KeysValues, PackedCache
 from .fused import FusedWeights, Weights, scaled
 from .linear import linear
 from .packing import Packing, Places
 from .rows import Rows, sent
-
-KeysValues = list[tuple[Tensor, Tensor]]  # of each layer
-GROW = 16  # tokens, or an eighth, by which full buffers grow while sampling: more thins out caches
-
-
-@dataclass
-class PackedCache:
-    """What the tokens so far leave to the next ones."""
-
-    layers: KeysValues  # (N, J, capacity, K)
-    weights: list[Weights]
-    used: int
-    position_N: Tensor  # of the next token
-    gap_first: int  # column from which on some prompt has ended already
-    gap_NX: Tensor  # additive mask from there to the longest prompt's end
-
-    def chosen(self, layers: KeysValues, row_N: Tensor) -> "PackedCache":
-        position_N, gap_NX = self.position_N[row_N], self.gap_NX[row_N]
-        return replace(self, layers=layers, position_N=position_N, gap_NX=gap_NX)
 
 
 class PackedBackbone:
@@ -68,54 +50,31 @@ class PackedBackbone:
         packing = Packing(rows, self.heads, self.kv_heads, device)
         states, layers = self._forward(packing, weights)
         state_PD = states[: len(ids_PL)]
-        length_P, used = packing.length_P, packing.blocks[0].key_BU.shape[1]
+        length_P, longest = packing.length_P, packing.blocks[0].key_BU.shape[1]
         first = int(length_P.min())
-        ended_PX = sent(torch.arange(first, used) >= length_P[:, None], device)
+        ended_PX = sent(torch.arange(first, longest) >= length_P[:, None], device)
         gap_PX = state_PD.new_zeros(ended_PX.shape).masked_fill(ended_PX, -torch.inf)
         next_P = sent(length_P, device)
-        return state_PD, PackedCache(layers, weights, used, next_P, gap_first=first, gap_NX=gap_PX)
+        return state_PD, PackedCache(layers, weights, next_P, gap_first=first, gap_PX=gap_PX)
 
     def expand(self, cache: PackedCache, prompt_N: Tensor) -> PackedCache:
-        """A row for each of the given prompts, with room for further tokens."""
-
-        def rows(part: Tensor) -> Tensor:
-            J, L, K = part.shape[1:]
-            out = part.new_empty(len(prompt_N), J, L + GROW, K)
-            out[:, :, :L] = part.index_select(0, prompt_N)
-            return out
-
-        return cache.chosen([(rows(key), rows(value)) for key, value in cache.layers], prompt_N)
+        cache.expand(prompt_N)
+        return cache
 
     def keep(self, cache: PackedCache, row_N: Tensor) -> PackedCache:
-        # a later row is moved in place
-        to = (row_N != torch.arange(len(row_N), device=row_N.device)).nonzero()[:, 0]
-        source = row_N[to]
-        for part in (part for layer in cache.layers for part in layer):
-            part.index_copy_(0, to, part.index_select(0, source))
-        layers = [(key[: len(row_N)], value[: len(row_N)]) for key, value in cache.layers]
-        return cache.chosen(layers, row_N)
+        cache.keep(row_N)
+        return cache
 
     def step(self, ids_N: Tensor, cache: PackedCache) -> Tensor:
-        N, U = len(ids_N), cache.used + 1
-        H, J, K = self.heads, self.kv_heads, self.head_dim
-        if cache.layers[0][0].shape[2] < U:
-            room = (0, 0, 0, max(GROW, U // 8))
-            for i, (key, value) in enumerate(cache.layers):  # one by one, so that no two sets stand
-                cache.layers[i] = F.pad(key, room), F.pad(value, room)
+        N, H, J, K = len(ids_N), self.heads, self.kv_heads, self.head_dim
         x_ND = self.model.model.embed_tokens(ids_N)
-        turn = self._turn(cache.position_N, x_ND)
-        cache.position_N = cache.position_N + 1
-        cache.used = U
-        for w, (key, value) in zip(cache.weights, cache.layers, strict=True):
+        turn = self._turn(cache.begin_step(), x_ND)
+        for i, w in enumerate(cache.weights):
             heads = linear(_unit(x_ND, self.eps), w.qkv, w.bias).view(N, -1, K)
-            turned = _turned(heads[:, : H + J], turn)
-            key[:, :, U - 1], value[:, :, U - 1] = turned[:, H:], heads[:, H + J :]
-            query = turned[:, :H].reshape(N * J, -1, K)
-            scores = torch.bmm(query, key.flatten(0, 1)[:, :U].transpose(1, 2))
-            if cache.gap_NX.shape[1]:
-                end = cache.gap_first + cache.gap_NX.shape[1]
-                scores.view(N, H, U)[:, :, cache.gap_first : end] += cache.gap_NX[:, None]
-            mixed = torch.bmm(scores.softmax(-1), value.flatten(0, 1)[:, :U])
+            turned = _turned(heads.narrow(1, 0, H + J), turn)
+            query, key = turned.split((H, J), 1)
+            query, value = query.reshape(N * J, -1, K), heads.narrow(1, H + J, J)
+            mixed = cache.attend(i, query, key, value)
             x_ND = linear(mixed.view(N, H * K), w.out).add_(x_ND)
             gate, up = linear(_unit(x_ND, self.eps), w.gate_up).chunk(2, -1)
             x_ND = linear(F.silu(gate).mul_(up), w.down).add_(x_ND)
@@ -183,9 +142,15 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, packing: Packing) -> T
 
 
 def _length(x: Tensor, eps: float) -> Tensor:
-    """Lengths of vectors, a little more by eps. Nothing is copied to the device for it."""
+    """Lengths of vectors, a little more by eps."""
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return torch.hypot(length, length.new_full((), eps**0.5))
+    return torch.hypot(length, _constant(eps**0.5, length.dtype, length.device))
+
+
+@lru_cache
+def _constant(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Filled on the device: nothing is copied to it."""
+    return torch.full((), value, dtype=dtype, device=device)
 
 
 def _unit(x: Tensor, eps: float) -> Tensor:
@@ -194,8 +159,8 @@ def _unit(x: Tensor, eps: float) -> Tensor:
 
 def _turned(x: Tensor, turn: Tensor) -> Tensor:
     """Pairs of neighbours rotated."""
-    pairs = torch.view_as_complex(x.to(turn.real.dtype).unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * turn).flatten(-2).to(x.dtype)
+    pairs = torch.view_as_complex(x.to(turn.dtype.to_real()).view(*x.shape[:-1], -1, 2))
+    return torch.view_as_real(pairs * turn).view(x.shape).to(x.dtype)
 
 
 class _Unit(Function):

@@ -84,6 +84,13 @@ class RunFolder:
             new = pd.concat([old[old["step"] < new["step"].min()], new], ignore_index=True)
         self.replace_evals(new)
 
+    def add_decodings(self, new: pd.DataFrame) -> None:
+        """Add further decodings to the evaluation of one step."""
+        old: Any = pd.read_parquet(self.path / "evals.parquet")
+        step, labels = new["step"].iloc[0], new["decoding"].unique()
+        again = (old["step"] == step) & old["decoding"].isin(labels)
+        self.replace_evals(pd.concat([old[~again], new], ignore_index=True))
+
     def replace_evals(self, frame: pd.DataFrame) -> None:
         """Make these the run's evaluations."""
         with replacing(self.path / "evals.parquet") as partial:

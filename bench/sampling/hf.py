@@ -43,17 +43,19 @@ def sample(
     group: int,
     keys_N: Sequence[int] | None,
     max_tokens: int,
-    temperature: float = 1.0,
+    temperature: float | Sequence[float] = 1.0,
     stop: Sequence[str] = (),
     compact: float = 0.9,
     look: int | None = None,
 ) -> Samples:
     """`group` responses to each prompt (rows in prompt order), with top_p = 1 and top_k off.
 
-    `keys_N` are 64-bit keys (bench.rng), one a row; None decodes greedily. A row ends with one of
-    the policy's end tokens, or as soon as its text holds one of the `stop` strings (the policy's
-    own included). Ended rows are dropped from the batch once fewer than the share `compact` of its
-    rows is still running, which the device is asked every `look` tokens (None: 8, on a CPU 1).
+    `keys_N` are 64-bit keys (bench.core.rng), one a row; without them every row is decoded
+    greedily. `temperature` is one of all rows, or one of each row of a group, where 0 decodes
+    greedily (its log-probs are at 1). A row ends with one of the policy's end tokens, or as soon as
+    its text holds one of the `stop` strings (the policy's own included). Ended rows are dropped
+    from the batch once fewer than the share `compact` of its rows is still running, which the
+    device is asked every `look` tokens (None: 8, on a CPU 1).
     """
     P, N = len(prompts), len(prompts) * group
     device = policy.device
@@ -67,7 +69,9 @@ def sample(
             f"model's {policy.positions} positions; lower rollout.max_tokens or take another model"
         )
     prompt_N = torch.arange(P).repeat_interleave(group)
-    head = pad(prompts, prompt_N.tolist(), [[]] * N, [temperature] * N, pad_id=policy.pad_id)
+    temperature_G = per_row(temperature, group)
+    at_N = [t or 1.0 for t in temperature_G] * P
+    head = pad(prompts, prompt_N.tolist(), [[]] * N, at_N, pad_id=policy.pad_id)
     most = policy.cached_rows(CACHE_BYTES, longest + max_tokens) // group
     if (most := max(1, most)) < P:
         parts = []
@@ -80,14 +84,11 @@ def sample(
     chance_TN = torch.ones(max_tokens, N, dtype=torch.float64, device=device)
     length_N = torch.full((N,), max_tokens, device=device)
     finished_N = torch.zeros(N, dtype=torch.bool, device=device)
-    uniform_TA = None
-    if keys_N is not None:
-        uniform_TA = torch.from_numpy(rng.uniforms(keys_N, max_tokens)).to(device).t().contiguous()
+    choice = _Choice.of(keys_N, temperature_G, prompts=P, length=max_tokens, device=device)
 
     backbone = policy.drawing
     hidden_PD, cache = backbone.prefill(head.prompt_PL, head.prompt_mask_PL)
-    prompt_N = sent(prompt_N, device)
-    hidden_AD, cache = hidden_PD[prompt_N], backbone.expand(cache, prompt_N)
+    hidden_AD, cache = hidden_PD[sent(prompt_N, device)], backbone.expand(cache, prompt_N)
     row_A = torch.arange(N, device=device)  # rows in the batch
     running_A = torch.ones(N, dtype=torch.bool, device=device)  # of these, not yet ended
     recent: list[tuple[torch.Tensor, torch.Tensor]] = []  # drawn since the batch was last changed
@@ -102,8 +103,7 @@ def sample(
 
     t = -1
     for t in range(max_tokens):
-        uniform_A = None if uniform_TA is None else uniform_TA[t]
-        token_A, chance_A = _choose(policy.logits(hidden_AD), temperature, uniform_A)
+        token_A, chance_A = choice(policy.logits(hidden_AD), t)
         recent.append((token_A, chance_A))
         running_A = running_A & (token_A[:, None] != ends_E).all(-1)
         if stop:
@@ -125,8 +125,7 @@ def sample(
                 write(t + 1)
                 kept_A = _fill(running_A, size)
                 cache, row_A, token_A = backbone.keep(cache, kept_A), row_A[kept_A], token_A[kept_A]
-                running_A = running_A[kept_A]
-                uniform_TA = None if uniform_TA is None else uniform_TA[:, kept_A]
+                running_A, choice = running_A[kept_A], choice.kept(kept_A)
         hidden_AD = backbone.step(token_A, cache)
     write(t + 1)
 
@@ -154,6 +153,14 @@ def _joined(
     return Samples(rows, rows.placed(logp_M), torch.cat([part.finished_N for part in parts]))
 
 
+def per_row(temperature: float | Sequence[float], group: int) -> list[float]:
+    """A temperature for each row of a group. Raises ValueError where there are more or fewer."""
+    listed = [temperature] * group if isinstance(temperature, int | float) else [*temperature]
+    if len(listed) != group:
+        raise ValueError(f"{len(listed)} temperatures for groups of {group} rows")
+    return listed
+
+
 class Sampler:
     """Draws responses with the policy itself; `bench.sampling.vllm` asks an engine."""
 
@@ -163,19 +170,61 @@ class Sampler:
     __call__ = staticmethod(sample)
 
 
-def _choose(logits_AV: torch.Tensor, temperature: float, uniform_A: torch.Tensor | None):
-    """Tokens and their probabilities: the largest, or the inverse of the distribution function at
-    u, in float64."""
-    if temperature != 1:
-        logits_AV = logits_AV / temperature
-    chance_AV = logits_AV.softmax(-1, dtype=torch.float64)
-    if uniform_A is None:
-        token_A1 = logits_AV.argmax(-1, keepdim=True)
-    else:
-        cdf_AV = chance_AV.cumsum(-1)
-        token_A1 = torch.searchsorted(cdf_AV, uniform_A[:, None] * cdf_AV[:, -1:], right=True)
-        token_A1 = token_A1.clamp(max=logits_AV.shape[1] - 1)
-    return token_A1[:, 0], chance_AV.gather(1, token_A1)[:, 0]
+@dataclass(frozen=True)
+class _Choice:
+    """How the rows in the batch choose their tokens."""
+
+    temperature: float | torch.Tensor  # of all rows, or (A, 1)
+    uniform_TA: torch.Tensor | None  # None: all rows are greedy
+    greedy_A: torch.Tensor | None  # bool; None: where uniform_TA tells
+
+    @classmethod
+    def of(
+        cls,
+        keys_N: Sequence[int] | None,
+        temperature_G: Sequence[float],
+        *,
+        prompts: int,
+        length: int,
+        device: torch.device,
+    ) -> "_Choice":
+        first, greedy_G = temperature_G[0] or 1.0, torch.tensor([t == 0 for t in temperature_G])
+        at_G = torch.tensor([t or 1.0 for t in temperature_G])
+        temperature = (
+            first if (at_G == first).all() else sent(at_G.repeat(prompts), device)[:, None]
+        )
+        if keys_N is None or greedy_G.all():
+            return cls(temperature, None, None)
+        uniform_NT = torch.from_numpy(rng.uniforms(keys_N, length))
+        uniform_TA = uniform_NT.to(device).t().contiguous()
+        greedy_A = sent(greedy_G.repeat(prompts), device) if greedy_G.any() else None
+        return cls(temperature, uniform_TA, greedy_A)
+
+    def kept(self, row_A: torch.Tensor) -> "_Choice":
+        one, uniform_TA, greedy_A = self.temperature, self.uniform_TA, self.greedy_A
+        return _Choice(
+            one[row_A] if isinstance(one, torch.Tensor) else one,
+            None if uniform_TA is None else uniform_TA[:, row_A],
+            None if greedy_A is None else greedy_A[row_A],
+        )
+
+    def __call__(self, logits_AV: torch.Tensor, t: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The t-th tokens and their probabilities: the largest, or the inverse of the distribution
+        function at u, in float64."""
+        if isinstance(self.temperature, torch.Tensor) or self.temperature != 1:
+            logits_AV = logits_AV / self.temperature
+        chance_AV = logits_AV.softmax(-1, dtype=torch.float64)
+        if self.uniform_TA is None:
+            token_A1 = logits_AV.argmax(-1, keepdim=True)
+        else:
+            cdf_AV = chance_AV.cumsum(-1)
+            u_A1 = self.uniform_TA[t][:, None] * cdf_AV[:, -1:]
+            token_A1 = torch.searchsorted(cdf_AV, u_A1, right=True)
+            token_A1 = token_A1.clamp(max=logits_AV.shape[1] - 1)
+            if self.greedy_A is not None:
+                best_A1 = logits_AV.argmax(-1, keepdim=True)
+                token_A1 = torch.where(self.greedy_A[:, None], best_A1, token_A1)
+        return token_A1[:, 0], chance_AV.gather(1, token_A1)[:, 0]
 
 
 def _fill(running_A: torch.Tensor, size: int) -> torch.Tensor:

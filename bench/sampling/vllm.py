@@ -23,7 +23,7 @@ from bench.model import lora
 from bench.model.policy import Policy
 from bench.model.rows import pad
 
-from .hf import STOP_TAIL, Sampler, Samples
+from .hf import STOP_TAIL, Sampler, Samples, per_row
 
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
@@ -83,22 +83,32 @@ class VLLMSampler(Sampler):
         group: int,
         keys_N: Sequence[int] | None,
         max_tokens: int,
-        temperature: float = 1.0,
+        temperature: float | Sequence[float] = 1.0,
         stop: Sequence[str] = (),
     ) -> Samples:
         assert policy is self.policy  # of no other model does the engine have the weights
         engine = self.engine
         engine.max_completion_length = max_tokens
-        engine.temperature = temperature if keys_N is not None else 0.0
         stop = (*stop, *policy.stop)
         engine.generation_kwargs = {"stop_token_ids": policy.stop_ids}
         if stop:
             engine.generation_kwargs |= {"stop": [*stop], "include_stop_str_in_output": True}
         if keys_N:
             torch.manual_seed(keys_N[0] % 2**63)
-        prompt_N = [p for p in range(len(prompts)) for _ in range(group)]
-        _, ids_N, found_N, _ = engine.generate([prompts[p] for p in prompt_N], None, group)
-        rows = pad(prompts, prompt_N, ids_N, [temperature] * len(ids_N), pad_id=policy.pad_id)
+        temperature_G, N = per_row(temperature, group), len(prompts) * group
+        prompt_N = [n // group for n in range(N)]
+        ids_N: list[list[int]] = [[]] * N
+        found_N: list[list[Sequence[float | None]]] = [[]] * N
+        asked_G = temperature_G if keys_N is not None else [0.0] * group
+        for one in dict.fromkeys(asked_G):  # a call has one temperature
+            at = [n for n in range(N) if asked_G[n % group] == one]
+            engine.temperature = one
+            asked = [prompts[prompt_N[n]] for n in at]
+            _, ids, found, _ = engine.generate(asked, None, asked_G.count(one))
+            for n, row, logp in zip(at, ids, found, strict=True):
+                ids_N[n], found_N[n] = row, logp
+        at_N = [t or 1.0 for t in temperature_G] * len(prompts)
+        rows = pad(prompts, prompt_N, ids_N, at_N, pad_id=policy.pad_id)
         logp_NT = torch.zeros(rows.mask_NT.shape)
         for n, found in enumerate(found_N):
             # the drawn token's alone; None where the engine could not tell

@@ -160,15 +160,18 @@ def _run(run: RunConfig, device: str, hardware: Hardware | None) -> dict[str, fl
     updates = out["samples"] / per_rollout * r.updates
     final = run.eval.final or {s: 0 for s in task.splits if s != "train"}
     questions = sum(n or sizes[s] for s, n in final.items()) + run.eval.train_questions
-    curve = sum(n or sizes[s] for s, n in run.eval.curve.items()) * run.eval.points
-    answers = (questions + curve) * (run.eval.samples + run.eval.greedy)
+    curve = sum(n or sizes[s] for s, n in run.eval.curve.items())
+    ends, between = (
+        sum(d.samples for d in drawn) for drawn in (run.eval.decodings, run.eval.curve_decodings)
+    )
+    answers = (questions + curve) * ends + curve * (run.eval.points - 1) * between
     out["waiting"] += waiting(answers)
     trained, size = _trained(run, model), BYTES[run.model.dtype]
     copies = {"none": 0, "last": 1, "best": 2, "all": 2 + run.eval.points}[run.checkpoint]
     return {
         **out,
         "updates": updates,
-        "evaluate": forward(1, 1) * answers,
+        "evaluate": forward(questions + curve * run.eval.points, answers),
         "memory": _memory(run, model, prompt, device) / (hardware.gpus_per_run if hardware else 1),
         "disk": copies * trained * size + answers * 60 + updates * 1200,
         "state": trained * (12 if size == 2 else 8),

@@ -83,10 +83,11 @@ def checkpoints(folder: Path) -> dict[str, Path]:
 
 
 def _generation(policy: Policy, run: RunConfig) -> GenerationConfig:
-    """The tokens that ended samples in training end them here too; the default decoding is the one
-    that was measured."""
+    """The tokens that ended samples in training end them here too; the default decoding is the
+    headline's."""
     ends = {"eos_token_id": policy.stop_ids, "pad_token_id": policy.pad_id}
-    decoding = {"do_sample": True, "temperature": run.eval.temperature, "top_p": 1.0, "top_k": 0}
+    headline = run.eval.temperatures[0]
+    decoding = {"do_sample": True, "temperature": headline, "top_p": 1.0, "top_k": 0}
     return GenerationConfig(bos_token_id=policy.tokenizer.bos_token_id, **ends, **decoding)
 
 
@@ -102,10 +103,11 @@ def measured(folder: Path, step: int, run: RunConfig) -> list[str]:
     columns = ["step", "split", "decoding", "question_id", "sample", "correct"]
     evals: Any = pd.read_parquet(folder / "evals.parquet", columns=columns)
     at, rows = evals[evals["step"] == step], []
+    at_temperature = {d.label: d.temperature for d in run.eval.decodings}
     for (split, decoding), part in at.groupby(["split", "decoding"], observed=True, sort=False):
         table = part.pivot(index="question_id", columns="sample", values="correct")
         x = question_interval(table.to_numpy(dtype=float))
-        sampled = f"avg@{table.shape[1]}, temperature {run.eval.temperature:g}, top-p 1"
+        sampled = f"avg@{table.shape[1]}, temperature {at_temperature[decoding]:g}, top-p 1"
         how = "greedy" if decoding == "greedy" else sampled
         mean, half, low, high = (f"{100 * v:.1f}" for v in (x.mean, x.half, x.low, x.high))
         accuracy = f"**{mean}** ± {half} ({low} to {high})"

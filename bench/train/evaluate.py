@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.config import RunConfig
+from bench.config import Decoding, RunConfig
 from bench.core import rng
 from bench.model.policy import Policy
 from bench.record.ledger import Flops, Ledger
@@ -14,8 +14,11 @@ from bench.sampling.hf import Sampler
 from results.records import EVAL_COLUMNS
 from tasks import Example, Task
 
+from .sources import trained_on
+
 GRADED = ("correct", "strict", "status", "format_ok", "extracted")  # of tasks.Grade
-CPU_ROWS, ROWS = 256, 1024  # sampled at once: on a CPU as many as its caches bear
+ROWS = 1024  # sampled at once
+CPU_ROWS, CPU_CACHE = 256, 1 << 28  # or fewer on a CPU, where their keys take more than these bytes
 
 
 @dataclass(frozen=True)
@@ -33,89 +36,107 @@ class Evaluator:
     flops: Flops
     sampler: Sampler
 
-    def __call__(self, splits: Mapping[str, int], ledger: Ledger, keep_texts: bool) -> pd.DataFrame:
+    def __call__(self, splits: Mapping[str, int], ledger: Ledger, final: bool) -> pd.DataFrame:
         """EVAL_COLUMNS of results.records. The decoding seeds depend on seed, question and sample
-        only, so that all methods, and all steps of a curve, are compared on common random numbers.
+        only, so that all methods, all temperatures and all steps of a curve are compared on common
+        random numbers.
 
-        `splits` maps a split to its number of questions (0: all). Prompts and gold answers are kept
-        on greedy (else first) rows with `keep_texts`.
+        `splits` maps a split to its number of questions (0: all); of `train` only prompts that the
+        run has trained on. At the start of a run and with
+        `final` all decodings are drawn, between them those of curves. With `final` texts are kept,
+        prompts and gold answers on greedy (else first) rows.
         """
-        run = self.run
+        ends = final or ledger.updates == 0
+        decodings = self.run.eval.decodings if ends else self.run.eval.curve_decodings
+        return self.answers(splits, decodings, ledger, keep_texts=final)
+
+    def answers(
+        self,
+        splits: Mapping[str, int],
+        decodings: Sequence[Decoding],
+        ledger: Ledger,
+        *,
+        keep_texts: bool = False,
+    ) -> pd.DataFrame:
+        """The same for given decodings, by split, decoding, question and sample."""
         with ledger.phase("evaluate"):
             self.sampler.sync()
             questions = [
                 AskedQuestion(split, example, self.policy.encode_prompt(example.prompt))
                 for split, count in splits.items()
-                for example in self.task.examples(split)[: count or None]
+                for example in self._examples(split, ledger)[: count or None]
             ]
-            rows: list[dict[str, Any]] = []
-            asked = {"greedy": int(run.eval.greedy), "sampled": run.eval.samples}
-            for decoding, group in asked.items():
-                if group:
-                    rows += self._decoded(questions, decoding, group, ledger)
-            order = {split: i for i, split in enumerate(splits)}
-            rows.sort(key=lambda row: order[row["split"]])
+            # by length, so that a batch holds little padding
+            order = sorted(range(len(questions)), key=lambda i: len(questions[i].prompt))
+            per = max(1, self._rows(questions) // sum(d.samples for d in decodings))
+            found: dict[int, list[dict[str, Any]]] = {}
+            for block in (order[i : i + per] for i in range(0, len(order), per)):
+                graded = self._block([questions[i] for i in block], decodings, ledger)
+                found |= dict(zip(block, graded, strict=True))
+            rows = [row for i in range(len(questions)) for row in found[i]]
+            by_split = {split: i for i, split in enumerate(splits)}
+            by_label = {decoding.label: i for i, decoding in enumerate(decodings)}
+            rows.sort(key=lambda row: (by_split[row["split"]], by_label[row["decoding"]]))
             frame = pd.DataFrame(rows, columns=[*EVAL_COLUMNS]).assign(step=ledger.updates)
             if not keep_texts:
                 frame[["prompt", "gold", "response"]] = None
             return frame
 
-    def _decoded(
-        self, questions: Sequence[AskedQuestion], decoding: str, group: int, ledger: Ledger
-    ) -> list[dict[str, Any]]:
-        """`group` rows a question, in the order of questions."""
-        # by length, so that a batch holds little padding
-        order = sorted(range(len(questions)), key=lambda i: len(questions[i].prompt))
-        per = max(1, (CPU_ROWS if self.policy.device.type == "cpu" else ROWS) // group)
-        found: dict[int, list[dict[str, Any]]] = {}
-        for block in (order[i : i + per] for i in range(0, len(order), per)):
-            graded = self._block([questions[i] for i in block], decoding, group, ledger)
-            found |= dict(zip(block, graded, strict=True))
-        return [row for i in range(len(questions)) for row in found[i]]
+    def _examples(self, split: str, ledger: Ledger) -> Sequence[Example]:
+        """Accuracy on the train split is of prompts that this run has trained on."""
+        if split == "train":
+            return trained_on(self.run, self.task, ledger.prompts_distinct)
+        return self.task.examples(split)
+
+    def _rows(self, questions: Sequence[AskedQuestion]) -> int:
+        """How many are sampled at once."""
+        if self.policy.device.type != "cpu":
+            return ROWS
+        tokens = max((len(q.prompt) for q in questions), default=0) + self.run.max_tokens
+        return min(ROWS, max(CPU_ROWS, self.policy.cached_rows(CPU_CACHE, tokens)))
 
     def _block(
-        self, questions: list[AskedQuestion], decoding: str, group: int, ledger: Ledger
+        self, questions: list[AskedQuestion], decodings: Sequence[Decoding], ledger: Ledger
     ) -> list[list[dict[str, Any]]]:
-        """The rows of each question of one batch."""
-        run, keys = self.run, None
-        if decoding == "sampled":
-            keys = [
-                rng.key(run.seed, "evaluate", q.split, q.example.id, k)
-                for q in questions
-                for k in range(group)
-            ]
+        """The rows of each question of one batch: a question's prompt is read once."""
+        run = self.run
+        drawn_G = [(d, k) for d in decodings for k in range(d.samples)]
+        keys = [
+            rng.key(run.seed, "evaluate", q.split, q.example.id, k)
+            for q in questions
+            for _, k in drawn_G
+        ]
         drawn = self.sampler(
             self.policy,
             [q.prompt for q in questions],
-            group,
+            len(drawn_G),
             keys,
             max_tokens=run.max_tokens,
-            temperature=run.eval.temperature,
+            temperature=[d.temperature for d, _ in drawn_G],
             stop=self.task.stop,
         )
         ledger.flops_evaluate += self.flops.forward(drawn.rows)
         ids_N, finished_N = drawn.response_ids(), drawn.finished_N.tolist()
         texts_N = self.policy.decode_many(ids_N)
-        tells = decoding == "greedy" or not run.eval.greedy  # these rows hold the question's texts
         blocks = []
         for b, question in enumerate(questions):
-            example, first = question.example, b * group
-            grades = self.task.grade(example, texts_N[first : first + group])
+            example, first = question.example, b * len(drawn_G)
+            grades = self.task.grade(example, texts_N[first : first + len(drawn_G)])
             blocks.append(
                 [
                     {
                         "split": question.split,
                         "question_id": example.id,
-                        "decoding": decoding,
+                        "decoding": decoding.label,
                         "sample": k,
                         **{name: getattr(grade, name) for name in GRADED},
-                        "finished": finished_N[first + k],
-                        "tokens": len(ids_N[first + k]),
-                        "response": texts_N[first + k],
-                        "prompt": example.prompt if tells and k == 0 else None,
-                        "gold": example.gold if tells and k == 0 else None,
+                        "finished": finished_N[first + g],
+                        "tokens": len(ids_N[first + g]),
+                        "response": texts_N[first + g],
+                        "prompt": example.prompt if g == 0 else None,
+                        "gold": example.gold if g == 0 else None,
                     }
-                    for k, grade in enumerate(grades)
+                    for g, ((decoding, k), grade) in enumerate(zip(drawn_G, grades, strict=True))
                 ]
             )
         return blocks

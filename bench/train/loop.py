@@ -66,6 +66,7 @@ class Loop:
     def step(self) -> str | None:
         """One rollout batch and its updates; the reason where the run has diverged."""
         session, run, ledger = self.session, self.session.run, self.session.ledger
+        began = session.progress
         method, name = self.methods[session.phase], session.sources[session.phase]
         needs, position = method.needs(), session.position
         drawn = self._source(name).draw(position.rollout, position.cursor, ledger, needs.refill)
@@ -74,7 +75,7 @@ class Loop:
             drawn.groups,
             needs,
             rollout=position.rollout,
-            progress=session.progress,
+            progress=began,
             gold_only=name == "demonstrations",
         )
         references = int((batch.rollout.kind_N == GOLD).sum())
@@ -93,7 +94,10 @@ class Loop:
             over = run.budget.axis == "updates" and session.progress >= 1
             if diverged is None and not over:
                 known = correction if old != "none" else None
-                row, diverged = self._update(method, scored.select(part), known)
+                # on the other axes sampling the batch has spent its part of the budget already
+                at = session.progress if run.budget.axis == "updates" else began
+                factor = run.optimizer.lr_at(at)
+                row, diverged = self._update(method, scored.select(part), known, factor)
                 told = batch_metrics(scored.rollout, scored.signal)
                 rows.append({**row, **told, **ledger.row(), "rollout": position.rollout})
         position.rollout += 1
@@ -120,11 +124,11 @@ class Loop:
                 yield torch.isin(rollout.group_N, part.to(device)).nonzero()[:, 0]
 
     def _update(
-        self, method: Method, batch: ScoredBatch, correction: Correction | None
+        self, method: Method, batch: ScoredBatch, correction: Correction | None, factor: float
     ) -> tuple[dict[str, Any], str | None]:
-        """One optimiser step: its row of steps.jsonl, and the reason where the run has diverged."""
+        """One optimiser step at the learning rate times `factor`: its row of steps.jsonl, and the
+        reason where the run has diverged."""
         session, ledger, learner = self.session, self.session.ledger, self.session.learner
-        factor = session.run.optimizer.lr_at(session.progress)
         with ledger.phase("train"):
             result = backward(
                 learner.policy,

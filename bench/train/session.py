@@ -225,8 +225,21 @@ class Session:
             frame = pd.concat(frames, ignore_index=True)
             self.folder.write_rollout(self.position.rollout, frame)
 
+    def _complete_last(self) -> None:
+        """Draw what the last evaluation lacks of the end's decodings, by the model of its
+        checkpoint: a diverged run counts as its last evaluation."""
+        asked = self.run.eval
+        lacking = asked.decodings[len(asked.curve_decodings) :]
+        state = self.folder.restore(self.learner.load) if lacking else None
+        if state is None or state.ledger.updates == 0:  # the start has them all
+            return
+        frame = self.evaluate.answers(asked.asked(self.task.splits, False), lacking, self.ledger)
+        self.folder.add_decodings(frame.assign(step=state.ledger.updates))
+
     def finish(self, diverged: str | None, seconds: float) -> DoneRecord:
         """Mark the run as ended after so much wall time."""
+        if diverged is not None:
+            self._complete_last()
         done = DoneRecord(
             status="finished" if diverged is None else "diverged",
             reason=diverged,

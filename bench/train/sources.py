@@ -46,6 +46,16 @@ def count_seen(
         ledger.references_distinct = max(ledger.references_distinct, distinct)
 
 
+def trained_on(run: RunConfig, task: Task, distinct: int) -> list[Example]:
+    """The prompts that a run has trained on, in its order; `distinct` as in the ledger. Of a run
+    with several phases, those of the first."""
+    examples = task.examples("train")
+    if run.source(0) == "demonstrations":
+        examples = [e for e in examples if e.solution]
+    distinct = min(distinct, len(examples))
+    return [examples[i] for i in rng.prompt_order(run.seed, len(examples), 0, distinct)]
+
+
 class Source(Protocol):
     """What the loop asks for the groups of a batch."""
 

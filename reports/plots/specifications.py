@@ -1,6 +1,6 @@
 """The specification curve: one comparison, measured in every way that the stored runs allow."""
 
-import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -44,7 +44,9 @@ def specifications(
 
     def draw(width: float) -> Figure:
         below = 0.17 * len(lines) + 0.1
-        layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, hspace=0)
+        # the layout stops short of long labels by some pixels: more room for them
+        pad = 0.03 if is_narrow(width) else 0.12
+        layout = ConstrainedLayoutEngine(w_pad=pad, h_pad=0.03, hspace=0)
         figure = Figure(figsize=(width, 2.3 + below), layout=layout)
         top, matrix = figure.subplots(2, 1, sharex=True, height_ratios=[1.9, below])
         _effects(top, rows, delta)
@@ -67,34 +69,34 @@ def _effects(ax: Axes, rows: pd.DataFrame, delta: float) -> None:
     ax.axhline(0, color=INK, lw=0.8)
     for side in (-delta, delta):
         ax.axhline(100 * side, color=FAINT, lw=0.8, ls=DASHED)
-    for x, row in enumerate(rows.to_dict("records")):
-        effect, low, high = (percent(row[key]) for key in ("difference", "low", "high"))
-        colour, first = TONES.get(row["verdict"], FAINT), row["dimension"] == "primary"
-        if first:
-            ax.axvspan(x - 0.45, x + 0.45, color=RULE, alpha=0.6, lw=0)
-        if math.isfinite(low) and math.isfinite(high):
-            ax.plot([x, x], [low, high], color=colour, lw=1.6, solid_capstyle="butt")
-        ax.plot([x], [effect], SHAPES.get(row["verdict"], "o"), color=colour, ms=6.5)
+    _mark_primary(ax, rows)
+    for verdict, own in rows.groupby("verdict"):
+        colour, shape = TONES.get(str(verdict), FAINT), SHAPES.get(str(verdict), "o")
+        ax.vlines(own.index, 100 * own["low"], 100 * own["high"], color=colour, lw=1.6)
+        ax.plot(own.index, 100 * own["difference"], shape, color=colour, ms=6.5)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: signed(f"{y:+g}") if y else "0"))
     ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.tick_params(axis="x", length=0, labelbottom=False)
     ax.grid(axis="x", visible=False)
 
 
+def _mark_primary(ax: Axes, rows: pd.DataFrame) -> None:
+    for x in np.flatnonzero(rows["dimension"] == "primary"):
+        ax.axvspan(x - 0.45, x + 0.45, color=RULE, alpha=0.6, lw=0)
+
+
 def _choices(ax: Axes, rows: pd.DataFrame, lines: list[tuple[str, str]], *, narrow: bool) -> None:
     """A line per choice, with a dot below each specification that makes it."""
-    place = np.arange(len(lines))
-    for y, (choice, value) in enumerate(lines):
-        made = np.flatnonzero(rows[choice] == value)
-        other = np.flatnonzero(rows[choice] != value)
-        ax.plot(other, np.full(len(other), y), "o", color=RULE, ms=3)
-        ax.plot(made, np.full(len(made), y), "o", color=INK, ms=4.5)
-        if y and lines[y - 1][0] != choice:
+    made = np.array([rows[choice] == value for choice, value in lines])
+    for there, colour, size in ((~made, RULE, 3), (made, INK, 4.5)):
+        y, x = np.nonzero(there)
+        ax.plot(x, y, "o", color=colour, ms=size)
+    for y in range(1, len(lines)):
+        if lines[y - 1][0] != lines[y][0]:
             ax.axhline(y - 0.5, color=RULE, lw=0.6)
-    first = np.flatnonzero(rows["dimension"] == "primary")
-    for x in first:
-        ax.axvspan(x - 0.45, x + 0.45, color=RULE, alpha=0.6, lw=0)
-    ax.set_yticks(place, [value for _, value in lines], fontsize=6.5 if narrow else 7.5)
+    _mark_primary(ax, rows)
+    names = [re.sub("^(at the|by the|at|by) ", "", value) for _, value in lines]
+    ax.set_yticks(np.arange(len(lines)), names, fontsize=6.5 if narrow else 7.5)
     ax.set_ylim(len(lines) - 0.4, -0.6)
     ax.set_xlim(-0.6, len(rows) - 0.4)
     ax.tick_params(length=0, labelbottom=False, labelcolor=INK)

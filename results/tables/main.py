@@ -132,7 +132,7 @@ def _other_decodings(results: Results, choice: Choice) -> dict[str, pd.DataFrame
         name: scores.seed_scores(
             scores.metric_scores(
                 results, "greedy" if name == "greedy" else "avg", choice.split, reading,
-                decoding=name,
+                sampled=name,
             )
         )
         for name in names
@@ -334,7 +334,7 @@ def _verdict_note(
         f" ±{100 * delta:g} points (TOST). MDE: smallest true difference detectable with 80 %"
         " power after this correction."
         + " Depends: significant with the opposite sign when measured in another way;"
-        " `holds in` counts these ways (table specifications)." * any(c.of for c in made)
+        " “holds in” counts these ways (table specifications)." * any(c.of for c in made)
     ]
 
 

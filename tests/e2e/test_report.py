@@ -156,7 +156,7 @@ def test_claims_are_sentences_and_the_untested_fold_away(written):
     assert re.search(
         r"✓ supported GIFT converges faster than GRPO\. \+\d.*? against grpo, p [=<]", text
     )
-    assert re.search(r"✗ law: refuted The objective is convex\. It is convex only as", text)
+    assert "◆ law: depends on the reading The objective is convex. With detached" in text
     assert "GRAO converges at a rate of O(1/sqrt(T)). The bound holds" in text
     assert "Not tested here: " in text
 

@@ -329,3 +329,126 @@ def test_the_first_fifth_of_a_metric(tmp_path):
         file.write_text("".join(json.dumps(r) + "\n" for r in shares))
     values = per_run(load(folder), claim(metric="first:share_imitation"))["value"]
     assert values.tolist() == pytest.approx([0.8, 0.8])
+
+
+def readings(tmp_path, effects: dict[str, float], **options) -> Results:
+    """grpo, and gift in the given readings; the detached one has a label of its own."""
+    ends = {"grpo": 0.5, **effects}
+    options = {**SMALL, "questions": 60, **options}
+    folder = write_suite(tmp_path / "s", methods=tuple(ends), effects=ends, **options)
+    for file in folder.glob("gift-detached-*/run.json"):
+        record = json.loads(file.read_text())
+        record |= {"objective": "gift", "fields": {"stats_grad": "detached"}}
+        file.write_text(json.dumps(record))
+    return load(folder)
+
+
+ALL = ("gift[stats_grad=detached]", "gift-author-code")
+
+
+@pytest.mark.parametrize(
+    ("effects", "status"),
+    [
+        ({"gift": 0.75, "gift-detached": 0.8, "gift-author-code": 0.7}, "supported"),
+        ({"gift": 0.25, "gift-detached": 0.25}, "contradicted"),
+        ({"gift": 0.75, "gift-detached": 0.25}, "depends on the reading"),
+        ({"gift": 0.75, "gift-author-code": 0.5}, "undetermined"),  # one of them does not decide
+    ],
+)
+def test_a_claim_is_judged_in_every_reading_that_was_run(tmp_path, effects, status):
+    found = evaluate(readings(tmp_path, effects), [claim(readings=ALL, margin=0.0001)])
+    assert {f.reading for f in found} == set(effects)
+    assert {f.status for f in found} == {status}
+    if len({*effects.values()}) > 1 and status != "supported":
+        assert all(f.why.startswith("readings: ") and "for gift" in f.why for f in found)
+
+
+def test_readings_are_one_hypothesis_and_do_not_widen_the_family(tmp_path):
+    one = readings(tmp_path / "a", {"gift": 0.6})
+    two = readings(tmp_path / "b", {"gift": 0.6, "gift-detached": 0.7})
+    other = claim(id="other", metric="greedy")
+    for results in (one, two):
+        found = [f for f in evaluate(results, [claim(readings=ALL), other]) if f.claim.id == "x"]
+        assert all(f.p_adjusted <= 2 * f.p + 1e-12 for f in found)
+
+
+def test_the_claims_of_a_paper_list_its_readings():
+    by_id = {c.id: c for c in load_claims()}
+    assert by_id["gift-more-accurate"].readings == ALL
+    assert by_id["gift-author-code-faster-than-grpo"].readings == ()
+    assert by_id["grao-better"].readings == ("grao[stats=samples]",)
+
+
+def test_one_failed_run_contradicts_a_claim_of_stability(tmp_path):
+    stable = claim(against=(), metric="gain", direction="not lower", stability=True)
+    whole = suite(tmp_path / "a", gift=0.8, grpo=0.5)
+    assert [f.status for f in evaluate(whole, [stable])] == ["supported"]
+    options = {"diverged": {("gift", 3): 15}}
+    (found,) = evaluate(suite(tmp_path / "b", gift=0.8, grpo=0.5, **options), [stable])
+    assert found.status == "contradicted"
+    assert found.why.startswith("of 5 runs of gift, 1 diverged")
+    every = {"diverged": {("gift", s): 15 for s in range(5)}}
+    (found,) = evaluate(suite(tmp_path / "c", gift=0.8, grpo=0.5, **every), [stable])
+    assert found.status == "contradicted" and "5 diverged" in found.why
+
+
+def test_a_claim_must_hold_with_the_start_in_the_place_of_failed_runs(tmp_path):
+    options = {"diverged": {("gift", 3): 15}, "questions": 60, "start": 0.05}
+    (found,) = evaluate(suite(tmp_path, gift=0.95, grpo=0.5, **options), [claim()])
+    assert found.status == "undetermined"
+    assert "supported with the last evaluation of failed runs, undetermined with" in found.why
+
+
+def with_references(tmp_path, share: float | None) -> Results:
+    folder = write_suite(
+        tmp_path / "s", ("grpo", "grao"), effects={"grao": 0.8, "grpo": 0.4}, **SMALL
+    )
+    for file in folder.glob("*/steps.jsonl"):
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        for row in rows:
+            row["references"] = (share or 0) * row["prompts"] * file.parent.name.startswith("grao")
+            if share is None:
+                del row["references"]
+        file.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return load(folder)
+
+
+@pytest.mark.parametrize(
+    ("share", "status", "why"),
+    [
+        (1.0, "supported", "grao saw 320 reference answers"),
+        (0.125, "not tested", "here 12 % had one"),
+        (None, "not tested", "these runs do not record how many had one"),
+    ],
+)
+def test_a_claim_about_reference_answers_needs_them(tmp_path, share, status, why):
+    (found,) = evaluate(with_references(tmp_path, share), [claim(method="grao", gold=1.0)])
+    assert found.status == status
+    assert why in found.why
+
+
+def test_too_little_power_is_no_test(tmp_path):
+    results = suite(tmp_path, gift=0.5, grpo=0.5)
+    sure, blind = evaluate(results, [claim(detect=0.9), claim(id="y", detect=0.001)])
+    assert sure.status == "undetermined" and sure.mde_adjusted > sure.mde
+    assert blind.status == "not tested"
+    assert blind.why.startswith("too little power: only an effect above ")
+
+
+def test_to_dominate_is_to_be_the_largest(tmp_path):
+    """0.4 is not above one half, but the largest of three terms."""
+    folder = write_suite(tmp_path / "s", methods=("grao",), questions=4, steps=10)
+    for seed, file in enumerate(sorted(folder.glob("*/steps.jsonl"))):
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        shares = {"share_imitation": 0.4 + 0.01 * seed, "share_exploration": 0.3, "share_r": 0.2}
+        file.write_text("".join(json.dumps({**r, **shares}) + "\n" for r in rows))
+    leads = claim(method="grao", against=(), metric="lead:share_imitation")
+    (found,) = evaluate(load(folder), [leads])
+    assert found.status == "supported"
+    assert found.effect == pytest.approx(0.1 + 0.02)
+
+
+def test_a_law_may_depend_on_the_reading():
+    convex = next(c for c in load_claims() if c.id == "gift-convex")
+    (found,) = evaluate(Results([]), [convex])
+    assert found.status == "law: depends on the reading"

@@ -112,6 +112,11 @@ def test_every_regime_trains(tmp_path, method, source):
     assert (row["references"], row["references_distinct"]) == (references, references)
     assert row["prompts_distinct"] == (48 if source == "demonstrations" else 12)
     assert row["samples_policy"] == (48 if source == "policy" else 0)
+    evals = pd.read_parquet(tmp_path / run.name / "evals.parquet")
+    asked = set(evals.loc[evals["split"] == "train", "question_id"])
+    pool = [e for e in shown if e.solution] if source == "demonstrations" else shown
+    seen = rng.prompt_order(run.seed, len(pool), 0, 48 if source == "demonstrations" else 12)
+    assert len(asked) == 3 and asked <= {pool[i].id for i in seen}
 
 
 def test_what_is_shown_again_counts_once():

@@ -234,3 +234,19 @@ def test_the_drift_stands_in_the_terminal_and_the_report(tmp_path):
     watch_suite(console, suite, tmp_path, 1)
     assert "log-probs of sampler and trainer differ by 0.0" in written.getvalue()
     assert "sampler drift" in tables.drift_table(results.load(tmp_path)).markdown()
+
+
+def test_rows_of_a_group_may_have_temperatures_of_their_own():
+    from bench.sampling.vllm import VLLMSampler
+
+    run = on()
+    policy = start.load(folder(), run.model)
+    theirs, ours = VLLMSampler(run, policy), Sampler()
+    prompts = [policy.encode_prompt(e.prompt) for e in run.build_task().examples("test")[:3]]
+    drawn = theirs(policy, prompts, 4, [*range(12)], 9, temperature=[0.7, 0, 0.7, 1.0])
+    assert sorted(a["temperature"] for a in LLM.made[0].asked) == [0, 0.7, 1.0]
+    greedy = ours(policy, prompts, 1, None, 9)
+    assert drawn.response_ids()[1::4] == greedy.response_ids()
+    assert drawn.rows.temperature_N.tolist() == pytest.approx([0.7, 1, 0.7, 1.0] * 3)
+    logp = policy.score(drawn.rows)[0].detach()  # each row is scored at its own temperature
+    assert (logp - drawn.logp_NT).abs().max() < 1e-4

@@ -255,10 +255,14 @@ def orpo(m, rows, limit):
 @equation("kto")
 def kto(m, rows, limit):
     z0 = max(0.0, float(mean([implicit(row).detach() for row in rows.of(MISMATCHED)])))
+    samples = rows.of(SAMPLE)
+    desirable, right = m.desirable, sum(row.right for row in samples)
+    if desirable is None:  # so that both kinds weigh the same
+        desirable = m.undesirable * (len(samples) - right) / max(right, 1)
     losses = []
-    for row in rows.of(SAMPLE):
+    for row in samples:
         if row.right:
-            losses.append(m.desirable * (1 - torch.sigmoid(m.beta * (implicit(row) - z0))))
+            losses.append(desirable * (1 - torch.sigmoid(m.beta * (implicit(row) - z0))))
         else:
             losses.append(m.undesirable * (1 - torch.sigmoid(m.beta * (z0 - implicit(row)))))
     return mean(losses)
@@ -415,9 +419,9 @@ def rloo(m, rows, limit):
     return mean(losses)
 
 
-def whitened(per_row: list[list[float]]) -> list[torch.Tensor]:
+def whitened(per_row: list[list[float]], ddof: int) -> list[torch.Tensor]:
     flat = [x for row in per_row for x in row]
-    m, v = mean(flat), spread(flat, 1) ** 2
+    m, v = mean(flat), spread(flat, ddof) ** 2
     return [double([(x - m) / math.sqrt(v + 1e-8) for x in row]) for row in per_row]
 
 
@@ -428,7 +432,7 @@ def reinforce_plus_plus(m, rows, limit):
         [row.reward - m.reward_kl * float((row.old - row.ref)[t:].sum()) for t in range(row.length)]
         for row in samples
     ]
-    a = {id(row): w for row, w in zip(samples, whitened(returns), strict=True)}
+    a = {id(row): w for row, w in zip(samples, whitened(returns, 0), strict=True)}
     return penalised(m, samples, lambda row: clipped(m, row, a[id(row)]), limit)
 
 
@@ -449,7 +453,7 @@ def gae(m, row: Row) -> list[float]:
 def ppo(m, rows, limit):
     samples = rows.of(SAMPLE)
     raw = [gae(m, row) for row in samples]
-    used = whitened(raw) if m.whiten else [double(a) for a in raw]
+    used = whitened(raw, 1) if m.whiten else [double(a) for a in raw]
     a = {id(row): w for row, w in zip(samples, used, strict=True)}
     errors = []
     for row, advantage in zip(samples, raw, strict=True):
@@ -506,7 +510,7 @@ def grao(m, rows, limit):
     return -total / len(groups)
 
 
-@equation("gift", "gift-author-code")
+@equation("gift", "gift-detached", "gift-author-code")
 def gift(m, rows, limit):
     errors = []
     for group in rows.of(SAMPLE).groups():

@@ -70,10 +70,13 @@ def test_dapo_without_shaping_is_grpo_on_the_groups_with_variance():
 
 
 def test_dapo_shapes_overlong_answers():
-    """Limit 10, buffer 20 % = 2 tokens: nothing up to 8, -1/2 at 9, -1 at 10."""
+    """Limit 10, buffer 20 % = 2 tokens: nothing up to 8, half of the penalty at 9, all of it at 10.
+
+    It is 1/2, a half of the range of rewards that are 1 or 0, as 1 is of the paper's +1 and -1.
+    """
     r = factory.bandit(torch.zeros(1, 4), length_PG=torch.tensor([[1, 8, 9, 10]]))
     shaped = methods.get("dapo").reward(r)  # type: ignore[attr-defined]
-    torch.testing.assert_close(shaped, torch.tensor([0, 0, -0.5, -1.0]).double())
+    torch.testing.assert_close(shaped, torch.tensor([0, 0, -0.25, -0.5]).double())
 
 
 @settings(max_examples=10, deadline=None)
@@ -204,7 +207,7 @@ def test_pair_losses_at_the_reference():
     r = replace(r, ref_logp_NT=r.old_logp_NT)
     assert evaluate("dpo", r, spread=0.0)[0].value.item() == pytest.approx(math.log(2))
     assert evaluate("ipo", r, spread=0.0, beta=0.25)[0].value.item() == pytest.approx(4.0)
-    assert evaluate("kto", r, spread=0.0)[0].value.item() == pytest.approx(0.5)
+    assert evaluate("kto", r, spread=0.0, desirable=1.0)[0].value.item() == pytest.approx(0.5)
     assert evaluate("una", r, spread=0.0)[0].value.item() == pytest.approx(0.25)
     bce = evaluate("una", r, spread=0.0, feedback="binary_bce")[0]
     assert bce.value.item() == pytest.approx(math.log(2))
@@ -239,6 +242,14 @@ def test_pairing_rules():
     pairs = zip(order_N[better].tolist(), order_N[worse].tolist(), strict=True)
     assert sorted(pairs) == [(0, 1), (3, 2)]
     assert methods.get("dpo").signal(r).metrics["pairs"] == 2
+
+
+def test_kto_balances_right_and_wrong_answers_of_the_rollout_batch():
+    """One right of four: its weight is 3; of a minibatch the weights stay those of the batch."""
+    r = factory.bandit(torch.tensor([[1.0, 0, 0, 0], [0, 0, 0, 0]]))
+    signal = methods.get("kto", undesirable=2.0).signal(r)
+    assert signal.advantage_NT is not None
+    assert signal.advantage_NT[:, 0].tolist() == [14.0] + 7 * [2.0]
 
 
 def test_kto_reference_point():
@@ -289,10 +300,10 @@ def test_ppo_advantages_by_hand():
     assert ppo_advantage(r, gae_lambda=1.0, gamma=0.5) == [pytest.approx(discounted)]
     cut = replace(r, finished_N=torch.tensor([False]), reward_N=torch.tensor([0.0]).double())
     # cut off: after the last token stands the last value, not 0
-    assert ppo_advantage(cut, gae_lambda=1.0) == [pytest.approx([0.2, 0.1, 0.0])]
-    assert ppo_advantage(cut, gae_lambda=1.0, bootstrap=False) == [
-        pytest.approx([-0.1, -0.2, -0.3])
-    ]
+    bootstrapped = ppo_advantage(cut, gae_lambda=1.0, bootstrap=True)
+    assert bootstrapped == [pytest.approx([0.2, 0.1, 0.0])]
+    # by default a verifier's reward is final
+    assert ppo_advantage(cut, gae_lambda=1.0) == [pytest.approx([-0.1, -0.2, -0.3])]
 
 
 def test_ppo_penalises_distance_in_the_reward():

@@ -18,7 +18,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from results import stats
-from results.decide import Contrast, Measured, Settled, settle
+from results.decide import Alternative, Contrast, Settled, settle
 from results.neighbours import Choice, Dimension
 from results.pairing import Paired
 
@@ -55,7 +55,7 @@ class Grid:
             contrasts.append(Contrast("task", (f"m{m}", "control"), found))
             tested = (stats.paired_difference(x + self.effect, delta=DELTA) for x in near[:, m].T)
             measured.append(
-                [Measured(k, CHOICE, k, d) for k, d in zip(AROUND, tested, strict=True)]
+                [Alternative(k, CHOICE, k, d) for k, d in zip(AROUND, tested, strict=True)]
             )
         return settle(contrasts, measured, self.methods, delta=DELTA)
 
@@ -86,10 +86,11 @@ def test_a_false_verdict_is_rare_where_nothing_differs(grid: Grid) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [3, 5, 10])
-@pytest.mark.parametrize("spread", [0.003, 0.01, 0.03])
-@pytest.mark.parametrize("alike", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("spread", [0.003, 0.03])
+@pytest.mark.parametrize("alike", [0.0, 0.7])
 def test_a_false_verdict_is_rare_on_the_whole_grid(seeds: int, spread: float, alike: float) -> None:
-    wrong, counts = verdicts(Grid(seeds=seeds, spread=spread, alike=alike), 1000, seed=seeds)
+    grid = Grid(seeds=seeds, methods=6, spread=spread, alike=alike)
+    wrong, counts = verdicts(grid, 1000, seed=seeds)
     assert wrong <= bound(1000), counts
 
 
@@ -125,7 +126,9 @@ NEAR = np.array([0.001, -0.001, 0.002, 0.0, -0.002])
 )
 def test_when_a_verdict_depends(primary: np.ndarray, neighbour: np.ndarray, verdict: str) -> None:
     d = stats.paired_difference(neighbour, delta=DELTA)
-    (found,) = settle([contrast(primary)], [[Measured("decoding", CHOICE, "", d)]], 1, delta=DELTA)
+    (found,) = settle(
+        [contrast(primary)], [[Alternative("decoding", CHOICE, "", d)]], 1, delta=DELTA
+    )
     assert found.verdict == verdict
     assert found.depends_on == (("decoding",) if verdict == "depends" else ())
     assert found.holds == (found.neighbours[0].verdict == found.primary)
@@ -138,9 +141,9 @@ def test_holm_is_inside_a_dimension_and_not_across() -> None:
     x = (x - x.mean()) / x.std(ddof=1)
     down = stats.paired_difference(0.01 * (x - sp.t.isf(0.015, 4) / math.sqrt(5)), delta=DELTA)
     assert down.p == pytest.approx(0.03)
-    near = Measured("decoding", CHOICE, "", stats.paired_difference(NEAR, delta=DELTA))
-    hit = Measured("decoding", CHOICE, "", down)
-    elsewhere = Measured("metric", CHOICE, "", near.difference)
+    near = Alternative("decoding", CHOICE, "", stats.paired_difference(NEAR, delta=DELTA))
+    hit = Alternative("decoding", CHOICE, "", down)
+    elsewhere = Alternative("metric", CHOICE, "", near.difference)
     (alone,) = settle([contrast(UP)], [[hit, elsewhere]], 1, delta=DELTA)
     (crowded,) = settle([contrast(UP)], [[hit, near]], 1, delta=DELTA)
     assert (alone.verdict, crowded.verdict) == ("depends", "better")

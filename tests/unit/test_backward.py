@@ -134,7 +134,7 @@ def test_a_step_does_not_wait_for_the_device(name, asked, monkeypatch):
         assert all(p.grad.is_meta for p in policy.parameters() if p.grad is not None)
     with torch.no_grad():
         _, cache = policy.backbone.prefill(rows.prompt_PL, rows.prompt_mask_PL)
-        cache = policy.backbone.expand(cache, rows.prompt_N.to("meta"))
+        cache = policy.backbone.expand(cache, rows.prompt_N)
         ids_N = torch.zeros(len(rows), dtype=torch.int64, device="meta")
         assert policy.backbone.step(ids_N, cache).is_meta
     with pytest.raises(RuntimeError, match="meta"):

@@ -46,6 +46,10 @@ from tests import tiny
         ({"reward": "corect"}, ["reward = 'corect'", "did you mean correct"]),
         ({"eval": {"curve": {"tset": 3}}}, ["unknown split 'tset'", "did you mean test"]),
         ({"eval": {"samples": 0, "greedy": False}}, ["leave nothing to evaluate"]),
+        ({"eval": {"temperature": [1.0, 0]}}, ["eval.temperature", "above 0", "found [1.0, 0]"]),
+        ({"eval": {"temperature": []}}, ["eval.temperature", "a list of different numbers"]),
+        ({"eval": {"temperature": [0.6, 1, 0.6]}}, ["eval.temperature", "different numbers"]),
+        ({"eval": {"temperature": "hot"}}, ["eval.temperature", "a number above 0", "found 'hot'"]),
         ({"budget": {"axis": "hours"}}, ["budget.axis", "updates"]),
         ({"budget": {"amount": float("nan")}}, ["budget.amount", "finite"]),
         ({"methods": ["rift"], "budget": {"axis": "tokens", "amount": 100}}, ["replay_rollouts"]),
@@ -157,6 +161,33 @@ def test_the_forward_pass_is_in_the_id_but_not_in_the_base():
     ids = {tiny.run(model={**tiny.MODEL, **m}).digest() for m in ({}, {"backbone": "auto"})}
     assert ids == {tiny.run().digest()}
     assert tiny.run(model={**tiny.MODEL, "backbone": "packed"}).digest() not in ids
+
+
+def at_temperature(temperature):
+    return tiny.run(eval={"temperature": temperature, "curve": {"test": 2}})
+
+
+def test_one_temperature_is_held_and_written_as_a_number_however_it_is_given():
+    for given in (1, 1.0, [1.0]):
+        run = at_temperature(given)
+        assert json.dumps(run.model_dump(mode="json")["eval"]["temperature"]) == "1.0"
+        assert run.digest() == at_temperature(1.0).digest()
+        assert run.eval.curve_decodings == run.eval.decodings
+    assert [d.label for d in run.eval.decodings] == ["greedy", "sampled"]
+
+
+def test_several_temperatures_are_decodings_of_their_own():
+    run = at_temperature([1, 0.6, 0.25])
+    assert run.digest() not in {at_temperature(t).digest() for t in (1.0, [1, 0.6], [0.6, 1])}
+    assert RunConfig.model_validate(run.model_dump(mode="json")) == run
+    assert run.eval.decodings == (
+        ("greedy", 0.0, 1), ("sampled", 1.0, 4), ("T=0.6", 0.6, 4), ("T=0.25", 0.25, 4),
+    )  # fmt: skip
+    assert [d.label for d in run.eval.curve_decodings] == ["greedy", "sampled"]
+    greedy = run.eval.model_copy(update={"samples": 0})
+    assert greedy.decodings == greedy.curve_decodings == (("greedy", 0.0, 1),)
+    sampled = run.eval.model_copy(update={"greedy": False})
+    assert [d.label for d in sampled.curve_decodings] == ["sampled"]
 
 
 class ModelWithMore(Model):

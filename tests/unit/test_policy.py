@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bench.core import rng
+from bench.model import cached
 from bench.model.backbone import TransformersBackbone
 from bench.model.packed import PackedBackbone, misfit
 from bench.model.rows import pad
@@ -83,6 +84,53 @@ def test_a_rows_tokens_do_not_depend_on_compaction_or_company():
     assert sample(policy, prompts[1:2], 4, keys[4:8], 50).response_ids() == whole[4:8]
     policy.backbone = TransformersBackbone(policy.model)
     assert sample(policy, prompts, 4, keys, 50).response_ids() == whole
+
+
+@pytest.mark.parametrize("backbone", [TransformersBackbone, PackedBackbone])
+def test_rows_of_several_temperatures_are_drawn_as_in_batches_of_their_own(backbone, monkeypatch):
+    policy = tiny.policy(dtype=torch.float64)
+    policy.backbone = backbone(policy.model)
+    prompts, keys = [[2, 5, 6], [2, 9, 8, 7, 11], [2, 30]], [rng.key(0, i) for i in range(3)]
+    temperatures = [0, 1.0, 1.0, 0.6, 1.7]  # of a group's rows, whose keys are one
+    both = [key for key in keys for _ in temperatures]
+    whole = sample(policy, prompts, 5, both, 50, temperatures)
+    assert whole.rows.lengths_N.unique().numel() > 3  # compaction took place
+    alone = [sample(policy, prompts, 1, keys if t else None, 50, t or 1.0) for t in temperatures]
+    assert whole.response_ids() == [part.response_ids()[p] for p in range(3) for part in alone]
+    assert len({tuple(ids) for ids in whole.response_ids()[:5]}) == 4  # two rows are alike
+    torch.testing.assert_close(
+        policy.score(whole.rows)[0], whole.logp_NT.double(), rtol=0, atol=2e-5
+    )
+    monkeypatch.setattr("bench.sampling.hf.CACHE_BYTES", 1)
+    parts = sample(policy, prompts, 5, both, 50, temperatures)
+    assert parts.response_ids() == whole.response_ids()
+    assert torch.equal(parts.rows.temperature_N, whole.rows.temperature_N)
+    with pytest.raises(ValueError, match="2 temperatures for groups of 5 rows"):
+        sample(policy, prompts, 5, both, 50, [1.0, 0.6])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rows_that_share_their_prompt_draw_what_rows_with_copies_draw(shape, monkeypatch):
+    policy = tiny.policy(dtype=torch.float64, **shape)
+    prompts = [[2, 5, 6], [2, 9, 8, 7, 11], [2, 30], [2, 8, 8, 9, 30, 31, 7]]  # ends differ
+    keys = [rng.key(0, i) for i in range(36)]
+    expanded, shared = cached.PackedCache.expand, []
+
+    def watched(self, prompt_N):
+        expanded(self, prompt_N)
+        shared.append(self.shelf is not None)
+
+    monkeypatch.setattr(cached.PackedCache, "expand", watched)
+    drawn = []
+    for copies in (1 << 23, 0):
+        monkeypatch.setattr(cached, "COPIES", copies)
+        drawn.append(sample(policy, prompts, 9, keys, 60, compact=1.0))
+    copied, beside = drawn
+    assert shared == [False, True] and copied.rows.lengths_N.unique().numel() > 5
+    assert beside.response_ids() == copied.response_ids()
+    torch.testing.assert_close(beside.logp_NT, copied.logp_NT)
+    own = [sample(policy, [p], 9, keys[9 * i : 9 * i + 9], 60) for i, p in enumerate(prompts)]
+    assert [ids for part in own for ids in part.response_ids()] == copied.response_ids()
 
 
 def test_batches_that_the_cache_has_no_room_for_take_turns(monkeypatch):

@@ -348,6 +348,19 @@ def test_gaps_to_other_splits_have_their_sign(suite: results.Results) -> None:
     assert "Not evaluated on ood: gift s2" in "\n".join(tables.generalisation_table(suite).notes)
 
 
+def test_a_split_on_a_floor_is_shown_absolutely(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path / "s", ["grpo", "gift"], 3, 20, evaluations=2, steps=4)
+    for file in suite.glob("*/evals.parquet"):
+        rows = pd.read_parquet(file)
+        file.unlink()
+        rows.assign(correct=rows["correct"] & (rows["split"] != "ood")).to_parquet(file)
+    table = tables.generalisation_table(results.load(suite))
+    assert [c.header for c in table.columns[1:]] == ["test %", "ood %", "train − test",
+                                                     "validation − test"]  # fmt: skip
+    assert table.frame["ood"].tolist() == [0, 0]
+    assert "ood: every method is below 10 %" in " ".join(table.notes)
+
+
 def test_costs_to_a_threshold_count_those_that_never_reach_it(suite: results.Results) -> None:
     runs = curves.efficiency(suite)
     shown = tables.efficiency_table(suite).frame.set_index("method")
