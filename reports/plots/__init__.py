@@ -11,9 +11,12 @@ from .differences import forest, wins
 from .look import COLUMN, ORDER, RC, WIDE, css_class, looks
 from .plot import Plot
 from .scatter import against, cost
+from .specifications import specifications
 from .speed import growth
+from .variance import variance
 
 __all__ = [
     "COLUMN", "ORDER", "RC", "WIDE", "Plot", "against", "convergence", "cost", "css_class",
-    "forest", "growth", "looks", "pass_curves", "profile", "shares", "tuning", "wins",
+    "forest", "growth", "looks", "pass_curves", "profile", "shares", "specifications",
+    "tuning", "variance", "wins",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import pandas as pd
 from .. import curves, scores, stats
 from ..records import BUDGET_AXES
 from ..render import Column, Table, si
-from .parts import axis_word, label_columns, last_costs
+from .parts import axis_word, label_columns, last_costs, machine_note
 
 if TYPE_CHECKING:
     from ..runs import Results
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def efficiency_table(results: Results, axis: str | None = None, split: str | None = None) -> Table:
     """Area under the curve and cost to the thresholds, right-censored at the common budget."""
     axis = axis or curves.budget_axis(results)
+    results = results.by_machine if axis == "seconds" else results
     runs = curves.efficiency(results, axis, split)
     rows = []
     for (task, method), group in runs.groupby(["task", "method"], observed=True):
@@ -88,7 +89,7 @@ def axes_table(results: Results, split: str | None = None) -> Table:
     ]
     flips = _flips(long)
     notes.append(f"The ranking differs between axes: {flips}." if flips else "All axes rank alike.")
-    notes = notes if axes else []
+    notes = [*notes, *machine_note(results)] if axes else []
     return Table("axes", "Accuracy at equal cost", frame, tuple(columns), notes=tuple(notes))
 
 
@@ -116,5 +117,7 @@ def cost_table(results: Results) -> Table:
     for c in shown:
         kind = "number" if "seconds" in c else "si"
         columns.append(Column(c, c.replace("_", " "), kind, wide=True))
-    note = "Means over the runs that count; evaluation, storing, recomputing are in no total."
-    return Table("costs", "What a run costs", frame, tuple(columns), notes=(note,))
+    notes = ["Means over the runs that count; evaluation, storing, recomputing are in no total."]
+    return Table(
+        "costs", "What a run costs", frame, tuple(columns), notes=(*notes, *machine_note(results))
+    )
