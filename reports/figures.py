@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from results import Results, compare, curves, information, neighbours, scores, stats, tables
+from results import Results, compare, curves, neighbours, scores, stats, tables, trials
 from results.neighbours import Dimension
 from results.records import BUDGET_AXES
 
@@ -202,15 +202,8 @@ def loss_shares(results: Results) -> list[Plot]:
 
 def tuning(results: Results) -> list[Plot]:
     """Expected best validation score against tuning trials, where a log of trials is found."""
-    trials = information.tuning_trials(results)
-    if trials.empty:
-        return []
-    rows = [
-        {"method": str(method), "trials": n, "value": best}
-        for method, own in trials.groupby("method")
-        for n, best in enumerate(stats.expected_best(own["score"]), 1)
-    ]
-    return [plots.tuning(pd.DataFrame(rows))]
+    points = trials.expected_best(trials.trials(results))
+    return [plots.tuning(points)] if len(points) else []
 
 
 FIGURES: dict[str, Callable[..., list[Plot]]] = {

@@ -21,10 +21,10 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from results import Results, curves, information, load, neighbours, scores
+from results import Results, curves, load, neighbours, scores
 from results.records import BUDGET_AXES
 from results.render import Column, Table
-from results.tables import TABLES, axis_word, tuning_table
+from results.tables import TABLES, axis_word
 
 from . import claims, figures, plots, questions, verdicts
 from .plots import Plot
@@ -73,9 +73,8 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     made_figures = all_figures(results)
     made_tables = {name: make(results) for name, make in TABLES.items()}
-    trials = information.tuning_trials(results)
-    if len(trials):
-        made_tables["tuning"] = tuning_table(trials)
+    if made_tables["tuning"].frame.empty:
+        del made_tables["tuning"]
     found = claims.evaluate(results) if len(scores.counted(results)) else []
     if any(f.effect == f.effect for f in found):  # these runs can test one of them
         made_tables["claims"] = claims.claims_table(found)

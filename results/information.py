@@ -7,20 +7,17 @@ difference may be one of information and not of objectives.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from . import scores
+from . import scores, trials
 from .memoise import remembered
 
 if TYPE_CHECKING:
     from .runs import Results
 
 LearnsFrom = Literal["verifier", "verifier + demonstrations", "demonstrations", "preferences", ""]
-# columns of a log of trials that say nothing of what was searched
-RECORDED = {"method", "seed", "score", "greedy", "status", "run", "budget", "split", "trial"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def cards(results: Results) -> dict[tuple[str, str], Card]:
     first = ledger.drop_duplicates("run").set_index("run")
     first.index = first.index.astype("str")
     imitating = _imitating(results)
-    trials = tuning_trials(results)
+    log = trials.settings(trials.trials(results))
     found = {}
     for (task, method), own in runs.groupby(["task", "method"], observed=True):
         counts = pd.DataFrame([_counts(r, last, first) for r in own.itertuples()])
@@ -76,7 +73,7 @@ def cards(results: Results) -> dict[tuple[str, str], Card]:
         preferences = (config.get("task") or {}).get("name") == "hh"
         mean = {c: None if counts[c].isna().any() else float(counts[c].mean()) for c in counts}
         imitates = bool({str(r) for r in own["run"]} & imitating)
-        mine = trials[trials["method"] == str(method)]
+        mine = log[log["method"] == str(method)]
         found[str(task), str(method)] = Card(
             track=_track(mean, imitates, preferences),
             reference_rows=None if imitates and not mean["references"] else mean["references"],
@@ -140,20 +137,13 @@ def _imitating(results: Results) -> set[str]:
     return {str(run) for run in steps.loc[steps["share_imitation"] > 0, "run"].unique()}
 
 
-def _searched(trials: pd.DataFrame) -> str | None:
+def _searched(log: pd.DataFrame) -> str | None:
     """The fields that differ between a method's trials."""
-    fields = [c for c in trials if c not in RECORDED and trials[c].astype(str).nunique() > 1]
-    return ", ".join(fields) or None
-
-
-def tuning_trials(results: Results) -> pd.DataFrame:
-    """The trials.jsonl of a suite's folder, or of the folder SUITE-tune beside it: method, lr,
-    seed, score and more; empty where there is none."""
-    suites = {Path(p).parent for p in results.runs["path"]}
-    files = [f / "trials.jsonl" for s in sorted(suites) for f in (s, s.with_name(f"{s.name}-tune"))]
-    logs = [pd.read_json(f, lines=True) for f in dict.fromkeys(files) if f.is_file()]
-    empty = pd.DataFrame(columns=["method", "score"])
-    return pd.concat(logs, ignore_index=True) if logs else empty
+    values: dict[str, set[str]] = {}
+    for setting in log["setting"]:
+        for name, value in setting.items():
+            values.setdefault(name, set()).add(str(value))
+    return ", ".join(name for name, found in values.items() if len(found) > 1) or None
 
 
 def across(results: Results, task: str, a: str, b: str) -> str:

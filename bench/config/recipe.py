@@ -29,13 +29,18 @@ CRITIC_RATE = 10
 KEYS = (*RUN_KEYS, *SUITE_KEYS, "methods", "seeds", "task", "method")
 
 
+def recipe_path(name: str) -> Path:
+    """Where a packaged recipe, or a recipe given by its path, stands."""
+    return Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+
+
 def recipes() -> list[str]:
     return sorted(p.stem for p in RECIPES.glob("*.toml"))
 
 
 def read_recipe(name: str) -> dict[str, Any]:
     """A packaged recipe by name, or a TOML file by path."""
-    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    path = recipe_path(name)
     if not path.is_file():
         raise ConfigError(f"no recipe {name!r}{nearest(name, recipes())}; a path must end in .toml")
     try:

@@ -15,6 +15,7 @@ from .information import *
 from .main import *
 from .overall import *
 from .parts import *
+from .tuning import *
 
 TABLES: dict[str, Callable[..., Table]] = {
     "main": main_table,
@@ -27,6 +28,7 @@ TABLES: dict[str, Callable[..., Table]] = {
     **{f"efficiency-{axis}": partial(efficiency_table, axis=axis) for axis in BUDGET_AXES},
     "axes": axes_table,
     "costs": cost_table,
+    "tuning": tuning_table,
     "variance": variance_table,
     "drift": drift_table,
     "checker": checker_table,

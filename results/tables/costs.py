@@ -1,4 +1,4 @@
-"""What a result costs: at equal cost, to a threshold, in total, and in tuning trials."""
+"""What a result costs: at equal cost, to a threshold, in total."""
 
 from __future__ import annotations
 
@@ -121,39 +121,3 @@ def cost_table(results: Results) -> Table:
     return Table(
         "costs", "What a run costs", frame, tuple(columns), notes=(*notes, *machine_note(results))
     )
-
-
-def tuning_table(trials: pd.DataFrame) -> Table:
-    """Expected best validation score against the number of tuning trials.
-
-    Args:
-        trials: a row per trial: method, score (validation, a share of 1), and what was searched.
-    """
-    curves_by_method = {
-        str(m): stats.expected_best(t["score"]) for m, t in trials.groupby("method", observed=True)
-    }
-    most = max((len(c) for c in curves_by_method.values()), default=0)
-    rows = [
-        {"method": m, "trials": len(c)} | {f"best_{n + 1}": c[n] for n in range(len(c))}
-        for m, c in curves_by_method.items()
-    ]
-    keys = [f"best_{n}" for n in range(1, most + 1)]
-    frame = pd.DataFrame(rows, columns=["method", "trials", *keys])
-    columns = (
-        Column("method", "Method"),
-        Column("trials", "trials", "count"),
-        *(Column(k, k.removeprefix("best_"), "percent") for k in keys),
-    )
-    notes = ["Mean over all subsets of the trials (unbiased), validation score in %."]
-    if "lr" in trials:
-        grids = {
-            str(m): ", ".join(f"{lr:g}" for lr in sorted(t["lr"].unique()))
-            for m, t in trials.groupby("method", observed=True)
-        }
-        same = len({*grids.values()}) == 1
-        space = [*grids.values()][:1] if same else [f"{m} {grid}" for m, grid in grids.items()]
-        notes.append(f"Search space: learning rate {'; '.join(space)}{', of all' * same}.")
-    if frame["trials"].nunique() > 1:
-        notes.append("The methods had unequal numbers of trials: compare at equal numbers alone.")
-    title = "Expected best score against tuning trials"
-    return Table("tuning", title, frame, columns, notes=tuple(notes))

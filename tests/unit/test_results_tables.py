@@ -371,23 +371,6 @@ def test_costs_to_a_threshold_count_those_that_never_reach_it(suite: results.Res
     assert shown.loc["sft", "cost_90"] == 60
 
 
-def test_tuning_is_compared_at_equal_numbers_of_trials() -> None:
-    trials = pd.DataFrame({"method": ["a", "a", "b", "b", "b"], "score": [0.2, 0.4, 0.3, 0.3, 0.6]})
-    table = tables.tuning_table(trials)
-    frame = table.frame.set_index("method")
-    assert frame.loc["a", ["best_1", "best_2"]].tolist() == pytest.approx([0.3, 0.4])
-    # pairs of b: (.3, .3), (.3, .6), (.3, .6)
-    assert frame.loc["b", ["best_1", "best_2", "best_3"]].tolist() == pytest.approx([0.4, 0.5, 0.6])
-    assert "unequal numbers of trials" in table.notes[1]
-
-
-def test_the_search_space_is_listed() -> None:
-    trials = pd.DataFrame({"method": ["a", "a", "b"], "score": [0.2, 0.4, 0.3], "lr": [1e-4, 1, 1]})
-    assert "Search space: learning rate a 0.0001, 1; b 1." in tables.tuning_table(trials).notes
-    notes = tables.tuning_table(trials[trials["method"] == "a"]).notes
-    assert "Search space: learning rate 0.0001, 1, of all." in notes
-
-
 def test_readings_that_rank_differently_say_where(tmp_path: Path) -> None:
     """gift leads by the headline reading and loses half of it in the official one."""
     ends = {"gift": 0.8, "grpo": 0.6}

@@ -338,7 +338,7 @@ def test_trials_of_a_suite_are_on_its_cards(tmp_path: Path) -> None:
               for lr in (1e-4, 1e-3) for s in (0, 1)]  # fmt: skip
     (folder / "trials.jsonl").write_text("".join(json.dumps(t) + "\n" for t in trials))
     cards = information.cards(results.load(suite))
-    assert (cards["arithmetic", "sft"].trials, cards["arithmetic", "sft"].tuned) == (4, "lr")
+    assert (cards["arithmetic", "sft"].trials, cards["arithmetic", "sft"].tuned) == (2, "lr")
     assert cards["arithmetic", "grpo"].trials is None
 
 
