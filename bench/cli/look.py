@@ -94,7 +94,9 @@ def compare_published(
 
 @app.command()
 def table(
-    name: Annotated[str, Argument(help="main, comparisons, passk, costs, ...")],
+    name: Annotated[
+        str, Argument(help="main, comparisons, specifications, information, costs, ...")
+    ],
     runs: options.Runs,
     query: options.Query = None,
     split: Annotated[
@@ -136,7 +138,7 @@ def table(
 
 @app.command()
 def plot(
-    name: Annotated[str, Argument(help="forest, convergence-flops, cost-seconds, ...")],
+    name: Annotated[str, Argument(help="forest, specifications, convergence-flops, ...")],
     runs: options.Runs,
     query: options.Query = None,
     out: options.Figures = Path("."),

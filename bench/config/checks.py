@@ -11,6 +11,7 @@ from pydantic import ValidationError
 import methods
 import tasks
 from methods import Method
+from results.specification import Specification
 
 from .entrants import ENTRANTS, Entrant
 from .errors import ConfigError, nearest
@@ -84,7 +85,9 @@ def _of_settings(run: RunConfig) -> Iterator[str]:
 def check_primary(suite: Suite, origin: str) -> None:
     """Raises ConfigError where a run would not evaluate what the verdicts are to be about."""
     primary, where = suite.primary, f"{origin}: primary"
-    for run in suite.runs:
+    if primary == Specification():  # it falls back to what is evaluated
+        return
+    for run in {run.method: run for run in suite.runs}.values():
         asked = run.eval
         decodings = [decoding.label for decoding in asked.decodings]
         if primary.decoding and primary.decoding not in decodings:

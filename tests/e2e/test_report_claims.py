@@ -343,7 +343,7 @@ def readings(tmp_path, effects: dict[str, float], **options) -> Results:
     return load(folder)
 
 
-ALL = ("gift[stats_grad=detached]", "gift-author-code")
+ALL = ("gift-detached", "gift[stats_grad=detached]", "gift-author-code")
 
 
 @pytest.mark.parametrize(
