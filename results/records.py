@@ -263,6 +263,7 @@ class EvalRow(BaseModel):
     extracted: str | None  # null where nothing was found
     prompt: str | None  # null but on greedy rows of the last evaluation
     gold: str | None  # likewise
+    meta: str | None  # likewise: what the task says of the question, as a JSON object
 
 
 class RolloutRow(BaseModel):

@@ -183,7 +183,7 @@ class Skills(Task):
         words = [problem.steps[i].word for i in problem.special]
         rarest = max(words, key=self.words.index)
         share = self.shares[self.words.index(rarest)]
-        meta = {"skill": rarest, "rung": f"{100 * share:g} %", "steps": len(problem.steps)}
+        meta = {"rung": f"{100 * share:g} %", "skill": rarest, "steps": len(problem.steps)}
         solution = work(problem, style=self.gold_style) if solved else None
         return Example(content_id(prompt), prompt, str(problem.answer), solution, meta=meta)
 

@@ -133,13 +133,16 @@ def plot(
     name: Annotated[str, Argument(help="forest, convergence-flops, cost-seconds, ...")],
     runs: options.Runs,
     query: options.Query = None,
+    by: Annotated[
+        str | None, Option(help="of lift: what questions are grouped by, e.g. steps, level, rung")
+    ] = None,
     out: options.Figures = Path("."),
 ) -> None:
     """Draw one figure of the report as SVG, PDF and PNG, with its data as CSV."""
     from reports.figures import draw
 
-    with refusing(KeyError):
-        made = draw(load(runs, query), name)
+    with refusing(KeyError, ValueError):
+        made = draw(load(runs, query), name, by)
     if not made:
         fail(f"{name}: these runs do not hold the data for this figure")
     for figure in made:

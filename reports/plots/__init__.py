@@ -8,6 +8,7 @@ come from stands in reports/figures.py.
 
 from .curves import convergence, pass_curves, profile, shares, tuning
 from .differences import forest, wins
+from .lift import lift
 from .look import COLUMN, ORDER, RC, WIDE, css_class, looks
 from .plot import Plot
 from .scatter import against, cost
@@ -15,5 +16,5 @@ from .speed import growth
 
 __all__ = [
     "COLUMN", "ORDER", "RC", "WIDE", "Plot", "against", "convergence", "cost", "css_class",
-    "forest", "growth", "looks", "pass_curves", "profile", "shares", "tuning", "wins",
+    "forest", "growth", "lift", "looks", "pass_curves", "profile", "shares", "tuning", "wins",
 ]  # fmt: skip

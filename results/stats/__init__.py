@@ -6,4 +6,5 @@ unit: where an interval is over questions alone its name says so.
 """
 
 from .inference import *  # noqa: F403
+from .psychometrics import *  # noqa: F403
 from .summaries import *  # noqa: F403
