@@ -37,16 +37,17 @@ def lift(
     places = {value: i for i, value in enumerate(points["group"].drop_duplicates())}
     title = f"{metric.capitalize()} by {field}, at the start and at the end"
     sampled = points["seen"].notna().any()
+    bars = " Bars: 95 % confidence intervals across seeds." * bool(points["low"].notna().any())
 
     def draw(width: float) -> Figure:
         narrow = is_narrow(width)
         across = min(NARROW_ACROSS if narrow else ACROSS, len(look))
         down = math.ceil(len(look) / across)
         words = [str(value) for value in places]
-        turned = max(map(len, words)) * len(words) * 0.075 > width / across - 0.35
-        below = 0.5 + (0.055 * max(map(len, words)) if turned else 0.12)
-        tall = down * (1.15 if narrow else 1.3) + below + (0.4 if narrow else 0.15)
-        figure = headed(width, tall, title, "Bars are 95 % confidence intervals across seeds.")
+        turned = max(map(len, words)) * len(words) * 0.055 > width / across - 0.35
+        below = (0.055 * max(map(len, words)) if turned else 0.12) + (0.75 if narrow else 0.4)
+        tall = down * (1.0 if narrow else 1.2) + below
+        figure = headed(width, tall, title, f"Horizontal: {field}.{bars}")
         grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
         for ax, (method, style) in zip(grid.ravel(), look.items(), strict=False):
             own = points[points["method"] == method]
@@ -58,9 +59,10 @@ def lift(
             turn = {"rotation": 90} if turned else {}
             ax.set_xticks([*places.values()], words, fontsize=6.5 if narrow else 7.5, **turn)
             ax.tick_params(labelbottom=True)
+            for label in ax.get_xticklabels():  # below it is nothing that they could cover
+                label.set_in_layout(ax in grid[-1])
         grid[0, 0].set(ylim=(-3, 103), xlim=(-0.4, len(places) - 0.6), yticks=[0, 50, 100])
         figure.supylabel(f"{metric} (%)", fontsize=8)
-        figure.supxlabel(field, fontsize=8)
         figure.legend(
             handles=_keys(group, sampled), loc="outside lower center", handlelength=2.2,
             ncols=1 if narrow else 3,
