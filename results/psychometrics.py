@@ -1,0 +1,168 @@
+"""Can a task tell the methods of a suite apart, and on which questions? A row for each metric.
+
+The functions behind it are in results/stats/psychometrics.py. Only last evaluations count; a method's
+score is its mean over seeds.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from . import groups, scores, stats
+from .render import Column, Table
+
+if TYPE_CHECKING:
+    from .runs import Results
+
+SAID = 0.5  # from this share of the methods on, a report says that a metric is at its end
+
+
+def metrics(results: Results, split: str) -> list[str]:
+    """The decodings in which methods are scored, the headline's first: sampled (avg@K), greedy, and
+    sampled at a further temperature (T=0.6)."""
+    there = {c.decoding for c in results.tally.counts if c.split == split}
+    first = scores.decoding_of(scores.headline_metric(results))
+    return sorted(there, key=lambda d: (d != first, d != "greedy", d))
+
+
+def psychometrics_table(results: Results, task: str, split: str | None = None) -> Table:
+    """A row for each decoding: the start and the best method's score, methods at the ceiling and at
+    the floor, share of questions in the middle, discrimination, split-half reliability, and how far
+    the decoding ranks the methods as the headline's does."""
+    split = split or scores.headline_split(results)
+    rows = []
+    headline: pd.Series | None = None
+    for decoding in metrics(results, split):
+        frame = _of_task(scores.question_scores(results, split, decoding), task)
+        if frame.empty:
+            continue
+        by_run = frame.pivot_table("score", ["method", "seed"], "question_id", observed=True)
+        by_run = by_run.dropna(axis=1)  # questions of all runs
+        by_method = by_run.groupby(level="method", observed=True).mean()
+        mean = by_method.mean(axis=1)
+        if headline is None:
+            headline, apart = mean, _apart(by_run.mean(axis=1))
+        start = _of_task(scores.question_scores(results, split, decoding, at="start"), task)
+        known = stats.discrimination(by_run.to_numpy())
+        both = headline[mean.index].to_numpy()
+        everywhere = stats.rank_agreement(both, mean)
+        sure = stats.rank_agreement(both, mean, apart.loc[mean.index, mean.index].to_numpy())
+        rows.append({
+            "task": task, "split": split, "decoding": decoding,
+            "questions": by_run.shape[1], "methods": len(mean), "runs": len(by_run),
+            "start": scores.seed_scores(start)["score"].mean() if len(start) else np.nan,
+            "best": mean.max(), "ceiling": int((mean >= stats.CEILING).sum()),
+            "floor": int((mean <= stats.FLOOR).sum()),
+            "middle": stats.in_the_middle(by_run.mean()),
+            "discrimination": np.nanmean(known) if np.isfinite(known).any() else np.nan,
+            "reliability": stats.split_half(by_method.to_numpy()),
+            "tau": everywhere.tau, "tau_sure": sure.tau, "pairs_sure": sure.pairs,
+        })  # fmt: skip
+    return Table(
+        "psychometrics", f"{task}: can {split} tell the methods apart?",
+        pd.DataFrame(rows, columns=None if rows else ["decoding"]),
+        COLUMNS if rows else (Column("decoding", "Decoding"),), notes=NOTES,
+    )  # fmt: skip
+
+
+COLUMNS = (
+    Column("decoding", "Decoding"),
+    Column("questions", "questions", "count"),
+    Column("start", "start %", "percent"),
+    Column("best", "best %", "percent"),
+    Column("ceiling", "at ceiling", "count"),
+    Column("floor", "at floor", "count"),
+    Column("middle", "middle %", "percent"),
+    Column("discrimination", "discrimination", "plain"),
+    Column("reliability", "split-half", "plain"),
+    Column("tau", "τ", "plain"),
+    Column("tau_sure", "τ, sure pairs", "plain"),
+    Column("pairs_sure", "sure pairs", "count"),
+)
+NOTES = (
+    f"At ceiling, at floor: methods whose mean is at least {100 * stats.CEILING:.0f} % or at most"
+    f" {100 * stats.FLOOR:.0f} %. Middle: questions between these, mean of all runs.",
+    "Discrimination: mean item-rest correlation over runs. Split-half: reliability of the methods'"
+    " ranking over questions (Spearman-Brown).",
+    "τ: Kendall's rank correlation of the methods with the first row; sure pairs are those that"
+    " differ significantly in the first row (paired t, Holm over all pairs).",
+)
+
+
+def _of_task(frame: pd.DataFrame, task: str) -> pd.DataFrame:
+    return frame[frame["task"] == task]
+
+
+def _apart(by_run: pd.Series) -> pd.DataFrame:
+    """method x method: whether the two differ significantly over shared seeds, after Holm over all
+    pairs. by_run: mean score by method and seed."""
+    wide = by_run.unstack("seed")
+    pairs = list(itertools.combinations(wide.index, 2))
+    p = [_p(wide.loc[a] - wide.loc[b]) for a, b in pairs]
+    apart = pd.DataFrame(False, index=wide.index, columns=wide.index)
+    for (a, b), adjusted in zip(pairs, stats.holm(p), strict=True):
+        apart.loc[a, b] = apart.loc[b, a] = bool(adjusted < stats.ALPHA)
+    return apart
+
+
+def _p(differences: pd.Series) -> float:
+    shared = differences.dropna()
+    return stats.paired_difference(shared).p if len(shared) > 1 else np.nan
+
+
+def group_table(results: Results, task: str, field: str, decoding: str) -> Table:
+    """Accuracy by group of questions on the headline's split: the start, then a row a method."""
+    split = scores.headline_split(results)
+    start, end = (
+        groups.group_scores(results, task, field, split, decoding=decoding, at=at)
+        for at in ("start", "last")
+    )
+    before = start.groupby("group")["score"].mean()
+    sizes = end.groupby("group")["question_id"].nunique()
+    order = groups.ordered({g: before.get(g, np.nan) for g in sizes.index})
+    rows = [{"method": "start"} | {str(g): before.get(g, np.nan) for g in order}]
+    for method in results.methods:
+        own = end[end["method"] == method]
+        means = own.groupby(["group", "run"], observed=True)["score"].mean()
+        found = {g: stats.seed_interval(means.loc[g]) for g in order if g in means.index}
+        cells = {str(g): i.mean for g, i in found.items()}
+        rows.append({"method": method} | cells | {f"{g} half": i.half for g, i in found.items()})
+    frame = pd.DataFrame(rows)
+    columns = [Column("method", "Method")]
+    for g in map(str, order):
+        half = f"{g} half" if f"{g} half" in frame else ""
+        columns.append(Column(g, g, "percent", half))
+    asked = ", ".join(f"{g}: {sizes[g]}" for g in order)
+    title = f"{task}: accuracy by {field} in %, {decoding}"
+    return Table(f"by-{field}", title, frame, tuple(columns), notes=(f"Questions: {asked}.",))
+
+
+def blind_metrics(results: Results, split: str | None = None) -> list[str]:
+    """A sentence for each task and metric at whose ceiling or floor at least half of the methods
+    are, so that it can hardly tell them apart."""
+    split = split or scores.headline_split(results)
+    several = results.runs["task"].nunique() > 1
+    said = []
+    for decoding in metrics(results, split):
+        frame = scores.seed_scores(scores.question_scores(results, split, decoding))
+        for task, own in frame.groupby("task", observed=True):
+            mean = own.groupby("method", observed=True)["score"].mean()
+            at = {
+                f"ceiling ({100 * stats.CEILING:.0f} % or more)": int((mean >= stats.CEILING).sum()),
+                f"floor ({100 * stats.FLOOR:.0f} % or less)": int((mean <= stats.FLOOR).sum()),
+            }
+            metric = {"greedy": "Greedy accuracy", "sampled": "Accuracy of samples"}.get(
+                decoding, f"Accuracy at {decoding}"
+            )
+            where = f" on {task}" if several else ""
+            said += [
+                f"{metric}{where} is at its {end} for {count} of {len(mean)} methods, so it can"
+                " hardly tell them apart."
+                for end, count in at.items()
+                if len(mean) > 1 and count >= max(2, SAID * len(mean))
+            ]
+    return said
