@@ -7,6 +7,7 @@ score is its mean over seeds.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -114,12 +115,18 @@ def _p(differences: pd.Series) -> float:
     return stats.paired_difference(shared).p if len(shared) > 1 else np.nan
 
 
-def group_table(results: Results, task: str, field: str, decoding: str) -> Table:
-    """Accuracy by group of questions on the headline's split: the start, then a row a method."""
+def group_table(
+    results: Results, task: str, field: str, decoding: str,
+    metas: Mapping[str, groups.Meta] | None = None,
+) -> Table:  # fmt: skip
+    """Accuracy by group of questions on the headline's split: the start, then a row a method.
+    `metas`: what the task says of each question, by id; None: as the runs have stored it."""
     split = scores.headline_split(results)
+    metas = groups.of_task(results, task) if metas is None else metas
+    at: tuple[scores.At, ...] = ("start", "last")
     start, end = (
-        groups.group_scores(results, task, field, split, decoding=decoding, at=at)
-        for at in ("start", "last")
+        groups.grouped(_of_task(scores.question_scores(results, split, decoding, at=a), task), metas, field)
+        for a in at
     )
     before = start.groupby("group")["score"].mean()
     sizes = end.groupby("group")["question_id"].nunique()

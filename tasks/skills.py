@@ -205,6 +205,10 @@ class Skills(Task):
             return "right"
         return "misconception" if after == problem.after(before, at, "misconception") else "other"
 
+    def declared(self, example: Example) -> float:
+        """The rung's share."""
+        return self.shares[self.words.index(example.meta["skill"])]
+
     def corpus(self, seed: int) -> Iterator[tuple[str, str]]:
         """The web. It shares no problem with any split, the pool included."""
         draw = rng("skills", 1, "corpus", self.data_seed, seed)
