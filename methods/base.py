@@ -10,11 +10,14 @@ Shape suffixes: N rows, T response tokens (right-padded), P prompts, G samples o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
+
+from .search import Range
 
 SourceName = Literal["policy", "replay", "demonstrations"]
 # The task's reward (Rollout.reward_N) or the checker's verdict, right or wrong (Rollout.correct_N).
@@ -127,6 +130,11 @@ class Method(BaseModel, ABC):
 
     @abstractmethod
     def loss(self, leaves: Leaves, rollout: Rollout, signal: Signal) -> Loss: ...
+
+    def search(self) -> Mapping[str, Range]:
+        """Fields that are tuned beside the learning rate and the updates a rollout batch, with
+        their ranges and sources (methods/search.py): one, or two where one update is the limit."""
+        return {}
 
     def warnings(self, updates_per_rollout: int) -> list[str]:
         """Explanations of settings that are allowed but degenerate."""

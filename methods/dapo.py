@@ -22,8 +22,8 @@ class DAPO(GRPO):
     with buffer = overlong_buffer * limit. Groups whose task rewards are all equal (before shaping)
     are dropped, also from the denominator; the harness samples on until the batch is full of other
     groups (`needs().refill`). https://arxiv.org/abs/2503.14476: the buffer is 4096 of 20480
-    tokens, here a share so that it fits any limit. Its penalty of 1 belongs to rewards of +1 and -1;
-    rewards of 1 and 0 are half as far apart, so that 0.5 weighs the same. 0 switches it off.
+    tokens, here a share so that it fits any limit. Its penalty of 1 belongs to rewards of +1 and
+    -1; rewards of 1 and 0 are half as far apart, so that 0.5 weighs the same. 0 switches it off.
     """
 
     paper = "https://arxiv.org/abs/2503.14476"

@@ -1,11 +1,14 @@
 """DPO: Direct Preference Optimization."""
 
+from collections.abc import Mapping
+
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from .pairs import PairMethod
 from .registry import register
+from .search import Between, Range
 
 
 @register("dpo")
@@ -23,6 +26,9 @@ class DPO(PairMethod):
     unbounded = "from above only: a pair that stands the wrong way round costs its margin"
 
     beta: float = Field(0.1, gt=0)
+
+    def search(self) -> Mapping[str, Range]:
+        return {"beta": Between(0.05, 5, "the values of the paper's second figure")}
 
     def pair_loss(self, better_M: Tensor, worse_M: Tensor) -> Tensor:
         return -torch.nn.functional.logsigmoid(self.beta * (better_M - worse_M))

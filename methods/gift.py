@@ -1,5 +1,6 @@
 """GIFT: Group-relative Implicit Fine-Tuning."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -7,6 +8,7 @@ from pydantic import Field
 from . import reduce
 from .base import Leaves, Loss, Method, Needs, Rollout, Signal
 from .registry import register
+from .search import Between, Range
 
 
 @register("gift")
@@ -54,6 +56,11 @@ class GIFT(Method):
     std_eps: float = Field(0.0, ge=0)
     std_floor: float = Field(0.1, ge=0)
     drop_zero_variance: bool = True
+
+    def search(self) -> Mapping[str, Range]:
+        if self.stats_grad == "detached" and self.anchor == "reference":
+            return {"beta": Between(0.1, 2, "the paper: performance may depend on it")}
+        return {"std_floor": Between(1e-3, 1, "ours: it guards the point where all d are equal")}
 
     def needs(self) -> Needs:
         frozen = self.anchor == "reference"

@@ -1,5 +1,6 @@
 """GRAO: Group Relative Alignment Optimization."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -7,6 +8,7 @@ from pydantic import Field
 from . import reduce
 from .base import GOLD, Leaves, Loss, Method, Needs, Rollout, Signal
 from .registry import register
+from .search import Between, Range
 
 
 @register("grao")
@@ -40,6 +42,9 @@ class GRAO(Method):
     lam: float = Field(0.6, ge=0)
     stats: Literal["joint", "samples"] = "joint"
     imitation_floor: bool = False
+
+    def search(self) -> Mapping[str, Range]:
+        return {"beta": Between(0.1, 2, "the paper's is 0.5")}
 
     def needs(self) -> Needs:
         return Needs(gold=True, group_min=2, max_updates_per_rollout=1)

@@ -1,5 +1,7 @@
 """IPO: Identity Preference Optimization."""
 
+from collections.abc import Mapping
+
 from pydantic import Field
 from torch import Tensor
 
@@ -7,6 +9,7 @@ from . import reduce
 from .base import Leaves, Rollout
 from .pairs import PairMethod
 from .registry import register
+from .search import Between, Range
 
 
 @register("ipo")
@@ -24,6 +27,9 @@ class IPO(PairMethod):
 
     beta: float = Field(0.1, gt=0)
     average: bool = False
+
+    def search(self) -> Mapping[str, Range]:
+        return {"beta": Between(0.05, 5, "as DPO")}
 
     def score(self, leaves: Leaves, rollout: Rollout, live_NT: Tensor) -> Tensor:
         total_N = super().score(leaves, rollout, live_NT)

@@ -1,11 +1,14 @@
 """KTO: Kahneman-Tversky Optimization."""
 
+from collections.abc import Mapping
+
 import torch
 from pydantic import Field
 
 from . import reduce
 from .base import MISMATCHED, Leaves, Loss, Method, Needs, Rollout, Signal
 from .registry import register
+from .search import Between, Range
 
 
 @register("kto")
@@ -30,6 +33,9 @@ class KTO(Method):
     beta: float = Field(0.1, gt=0)
     desirable: float | None = Field(None, ge=0)  # None: balanced
     undesirable: float = Field(1.0, ge=0)
+
+    def search(self) -> Mapping[str, Range]:
+        return {"beta": Between(0.01, 1, "a decade to each side of the paper's 0.1")}
 
     def needs(self) -> Needs:
         return Needs(source="replay", reference=True, mismatched=True, learns_from=("verdict",))

@@ -1,5 +1,6 @@
 """ORPO: Odds Ratio Preference Optimization."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -10,6 +11,7 @@ from . import reduce
 from .base import Leaves, Needs, Rollout
 from .pairs import PairMethod
 from .registry import register
+from .search import Between, Range
 
 FLOOR = 1e-6  # of 1 - p: the odds of a certain answer would be infinite
 
@@ -30,6 +32,9 @@ class ORPO(PairMethod):
     unbounded = "from above only: the likelihood of better answers, and pairs the wrong way round"
 
     lam: float = Field(0.1, ge=0)
+
+    def search(self) -> Mapping[str, Range]:
+        return {"lam": Between(0.05, 1, "the paper tries 0.1 to 1")}
 
     def needs(self) -> Needs:
         return replace(super().needs(), reference=False)

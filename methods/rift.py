@@ -1,5 +1,6 @@
 """RIFT: Reward-Informed Fine-Tuning."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -10,6 +11,7 @@ from . import reduce
 from .base import Needs, Rollout
 from .likelihood import VerdictLikelihood
 from .registry import register
+from .search import OneOf, Range
 
 
 @register("rift")
@@ -47,6 +49,10 @@ class RIFT(VerdictLikelihood):
     negative: Literal["token", "sequence", "geometric", "token_sum"] = "token"
     importance: bool = False
     negative_reward: float = Field(-0.2, le=0)
+
+    def search(self) -> Mapping[str, Range]:
+        rewards = (-0.05, -0.1, -0.2, -0.5, -1.0)
+        return {"negative_reward": OneOf(rewards, "ours: the paper's value could not be read")}
 
     def needs(self) -> Needs:
         return replace(super().needs(), old="loss" if self.importance else "no")

@@ -1,5 +1,6 @@
 """SimPO: Simple Preference Optimization."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -10,6 +11,7 @@ from . import reduce
 from .base import Leaves, Needs, Rollout
 from .pairs import PairMethod
 from .registry import register
+from .search import Between, Range
 
 
 @register("simpo")
@@ -26,6 +28,9 @@ class SimPO(PairMethod):
 
     beta: float = Field(2.0, gt=0)
     gamma: float = Field(1.0, ge=0)
+
+    def search(self) -> Mapping[str, Range]:
+        return {"beta": Between(1, 10, "the paper recommends 2 to 10")}
 
     def needs(self) -> Needs:
         return replace(super().needs(), reference=False)

@@ -1,5 +1,6 @@
 """UNA: Unified Alignment through a generalized implicit reward; GIFT's parent."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from . import reduce
 from .base import Leaves, Loss, Method, Needs, Rollout, Signal
 from .registry import register
+from .search import Between, Range
 
 
 @register("una")
@@ -30,6 +32,9 @@ class UNA(Method):
 
     beta: float = Field(0.01, gt=0)
     feedback: Literal["binary", "binary_bce", "score", "reward"] = "binary"
+
+    def search(self) -> Mapping[str, Range]:
+        return {"beta": Between(0.01, 5, "from the paper's to the largest of DPO's")}
 
     def needs(self) -> Needs:
         judged = "reward" if self.feedback in ("score", "reward") else "verdict"

@@ -22,7 +22,15 @@ from pydantic import Field
 from . import register
 from .base import Example, Grade, Task, TaskError, content_id
 from .embedded import (
-    NAMES, THINGS, WORD_PATTERN, below, digest, grade_integer, home, pick, rng,
+    NAMES,
+    THINGS,
+    WORD_PATTERN,
+    below,
+    digest,
+    grade_integer,
+    home,
+    pick,
+    rng,
 )  # fmt: skip
 
 GAIN = (" gets", " buys", " finds", " wins", " makes", " earns", " picks")

@@ -50,7 +50,7 @@ def digest(examples: Sequence[Example]) -> str:
     return content_id(*(f"{e.prompt}\x1e{e.gold}\x1e{e.solution}" for e in examples))
 
 
-_OFFICIAL = re.compile(r"#### ?(-?[0-9.,]+)")  # GSM8K's, its space optional as in the embedded texts
+_OFFICIAL = re.compile(r"#### ?(-?[0-9.,]+)")  # GSM8K's, its space optional
 _NUMBER = re.compile(r"-?\d+")
 _FORM = re.compile(r"[^#]*####-?\d+")
 

@@ -14,6 +14,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import pairwise, product
 from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field, field_validator
@@ -21,7 +22,15 @@ from pydantic import Field, field_validator
 from . import register
 from .base import Example, Grade, Task, TaskError, content_id
 from .embedded import (
-    NAMES, THINGS, WORD_PATTERN, below, digest, grade_integer, home, pick, rng,
+    NAMES,
+    THINGS,
+    WORD_PATTERN,
+    below,
+    digest,
+    grade_integer,
+    home,
+    pick,
+    rng,
 )  # fmt: skip
 
 
@@ -112,18 +121,18 @@ class Problem(NamedTuple):
 
     @property
     def clear(self) -> bool:
-        """No value leaves 0 to LARGEST, and each wrong way to do a special step shows in it."""
-        right = self.values()
-        wrong = [(at, how) for at in self.special for how in self.wrong_ways]
-        chains = [self.values({at: how}) for at, how in wrong]
+        """Each wrong way to do a special step shows in its value, and no value leaves 0 to LARGEST,
+        whichever steps are wrong."""
+        wrong = ("misconception", "usual") if self.definition else ("misconception",)
+        ways = product(("right", *wrong), repeat=len(self.special))
+        chains = [self.values(dict(zip(self.special, way, strict=True))) for way in ways]
         shows = all(
-            chain[at + 1] != right[at + 1] for (at, _), chain in zip(wrong, chains, strict=True)
+            self.after(chain[at], at, how) != self.after(chain[at], at)
+            for chain in chains
+            for at in self.special
+            for how in wrong
         )
-        return shows and all(0 <= v <= LARGEST for chain in (right, *chains) for v in chain)
-
-    @property
-    def wrong_ways(self) -> tuple[str, ...]:
-        return ("misconception", "usual") if self.definition else ("misconception",)
+        return shows and all(0 <= v <= LARGEST for chain in chains for v in chain)
 
 
 @register("skills")
@@ -244,7 +253,7 @@ class Skills(Task):
 def work(problem: Problem, how: dict[int, str] | None = None, style: str = "own") -> str:
     """`3>7;7>14####14`, or in the other author's form ` from 3 to 7. from 7 to 14.####14`."""
     values = problem.values(how)
-    pairs = list(zip(values, values[1:], strict=False))
+    pairs = list(pairwise(values))
     if style == "other":
         return "".join(f" from {a} to {b}." for a, b in pairs) + f"####{values[-1]}"
     return ";".join(f"{a}>{b}" for a, b in pairs) + f"####{values[-1]}"
@@ -260,8 +269,9 @@ def read(prompt: str) -> Problem:
     if sentences[0].startswith("here "):
         _, word, _, meaning = sentences.pop(0).split()
         definition = (word, meaning)
-    steps = [Step(word, int(n) if n else None) for word, _, n in (s.partition(" ") for s in sentences)]
-    return Problem(int(first.split()[2]), tuple(steps), definition)
+    parts = (sentence.partition(" ") for sentence in sentences)
+    steps = tuple(Step(word, int(n) if n else None) for word, _, n in parts)
+    return Problem(int(first.split()[2]), steps, definition)
 
 
 def _said(draw: random.Random, problem: Problem) -> str:

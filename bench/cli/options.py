@@ -82,9 +82,17 @@ class Changes:
     def suite(self, recipe: str, data: bool = True) -> Suite:
         """The changed recipe, checked; without `data` the task's questions are not read. Ends the
         command where something is wrong."""
-        from bench.config import build_suite, override, read_recipe
+        from bench.config import build_suite
 
+        content = self.recipe(recipe)
         with refusing(KeyError, ValueError):  # ConfigError and TaskError are ValueErrors
+            return build_suite(content, recipe, data)
+
+    def recipe(self, recipe: str) -> dict[str, Any]:
+        """The changed recipe, not yet checked."""
+        from bench.config import override, read_recipe
+
+        with refusing(KeyError, ValueError):
             content = read_recipe(recipe)
             if self.task:
                 _change_task(content, self.task)
@@ -97,12 +105,12 @@ class Changes:
                 content["seeds"] = seeds[0] if self.seeds.isdigit() else seeds
             for label in content["methods"] if self.source else []:
                 content.setdefault("method", {}).setdefault(label, {})["source"] = self.source
-            return build_suite(content, recipe, data)
+            return content
 
 
 def _change_task(content: dict[str, Any], name: str) -> None:
-    """Put another task in the place of the recipe's, whose fields go. Its own splits take the places
-    of those that it lacks, with as many questions. Raises KeyError."""
+    """Put another task in the place of the recipe's, whose fields go. Its own splits take the
+    places of those that it lacks, with as many questions. Raises KeyError."""
     from tasks import entry
 
     previous = content.get("task", {})

@@ -146,8 +146,18 @@ def plan(
 @app.command()
 def tune(
     recipe: options.Recipe,
-    rates: Annotated[str, Option(help="learning rates, comma-separated")] = "1e-5,3e-5,1e-4,3e-4",
-    trial_seeds: Annotated[int, Option(help="seeds per rate, which no run uses")] = 1,
+    trials: Annotated[
+        int | None, Option(min=1, help="random settings of each method; default: the recipe's")
+    ] = None,
+    trial_seeds: Annotated[
+        int | None, Option(min=1, help="seeds of each trial, which no reported run uses")
+    ] = None,
+    lr: Annotated[
+        str | None, Option(help="range of learning rates as factors of the recipe's, e.g. 0.1,10")
+    ] = None,
+    write: Annotated[
+        Path | None, Option(help="the tuned recipe; default: in the folder of the trials")
+    ] = None,
     methods: options.Methods = None,
     method: options.Extra = None,
     task: options.TaskOption = None,
@@ -157,25 +167,40 @@ def tune(
     workers: options.Workers = None,
     device: options.Device = None,
 ) -> None:
-    """Choose learning rates: every method gets the same trials, scored on validation questions."""
-    from bench.suite.progress import watch_suite
-    from bench.suite.tune import best
-    from bench.suite.tune import tune as run_trials
+    """Tune every method alike: equally many random trials and seeds, scored on validation
+    questions.
 
-    grid = options.listed(rates, float, "--rates")
-    changes = options.Changes(methods, method, seeds="1", task=task, override=override)
-    suite = changes.suite(recipe)
+    Finished trials are kept, so the same command continues, and a larger --trials adds to them.
+    """
+    import tomlkit
+
+    from bench.config import build_suite, recipe_path
+    from bench.suite import tune as tuning
+    from bench.suite.progress import show_plan, watch_suite
+
+    design = {"trials": trials, "seeds": trial_seeds, "lr": options.listed(lr or "", float, "--lr")}
+    searched = [f"tune.{key}={value}" for key, value in design.items() if value]
+    changes = options.Changes(methods, method, task=task, override=[*(override or []), *searched])
+    with refusing(KeyError, ValueError):
+        content = tuning.untuned(changes.recipe(recipe), recipe)
+        suite = build_suite(content, recipe)
+        grid = tuning.trials(suite)
     _refuse_plan_only(suite)
-    folder = out / f"{suite.name}-tune"
-    count = len(suite.runs)
-    device, workers = options.place(device, workers, count * len(grid) * trial_seeds)
-    trials = f"{count} methods x {len(grid)} learning rates x {trial_seeds} seed(s)"
-    say(f"{trials}, on validation questions")
+    folder = out / grid.name
+    device, workers = options.place(device, workers, len(grid.runs))
+    plan = suite.tune
+    say(
+        f"{len({run.method for run in suite.runs})} methods x ({plan.trials} random trials and the recipe's own settings)"
+        f" x {plan.seeds} seed(s), scored on validation questions"
+    )
+    show_plan(console(), grid, workers, device=device)
     watch = partial(watch_suite, console(), workers=workers, device=device)
-    log = run_trials(suite, grid, trial_seeds, folder, run=watch)
-    table = log.pivot_table(index="method", columns="lr", values="score", sort=False)
-    say((100 * table).round(1).to_string())
-    say("\nchosen learning rates, ready for the recipe:", "bold")
-    for row in best(log).to_dict("records"):
-        typer.echo(f"[method.{row['method']}.optimizer]\nlr = {row['lr']:g}")
-    say(f"\nall trials: {folder / 'trials.jsonl'}")
+    log = tuning.tune(suite, folder, run=watch)
+    if log.empty:
+        fail(f"{folder}: no trial has finished")
+    console().print(tuning.table(log, tuning.best(log)))
+    changed = override or task or methods or method
+    text = tomlkit.dumps(content) if changed else recipe_path(recipe).read_text()
+    target = write or folder / f"{suite.name}.toml"
+    tuning.write_tuned(target, text, suite, log)
+    say(f"all trials: {folder / tuning.TRIALS_FILE}\nthe tuned recipe: {target}")

@@ -29,13 +29,18 @@ CRITIC_RATE = 10
 KEYS = (*RUN_KEYS, *SUITE_KEYS, "methods", "seeds", "task", "method")
 
 
+def recipe_path(name: str) -> Path:
+    """Where a packaged recipe, or a recipe given by its path, stands."""
+    return Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+
+
 def recipes() -> list[str]:
     return sorted(p.stem for p in RECIPES.glob("*.toml"))
 
 
 def read_recipe(name: str) -> dict[str, Any]:
     """A packaged recipe by name, or a TOML file by path."""
-    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    path = recipe_path(name)
     if not path.is_file():
         raise ConfigError(f"no recipe {name!r}{nearest(name, recipes())}; a path must end in .toml")
     try:
@@ -113,9 +118,9 @@ def build_suite(recipe: Mapping[str, Any], origin: str = "recipe", data: bool = 
         return Suite(**values)
 
 
-def _resolved(run: RunConfig) -> RunConfig:
-    """Settings that a recipe leaves to its task or method, written out: how a model is pretrained on
-    the task's corpus, and a critic's learning rate."""
+def resolved(run: RunConfig) -> RunConfig:
+    """Settings that a recipe leaves to its task or method, written out: how a model is pretrained
+    on the task's corpus, and a critic's learning rate."""
     update: dict[str, Any] = {}
     given = run.model.pretrain.model_fields_set
     own = {k: v for k, v in type(run.build_task()).pretrain.items() if k not in given}
@@ -164,7 +169,7 @@ def _run(recipe: Mapping[str, Any], label: str, task: dict[str, Any], origin: st
         phases = [{"method": own.pop("objective", label), "fields": own, "source": source}]
     values = {"method": label, "phases": phases, "task": task, "seed": 0, **sections}
     with explaining(where):
-        run = _resolved(RunConfig(**values))
+        run = resolved(RunConfig(**values))
     try:
         return run.model_copy(update={"plugins": run.plugin_code()})
     except ConfigError as error:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 import methods
 import tasks
+from methods.search import LR
 
 from . import entrants
 from .entrants import ENTRANTS, Entrant
@@ -363,6 +364,23 @@ class Hardware(Section):
     bandwidth: float = Field(gt=0)  # TB/s of one GPU's memory
 
 
+class Tuning(Section):
+    """How `evenbench tune` searches; every method gets the same. It changes no run."""
+
+    trials: int = Field(default=12, ge=1)  # random settings of each method
+    seeds: int = Field(default=3, ge=1)  # of each trial
+    # range of the learning rate, in units of the recipe's `optimizer.lr`
+    lr: tuple[float, float] = (LR.low, LR.high)
+    fixed: dict[str, tuple[str, ...]] = {}  # by label: what belongs to the row and is not searched
+    log: str | None = None  # the trials that chose this recipe's settings: a file beside it
+
+    @pydantic.model_validator(mode="after")
+    def _ascending(self) -> Tuning:
+        if not 0 < self.lr[0] < self.lr[1]:
+            raise ValueError(f"lr = {list(self.lr)}: expected two factors, 0 < low < high")
+        return self
+
+
 class Suite(Section):
     name: str
     runs: tuple[RunConfig, ...]
@@ -372,6 +390,7 @@ class Suite(Section):
     expected: str = ""  # cost as the recipe states it
     plan_only: str = ""  # why this version cannot run the recipe; `run` and `tune` then refuse it
     hardware: Hardware | None = None
+    tune: Annotated[Tuning, LATER] = Tuning()
 
 
 def _positive(value: Any) -> bool:

@@ -1,69 +1,227 @@
-"""Learning rates from equal trials: every method gets the same grid, budget and seeds. Trials are
-scored on validation questions (a slice of train), never on test, and their log is kept."""
+"""Equal tuning: every method gets the same number of random trials and seeds, scored on validation
+questions (a slice of train), never on test. Every trial is kept.
+
+Trial i of a method is a function of (TUNING, i) alone, so trials are independent of each other and
+of the results, which the estimate of the expected best after n trials needs. Learning rates are
+common random numbers: trial i has the same one for all methods.
+"""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
+import tomlkit
+from rich import box
+from rich.table import Table
+from rich.text import Text
 
-from bench.config import RunConfig, Suite
+from bench.config import ConfigError, RunConfig, Suite, build_suite, resolved
+from bench.core import rng
 from bench.core.files import write_atomic
 from bench.record.store import RunFolder
+from methods import Method
+from methods.search import LR, Between, Range, Value, space
 
 from .grid import RunState
 
+TUNING = 1  # seed of the trials' settings
 SEED = 1000  # trials use seeds that no reported run uses
+DEFAULTS = -1  # number of the trial with the recipe's own settings: beside the random ones
+TRIALS_FILE = "trials.jsonl"
+Space = dict[str, Range]
+Setting = dict[str, Value]
 Runner = Callable[[Suite, Path], list[RunState]]
 
 
-def trials(suite: Suite, rates: Sequence[float], seeds: int) -> Suite:
-    """A suite of `len(rates) * seeds` trials a method, evaluated on validation questions alone."""
-    questions = {"curve": {"validation": 0}, "final": {"validation": 0}, "train_questions": 0}
-    plan = suite.runs[0].eval.model_copy(update={**questions, "points": 1})
+def spaces(suite: Suite) -> dict[str, Space]:
+    """Of each label: its name -> range; the learning rates in their own unit. What the recipe fixes
+    (`tune.fixed`) is left out.
+
+    Raises:
+        ConfigError: the recipe fixes something that is not searched.
+    """
+    found: dict[str, Space] = {}
+    for run in _first_runs(suite):
+        objectives = run.build_methods()
+        own = objectives[0]
+        single = len(objectives) == 1 and isinstance(own, Method)
+        ranges: Space = space(own) if single else {"lr": LR}
+        fixed = suite.tune.fixed.get(run.method, ())
+        if unknown := ", ".join(name for name in fixed if name not in ranges):
+            allowed = ", ".join(ranges)
+            raise ConfigError(f"tune.fixed.{run.method}: {unknown} is not searched: {allowed} are")
+        low, high = (factor * run.optimizer.lr for factor in suite.tune.lr)
+        ranges["lr"] = Between(low, high, LR.source)
+        found[run.method] = {name: r for name, r in ranges.items() if name not in fixed}
+    return found
+
+
+def untuned(recipe: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """A recipe without the settings that are searched, so that an earlier tuning is forgotten.
+
+    Raises:
+        ConfigError: something in the recipe is wrong.
+    """
+    content = json.loads(json.dumps(recipe))
+    for label, ranges in spaces(build_suite(content, origin)).items():
+        own = content.get("method", {}).get(label, {})
+        for name in ranges:
+            part = {"lr": "optimizer", "critic_lr": "optimizer", "minibatches": "rollout"}.get(name)
+            (own if part is None else own.get(part, {})).pop(name, None)
+    return content
+
+
+def setting(ranges: Space, trial: int) -> Setting:
+    """The settings of a trial by its number; no values for the recipe's own."""
+    if trial == DEFAULTS:
+        return {}
+    shares = {name: rng.uniforms([rng.key(TUNING, trial, name)], 1)[0, 0] for name in ranges}
+    return {name: r.at(float(shares[name])) for name, r in ranges.items()}
+
+
+def trial_run(run: RunConfig, chosen: Mapping[str, Value]) -> RunConfig:
+    """The run with these settings."""
+    fields = dict(chosen)
+    content = run.model_dump()
+    if "lr" in fields:
+        content["optimizer"] |= {"lr": fields.pop("lr"), "critic_lr": None}
+    if "critic_lr" in fields:
+        rate = float(fields.pop("critic_lr")) * content["optimizer"]["lr"]
+        content["optimizer"]["critic_lr"] = rate
+    if "minibatches" in fields:
+        content["rollout"]["minibatches"] = fields.pop("minibatches")
+    content["phases"][0]["fields"] |= fields
+    return resolved(RunConfig(**content))
+
+
+def trials(suite: Suite) -> Suite:
+    """The suite of all trials, evaluated at their end on all validation questions."""
+    questions = {"curve": {}, "final": {"validation": 0}, "train_questions": 0, "points": 1}
     runs: list[RunConfig] = []
-    for run in {r.method: r for r in suite.runs}.values():
-        for rate in rates:
-            optimizer = run.optimizer.model_copy(update={"lr": rate})
-            update = {"method": f"{run.method}@lr={rate:g}", "optimizer": optimizer, "eval": plan}
-            trial = run.model_copy(update={**update, "checkpoint": "none"})
-            runs += [trial.model_copy(update={"seed": SEED + k}) for k in range(seeds)]
+    ranges = spaces(suite)
+    for trial in (DEFAULTS, *range(suite.tune.trials)):
+        for run in _first_runs(suite):
+            first = run.eval.temperatures[0]
+            plan = run.eval.model_copy(update={**questions, "temperature": first})
+            changed = trial_run(run, setting(ranges[run.method], trial))
+            update = {"method": f"{run.method}@{trial}", "eval": plan, "checkpoint": "none"}
+            runs += [
+                changed.model_copy(update={**update, "seed": SEED + k})
+                for k in range(suite.tune.seeds)
+            ]
     changed = {"name": f"{suite.name}-tune", "runs": tuple(runs), "control": None}
     return suite.model_copy(update=changed)
 
 
-def collect(suite: Suite, folder: Path) -> pd.DataFrame:
-    """One row per finished trial: method, lr, seed, score (avg@K on validation), greedy, status."""
+def collect(suite: Suite, grid: Suite, folder: Path) -> pd.DataFrame:
+    """A row per finished trial and seed: method, trial, seed, score (avg@K on validation), greedy,
+    status, run, budget, and `setting`, `ranges` and `edges` by name."""
     rows: list[dict[str, Any]] = []
-    for run in suite.runs:
+    ranges = spaces(suite)
+    for run in grid.runs:
         path = folder / run.name
         if done := RunFolder(path).done:
             evals: Any = pd.read_parquet(path / "evals.parquet")
             last = evals[evals["step"] == evals["step"].max()]
             score = last.groupby("decoding", observed=True)["correct"].mean()
-            label, budget = run.method.partition("@")[0], f"{run.budget.amount:g} {run.budget.axis}"
-            trial = {"method": label, "lr": run.optimizer.lr, "seed": run.seed}
-            trial["score"], trial["greedy"] = score.reindex(["sampled", "greedy"]).tolist()
-            trial |= {"status": done.status, "run": run.name, "budget": budget}
-            rows.append({**trial, "split": "validation"})
+            label, _, number = run.method.rpartition("@")
+            chosen = setting(ranges[label], int(number))
+            values = {"score": score.get("sampled"), "greedy": score.get("greedy")}
+            rows.append(
+                {"method": label, "trial": int(number), "seed": run.seed, **values}
+                | {"status": done.status, "setting": chosen, "run": run.name}
+                | {"ranges": {name: str(r) for name, r in ranges[label].items()}}
+                | {"edges": {n: e for n, r in ranges[label].items() if (e := _edge(r, chosen, n))}}
+                | {"budget": f"{run.budget.amount:g} {run.budget.axis}", "split": "validation"}
+            )
     return pd.DataFrame(rows)
 
 
-def best(log: pd.DataFrame) -> pd.DataFrame:
-    """The learning rate of the highest mean score: one row per method; ties go to the smaller."""
-    scores: Any = log.groupby(["method", "lr"], sort=True)["score"]
-    mean = scores.mean().reset_index()
-    return mean.loc[mean.groupby("method")["score"].idxmax()].reset_index(drop=True)
+def _edge(values: Range, chosen: Setting, name: str) -> str:
+    return values.edge(chosen[name]) if name in chosen else ""
 
 
-def tune(
-    suite: Suite, rates: Sequence[float], seeds: int, out: Path, *, run: Runner
-) -> pd.DataFrame:
-    """Make the trials in `out` with `run`, and write `out/trials.jsonl`. Returns its rows."""
-    grid = trials(suite, rates, seeds)
+class Best(NamedTuple):
+    """The best trial of a method."""
+
+    method: str
+    trial: int
+    score: float  # mean over seeds
+    setting: Setting
+    edges: dict[str, str]  # name: low or high
+
+
+def best(log: pd.DataFrame) -> list[Best]:
+    """The random trial of the highest mean score of each method; the first of equal ones."""
+    found = []
+    for method, own in log[log["trial"] != DEFAULTS].groupby("method", sort=False):
+        means = own.groupby("trial")["score"].mean()
+        trial = int(means.idxmax())
+        row = own[own["trial"] == trial].iloc[0]
+        found.append(Best(str(method), trial, float(means.max()), row["setting"], row["edges"]))
+    return found
+
+
+def tune(suite: Suite, out: Path, *, run: Runner) -> pd.DataFrame:
+    """Make the trials in `out` with `run`, and write `out/trials.jsonl`. Returns its rows. Trials
+    that are finished are not made again."""
+    grid = trials(suite)
     run(grid, out)
-    log = collect(grid, out)
-    lines = [json.dumps(row) + "\n" for row in log.to_dict("records")]
-    write_atomic(out / "trials.jsonl", "".join(lines))
+    log = collect(suite, grid, out)
+    write_atomic(out / TRIALS_FILE, log_lines(log))
     return log
+
+
+def log_lines(log: pd.DataFrame) -> str:
+    return "".join(json.dumps(row) + "\n" for row in log.to_dict("records"))
+
+
+def table(log: pd.DataFrame, chosen: list[Best]) -> Table:
+    """What tuning changed: each method's score with the recipe's own settings and at its best."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("method", "as it stands %", "best %", "setting", "near the end of its range"):
+        made.add_column(column)
+    for found in chosen:
+        own = log[(log["method"] == found.method) & (log["trial"] == DEFAULTS)]["score"].mean()
+        setting = ", ".join(f"{name} {value:g}" for name, value in found.setting.items())
+        edges = ", ".join(f"{name} ({end})" for name, end in found.edges.items())
+        row = (found.method, f"{100 * own:.1f}", f"{100 * found.score:.1f}", setting, edges)
+        made.add_row(*map(Text, row))
+    return made
+
+
+def write_tuned(target: Path, recipe: str, suite: Suite, log: pd.DataFrame) -> None:
+    """Write the recipe (its TOML) with the best settings to `target`, and the trials beside it."""
+    beside = target.with_name(f"{target.stem}-{TRIALS_FILE}")
+    write_atomic(beside, log_lines(log))
+    write_atomic(target, tuned_recipe(recipe, suite, best(log), beside.name))
+
+
+def tuned_recipe(recipe: str, suite: Suite, chosen: list[Best], log_name: str) -> str:
+    """The TOML of a recipe with each method's best settings in its section; comments stay."""
+    content: Any = tomlkit.parse(recipe)
+    content.setdefault("tune", tomlkit.table())["log"] = log_name
+    sections = content.setdefault("method", tomlkit.table(is_super_table=True))
+    base = {run.method: run for run in _first_runs(suite)}
+    for found in chosen:
+        own = sections.setdefault(found.method, tomlkit.table())
+        run = trial_run(base[found.method], found.setting)
+        if "lr" in found.setting:
+            _put(own, "optimizer", "lr", run.optimizer.lr)
+        if "critic_lr" in found.setting:
+            _put(own, "optimizer", "critic_lr", float(f"{run.optimizer.critic_lr:.3g}"))
+        if "minibatches" in found.setting:
+            _put(own, "rollout", "minibatches", run.rollout.minibatches)
+        for name in found.setting.keys() - {"lr", "critic_lr", "minibatches"}:
+            own[name] = found.setting[name]
+    return tomlkit.dumps(content)
+
+
+def _put(section: Any, part: str, key: str, value: Value) -> None:
+    section.setdefault(part, tomlkit.inline_table())[key] = value
+
+
+def _first_runs(suite: Suite) -> list[RunConfig]:
+    return list({run.method: run for run in suite.runs}.values())
