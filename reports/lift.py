@@ -47,9 +47,7 @@ def lift(results: Results, by: str | None = None, split: str | None = None) -> l
     return made
 
 
-def lift_points(
-    results: Results, task: str, field: str, split: str | None = None
-) -> pd.DataFrame:
+def lift_points(results: Results, task: str, field: str, split: str | None = None) -> pd.DataFrame:
     """A row per method and group, in the order of `groups.ordered`: method, group; start and value
     (the end) with t intervals over seeds; their numbers of questions and of seeds; seen (see
     `stats.seen`, of the method's own starts) and the `samples` of a group that it is for."""
@@ -89,5 +87,7 @@ def _by_run(frame: pd.DataFrame) -> pd.Series:
 def _group_sizes(results: Results, task: str) -> dict[str, int]:
     """Method -> G, the samples that its rollouts draw of a prompt."""
     runs = results.runs[results.runs["task"] == task].drop_duplicates("method")
-    drawn = {str(r.method): (r.config or {}).get("rollout", {}).get("group") for r in runs.itertuples()}
+    drawn = {
+        str(r.method): (r.config or {}).get("rollout", {}).get("group") for r in runs.itertuples()
+    }
     return {method: int(size) for method, size in drawn.items() if size}

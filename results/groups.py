@@ -82,9 +82,9 @@ def group_scores(
 
 
 def ordered(start: Mapping[Any, float]) -> list[Any]:
-    """Groups in an order for reading, given the start's accuracy in each (NaN: unknown). Numbers, also
-    in words such as "50 %" or "Level 3", in their natural order, beginning at the end at which the
-    start is better; others by the start's accuracy, best first."""
+    """Groups in an order for reading, given the start's accuracy in each (NaN: unknown). Numbers,
+    also in words such as "50 %" or "Level 3", in their natural order, beginning at the end at which
+    the start is better; others by the start's accuracy, best first."""
     numbers = {group: _number(group) for group in start}
     known = {g: n for g, n in numbers.items() if n is not None}
     if len(known) < len(start):

@@ -1,7 +1,7 @@
 """Can a task tell the methods of a suite apart, and on which questions? A row for each metric.
 
-The functions behind it are in results/stats/psychometrics.py. Only last evaluations count; a method's
-score is its mean over seeds.
+The functions behind it are in results/stats/psychometrics.py. Only last evaluations count; a method
+scores its mean over seeds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from . import groups, scores, stats
-from .render import Column, Table
+from .render import NONE, Column, Table
 
 if TYPE_CHECKING:
     from .runs import Results
@@ -30,13 +30,17 @@ def metrics(results: Results, split: str) -> list[str]:
     return sorted(there, key=lambda d: (d != first, d != "greedy", d))
 
 
-def psychometrics_table(results: Results, task: str, split: str | None = None) -> Table:
-    """A row for each decoding: the start and the best method's score, methods at the ceiling and at
-    the floor, share of questions in the middle, discrimination, split-half reliability, and how far
-    the decoding ranks the methods as the headline's does."""
+def measures(results: Results, task: str, split: str | None = None) -> pd.DataFrame:
+    """A row for each decoding: task, split, decoding, and the keys of MEASURES.
+
+    Shares are of 1. discrimination: mean of `stats.discrimination`, runs as persons. reliability:
+    `stats.split_half`. tau: `stats.rank_agreement` with the first row; tau_sure over the pairs of
+    methods that differ significantly in the first row (paired t over shared seeds, Holm over all
+    pairs); NaN where there are none.
+    """
     split = split or scores.headline_split(results)
-    rows = []
-    headline: pd.Series | None = None
+    rows: list[dict[str, object]] = []
+    first, apart = pd.Series(dtype=float), pd.DataFrame()
     for decoding in metrics(results, split):
         frame = _of_task(scores.question_scores(results, split, decoding), task)
         if frame.empty:
@@ -45,13 +49,13 @@ def psychometrics_table(results: Results, task: str, split: str | None = None) -
         by_run = by_run.dropna(axis=1)  # questions of all runs
         by_method = by_run.groupby(level="method", observed=True).mean()
         mean = by_method.mean(axis=1)
-        if headline is None:
-            headline, apart = mean, _apart(by_run.mean(axis=1))
+        if not rows:
+            first, apart = mean, _apart(by_run.mean(axis=1))
         start = _of_task(scores.question_scores(results, split, decoding, at="start"), task)
         known = stats.discrimination(by_run.to_numpy())
-        both = headline[mean.index].to_numpy()
+        both, sure = first.reindex(mean.index), apart.reindex(mean.index, columns=mean.index)
         everywhere = stats.rank_agreement(both, mean)
-        sure = stats.rank_agreement(both, mean, apart.loc[mean.index, mean.index].to_numpy())
+        surely = stats.rank_agreement(both, mean, sure.to_numpy(bool))
         rows.append({
             "task": task, "split": split, "decoding": decoding,
             "questions": by_run.shape[1], "methods": len(mean), "runs": len(by_run),
@@ -61,36 +65,49 @@ def psychometrics_table(results: Results, task: str, split: str | None = None) -
             "middle": stats.in_the_middle(by_run.mean()),
             "discrimination": np.nanmean(known) if np.isfinite(known).any() else np.nan,
             "reliability": stats.split_half(by_method.to_numpy()),
-            "tau": everywhere.tau, "tau_sure": sure.tau, "pairs_sure": sure.pairs,
+            "tau": everywhere.tau, "tau_sure": surely.tau, "pairs_sure": surely.pairs,
         })  # fmt: skip
-    return Table(
-        "psychometrics", f"{task}: can {split} tell the methods apart?",
-        pd.DataFrame(rows, columns=None if rows else ["decoding"]),
-        COLUMNS if rows else (Column("decoding", "Decoding"),), notes=NOTES,
-    )  # fmt: skip
+    return pd.DataFrame(rows)
 
 
-COLUMNS = (
-    Column("decoding", "Decoding"),
-    Column("questions", "questions", "count"),
-    Column("start", "start %", "percent"),
-    Column("best", "best %", "percent"),
-    Column("ceiling", "at ceiling", "count"),
-    Column("floor", "at floor", "count"),
-    Column("middle", "middle %", "percent"),
-    Column("discrimination", "discrimination", "plain"),
-    Column("reliability", "split-half", "plain"),
-    Column("tau", "τ", "plain"),
-    Column("tau_sure", "τ, sure pairs", "plain"),
-    Column("pairs_sure", "sure pairs", "count"),
-)
+def _shown(value: float, form: str) -> str:
+    return form.format(value).replace("%", " %") if value == value else NONE
+
+
+def psychometrics_table(results: Results, task: str, split: str | None = None) -> Table:
+    """`measures` with a column for each decoding, in words."""
+    frame = measures(results, task, split)
+    decodings = [] if frame.empty else frame["decoding"].tolist()
+    rows = [
+        {"measure": words, **dict(zip(decodings, (_shown(x, f) for x in frame[key]), strict=True))}
+        for key, (words, f) in MEASURES.items() if decodings
+    ]  # fmt: skip
+    columns = (Column("measure", "Measure"), *(Column(d, d) for d in decodings))
+    split = split or scores.headline_split(results)
+    title = f"{task}: can the questions of {split} tell the methods apart?"
+    return Table("psychometrics", title, pd.DataFrame(rows), columns, notes=NOTES)
+
+
+_CEILING, _FLOOR = f"{100 * stats.CEILING:.0f} %", f"{100 * stats.FLOOR:.0f} %"
+MEASURES = {  # key of `measures`: in words, format
+    "questions": ("questions", "{:.0f}"),
+    "methods": ("methods", "{:.0f}"),
+    "runs": ("runs", "{:.0f}"),
+    "start": ("accuracy of the start", "{:.1%}"),
+    "best": ("accuracy of the best method", "{:.1%}"),
+    "ceiling": (f"methods at the ceiling (at least {_CEILING})", "{:.0f}"),
+    "floor": (f"methods at the floor (at most {_FLOOR})", "{:.0f}"),
+    "middle": (f"questions between {_FLOOR} and {_CEILING}, mean of the runs", "{:.1%}"),
+    "discrimination": ("discrimination (item-rest correlation)", "{:.2f}"),
+    "reliability": ("split-half reliability of the ranking", "{:.2f}"),
+    "tau": ("rank agreement with the first column (τ)", "{:.2f}"),
+    "tau_sure": ("the same over significant pairs", "{:.2f}"),
+    "pairs_sure": ("significant pairs of the first column", "{:.0f}"),
+}
 NOTES = (
-    f"At ceiling, at floor: methods whose mean is at least {100 * stats.CEILING:.0f} % or at most"
-    f" {100 * stats.FLOOR:.0f} %. Middle: questions between these, mean of all runs.",
-    "Discrimination: mean item-rest correlation over runs. Split-half: reliability of the methods'"
-    " ranking over questions (Spearman-Brown).",
-    "τ: Kendall's rank correlation of the methods with the first row; sure pairs are those that"
-    " differ significantly in the first row (paired t, Holm over all pairs).",
+    "Discrimination: mean over questions; runs are the persons. Reliability: over random halves of"
+    " the questions, by Spearman-Brown. τ: Kendall's. Significant: paired t over seeds, Holm over"
+    " all pairs.",
 )
 
 
@@ -125,7 +142,9 @@ def group_table(
     metas = groups.of_task(results, task) if metas is None else metas
     at: tuple[scores.At, ...] = ("start", "last")
     start, end = (
-        groups.grouped(_of_task(scores.question_scores(results, split, decoding, at=a), task), metas, field)
+        groups.grouped(
+            _of_task(scores.question_scores(results, split, decoding, at=a), task), metas, field
+        )
         for a in at
     )
     before = start.groupby("group")["score"].mean()
@@ -159,8 +178,8 @@ def blind_metrics(results: Results, split: str | None = None) -> list[str]:
         for task, own in frame.groupby("task", observed=True):
             mean = own.groupby("method", observed=True)["score"].mean()
             at = {
-                f"ceiling ({100 * stats.CEILING:.0f} % or more)": int((mean >= stats.CEILING).sum()),
-                f"floor ({100 * stats.FLOOR:.0f} % or less)": int((mean <= stats.FLOOR).sum()),
+                f"ceiling ({_CEILING} or more)": int((mean >= stats.CEILING).sum()),
+                f"floor ({_FLOOR} or less)": int((mean <= stats.FLOOR).sum()),
             }
             metric = {"greedy": "Greedy accuracy", "sampled": "Accuracy of samples"}.get(
                 decoding, f"Accuracy at {decoding}"

@@ -1,8 +1,9 @@
-"""`evenbench check --task NAME`: what a task can measure, on a finished suite or on its base model."""
+"""`evenbench check --task NAME`: what a task can measure, on a finished suite or on its base."""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -46,9 +47,7 @@ def suite_tables(name: str, folders: Sequence[Path]) -> list[Table]:
     answers = loaded.last_responses(split)
     answers = answers[answers["response"].notna() & (answers["decoding"] == "sampled")]
     answers = answers.assign(behaviour=_behaviours(task, asked, answers))
-    for who, own in answers.groupby("method", observed=True):
-        made += behaviour_tables(task, asked, own, fields, f"{who}, sampled answers at the end")
-    return made
+    return [*made, *right_tables(task, asked, answers, fields)]
 
 
 def _task_of(loaded: results.Results) -> Task:
@@ -128,27 +127,68 @@ def _behaviours(task: Task, asked: Examples, answers: pd.DataFrame) -> list[str 
     return [task.behaviour(asked[q], said) if q in asked else None for q, said in pairs]
 
 
+def _known(asked: Examples, answers: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
+    """Answers whose behaviour the task knows, with the group of their question."""
+    known = answers[answers["behaviour"].notna()]
+    return groups.grouped(known, {q: e.meta for q, e in asked.items()}, fields[0])
+
+
+def _declared(task: Task, asked: Examples, own: pd.DataFrame) -> float:
+    """Mean declared share over the questions of these answers; NaN: the task does not say."""
+    said = [task.declared(asked[q]) for q in own["question_id"].astype(str).unique()]
+    known = [share for share in said if share is not None]
+    return fmean(known) if known else math.nan
+
+
+def right_tables(
+    task: Task, asked: Examples, answers: pd.DataFrame, fields: Sequence[str]
+) -> list[Table]:
+    """Of each method's worked answers (method, question_id, behaviour), the share that does the
+    step right, by group; before them the shares that the task declares of its base. No table where
+    the task does not say."""
+    if not fields or answers["behaviour"].isna().all():
+        return []
+    frame = _known(asked, answers, fields)
+    declared = {g: _declared(task, asked, own) for g, own in frame.groupby("group", sort=False)}
+    order = groups.ordered(declared)
+    rows: list[dict[str, object]] = [
+        {"method": "declared of the base", **{str(g): declared[g] for g in order}}
+    ]
+    for method, own in frame.groupby("method", observed=True):
+        worked = own[own["behaviour"] != GUESS]
+        right = (worked["behaviour"] == RIGHT).groupby(worked["group"]).mean()
+        rows.append({
+            "method": str(method), GUESS: 1 - len(worked) / len(own),
+            **{str(g): right.get(g, math.nan) for g in order},
+        })  # fmt: skip
+    columns = (
+        Column("method", "Method"),
+        *(Column(str(g), str(g), "percent") for g in order),
+        Column(GUESS, "guesses", "percent"),
+    )
+    title = f"Right among worked answers by {fields[0]}, and guesses among all, in %"
+    note = "Sampled answers of the last evaluation, all seeds together."
+    return [Table("right", title, pd.DataFrame(rows), columns, notes=(note,))]
+
+
 def behaviour_tables(
     task: Task, asked: Examples, answers: pd.DataFrame, fields: Sequence[str], who: str
 ) -> list[Table]:
     """What answers (question_id, behaviour) do, by the first field: the share of guesses, and of
     the worked answers each behaviour, right ones with Wilson's interval beside the declared share.
     No table where the task does not say."""
-    known = answers[answers["behaviour"].notna()]
-    if known.empty or not fields:
+    if not fields or answers["behaviour"].isna().all():
         return []
-    frame = groups.grouped(known, {q: e.meta for q, e in asked.items()}, fields[0])
+    frame = _known(asked, answers, fields)
     words = [w for w in dict.fromkeys(frame["behaviour"]) if w not in (GUESS, RIGHT)]
     rows = []
     for group, own in frame.groupby("group", sort=False):
         worked = own[own["behaviour"] != GUESS]
         right = int((worked["behaviour"] == RIGHT).sum())
-        said = [task.declared(asked[q]) for q in own["question_id"].astype(str).unique()]
-        declared = [share for share in said if share is not None]
         found = stats.wilson(right, len(worked))
         rows.append({
             "group": group, "answers": len(own), GUESS: 1 - len(worked) / len(own),
-            "declared": sum(declared) / len(declared) if declared else math.nan,
+            "declared": _declared(task, asked, own),
             RIGHT: found.mean, "low": found.low, "high": found.high,
             **{w: (worked["behaviour"] == w).sum() / max(len(worked), 1) for w in words},
         })  # fmt: skip
@@ -157,16 +197,16 @@ def behaviour_tables(
     columns = (
         Column("group", fields[0]),
         Column("answers", "answers", "count"),
-        Column(GUESS, "guesses %", "percent"),
-        Column("declared", "declared right %", "percent"),
-        Column(RIGHT, "right %", "percent"),
+        Column(GUESS, "guesses", "percent"),
+        Column("declared", "declared", "percent"),
+        Column(RIGHT, "right", "percent"),
         Column("low", "from", "percent"),
         Column("high", "to", "percent"),
-        *(Column(word, f"{word} %", "percent") for word in sorted(words)),
+        *(Column(word, word, "percent") for word in sorted(words)),
     )
     notes = (
         "Right and what follows are shares of the worked answers, those that are no guesses; from"
         " and to: 95 % confidence interval (Wilson).",
     )
-    title = f"What answers do: {who}"
+    title = f"What answers do, in %: {who}"
     return [Table("behaviour", title, pd.DataFrame(rows), columns, notes=notes)]

@@ -1,4 +1,4 @@
-"""Which questions a method has learnt: accuracy by group of questions, at the start and at the end."""
+"""What a method has learnt: accuracy by group of questions, at the start and at the end."""
 
 import math
 
@@ -84,10 +84,12 @@ def _panel(
     x = own["group"].map(places).to_numpy(float)
     ax.plot(x, 100 * own["seen"], color=FAINT, lw=0.9, ls=DASHED, zorder=1.5)
     grey = {"color": FAINT, "lw": 0.9, "zorder": 2}
-    _curve(ax, x, own[["start", "start_low", "start_high"]].to_numpy(float), "o", mfc="white", **grey)
+    _curve(
+        ax, x, own[["start", "start_low", "start_high"]].to_numpy(float), "o", mfc="white", **grey
+    )
     end = own[["value", "low", "high"]].to_numpy(float)
     _curve(ax, x, end, look.marker, ls=look.dashes, lw=1.4, zorder=3, **mark(method, look))
-    ax.set_title(method, fontsize=7.5, fontweight="bold", pad=2.5)
+    ax.set_title(method, loc="left", fontsize=7.5, fontweight="bold", pad=2.5)
     ax.tick_params(labelsize=7, length=2)
 
 

@@ -1,5 +1,5 @@
-"""Can these questions tell methods apart? Classical test theory, with methods or runs in the place of
-the persons and questions in the place of the items.
+"""Can these questions tell methods apart? Classical test theory, with methods or runs in the place
+of the persons and questions in the place of the items.
 
 Terms as in Crocker & Algina, Introduction to Classical and Modern Test Theory (1986). Shape
 suffixes: P persons, Q questions, M methods.
