@@ -71,15 +71,13 @@ def base_tables(name: str) -> list[Table]:
     answers = evaluator.answers({split: 0}, run.eval.decodings, Ledger(), keep_texts=True)
     asked = {e.id: e for e in task.examples(split)}
     fields = groups.fields(e.meta for e in asked.values())
-    made = [base_table(task, split, asked, answers, fields)]
+    made = [base_table(task, asked, answers, fields)]
     sampled = answers[answers["decoding"] == "sampled"]
     sampled = sampled.assign(behaviour=_behaviours(task, asked, sampled))
-    return [*made, *behaviour_tables(task, asked, sampled, fields, "the base, sampled answers")]
+    return [*made, *behaviour_tables(task, asked, sampled, fields, who="the base, sampled answers")]
 
 
-def base_table(
-    task: Task, split: str, asked: Examples, answers: pd.DataFrame, fields: Sequence[str]
-) -> Table:
+def base_table(task: Task, asked: Examples, answers: pd.DataFrame, fields: Sequence[str]) -> Table:
     """Accuracy of one model on all questions and by group, in both decodings, with the share of
     questions in the middle and of those that a group of samples shows right at least once."""
     count = int(answers["sample"].max()) + 1
@@ -113,7 +111,7 @@ def base_table(
         f" between {100 * stats.FLOOR:.0f} and {100 * stats.CEILING:.0f} %. Discrimination and"
         " reliability need several methods: --on SUITE.",
     )
-    title = f"The base on {split}"
+    title = f"The base on {task.headline}"
     return Table("base", title, pd.DataFrame(rows), columns, notes=notes)
 
 

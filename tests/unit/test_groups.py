@@ -148,7 +148,7 @@ def test_behaviours_stand_beside_the_declared_shares():
     right = [(e.id, "right" if i % 2 else "misconception") for i, e in enumerate(examples)]
     guesses = [(e.id, "guess") for e in examples]
     answers = pd.DataFrame([*right, *guesses], columns=["question_id", "behaviour"])
-    (table,) = ground.behaviour_tables(task, asked, answers, ["rung"], "test")
+    (table,) = ground.behaviour_tables(task, asked, answers, ["rung"], who="test")
     assert [*table.frame["group"]] == ["50 %", "30 %", "15 %", "7 %", "3 %", "0 %"]
     assert [*table.frame["declared"]] == [0.5, 0.3, 0.15, 0.07, 0.03, 0.0]
     assert (table.frame["guess"] == 0.5).all()
