@@ -263,7 +263,8 @@ class EvalRow(BaseModel):
     extracted: str | None  # null where nothing was found
     prompt: str | None  # null but on greedy rows of the last evaluation
     gold: str | None  # likewise
-    meta: str | None  # likewise: what the task says of the question, as a JSON object
+    # likewise: what the task says of the question, as a JSON object; a later column
+    meta: str | None = None
 
 
 class RolloutRow(BaseModel):

@@ -43,7 +43,7 @@ def suite_tables(name: str, folders: Sequence[Path]) -> list[Table]:
     made = [psychometrics.psychometrics_table(loaded, name, split)]
     fields = groups.fields(metas.values())
     for decoding in psychometrics.metrics(loaded, split)[: 2 if fields else 0]:
-        made.append(psychometrics.group_table(loaded, name, fields[0], decoding, metas))
+        made.append(psychometrics.group_table(loaded, name, fields[0], decoding, metas=metas))
     answers = loaded.last_responses(split)
     answers = answers[answers["response"].notna() & (answers["decoding"] == "sampled")]
     answers = answers.assign(behaviour=_behaviours(task, asked, answers))
