@@ -28,10 +28,11 @@ TESTING := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 VLLM_PIP := $(VENV_VLLM)/bin/python -m pip --disable-pip-version-check
 PYTEST := $(TESTING) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: help setup demo test test-all test-vllm lint format smoke doctor clean distclean
+.PHONY: help setup demo tune test test-all test-vllm lint format smoke doctor clean distclean
 
 help:
 	@echo 'make demo       compare the objectives on the embedded task (CPU or GPU), write a report'
+	@echo 'make tune       tune all methods of the demo again, and write its recipe'
 	@echo 'make test       the tests, without those marked slow'
 	@echo 'make test-all   all tests, those on vLLM included'
 	@echo 'make test-vllm  the tests on vLLM (Linux, CPU), in $(VENV_VLLM): about 3.5 GB'
@@ -63,6 +64,10 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/evenbench run quick
 	$(BIN)/evenbench report runs/quick
+
+# Half an hour on two idle cores; a second call goes on with what a first one left.
+tune: $(READY)
+	$(BIN)/evenbench tune quick --write bench/recipes/quick.toml
 
 test: $(READY)
 	$(PYTEST) -m 'not slow' $(ARGS)

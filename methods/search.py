@@ -45,7 +45,7 @@ class Between:
         return self.low, self.high
 
     def __str__(self) -> str:
-        return f"{self.low:g} to {self.high:g}"
+        return f"{self.low:g}..{self.high:g}"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class OneOf:
         return self.values
 
     def __str__(self) -> str:
-        return " | ".join(f"{v:g}" if isinstance(v, int | float) else v for v in self.values)
+        return "|".join(f"{v:g}" if isinstance(v, int | float) else v for v in self.values)
 
 
 Range = Between | OneOf

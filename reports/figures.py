@@ -10,12 +10,13 @@ A figure that the data cannot give (nothing finished, one method) is an empty li
 import re
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from results import Results, compare, curves, scores, stats, tables
+from results import Results, compare, curves, neighbours, scores, stats, tables, trials
+from results.neighbours import Dimension
 from results.records import BUDGET_AXES
 
 from . import plots
@@ -27,22 +28,59 @@ def forest(results: Results, split: str | None = None, control: str | None = Non
     """Paired differences of accuracy against the control, best first."""
     control = control or results.control
     pairs = compare.against(results.methods, control) if control else []
-    made = compare.table(compare.family(results, pairs, split=split))
+    choice = neighbours.primary(results, split=split)
+    made = compare.table(compare.family(results, pairs, choice=choice))
     made = made[made["difference"].notna()]
+    how = neighbours.words(results, choice)
     parts = []
     for task, rows in made.groupby("task"):
         rows = rows.sort_values("difference", ascending=False)
         rows = rows.rename(columns={"a": "method", "difference": "effect"})
         rows["n"] = rows[["seeds_a", "seeds_b"]].min(axis=1)
         delta, words = float(rows["delta"].iloc[0]), _words(results, "forest", task)
-        rows = rows[["method", "effect", "low", "high", "mde", "p_holm", "verdict", "n"]]
+        words["metric"] += f", {how}"
+        rows = rows.drop(columns="mde").rename(columns={"mde_adjusted": "mde"})
+        rows = rows[["method", "effect", "low", "high", "mde", "p_adjusted", "verdict", "n"]]
         parts.append(plots.forest(rows, str(control), delta=delta, **words))
     return parts
 
 
-def convergence(results: Results, axis: str = "updates", split: str | None = None) -> list[Plot]:
-    """Accuracy against one axis of the budget, nothing smoothed."""
+def specifications(results: Results, control: str | None = None) -> list[Plot]:
+    """One figure a comparison: its difference in every way to measure it that is no other
+    question, sorted, with the matrix of choices."""
+    pairs = compare.against(results.methods, control) if control else None
     parts = []
+    for c in compare.family(results, pairs):
+        if not c.neighbours:
+            continue
+        first = {"dimension": "primary", "verdict": c.primary}
+        rows = [first | _measured(results, c)]
+        rows += [
+            {"dimension": n.dimension, "verdict": n.verdict} | _measured(results, n)
+            for n in c.neighbours
+        ]
+        name = _name(results, f"specifications-{_slug(c.a)}-{_slug(c.b)}", c.task)
+        told = f"depends on the {' and '.join(c.depends_on)}" if c.depends_on else c.verdict
+        drawn = plots.specifications(
+            pd.DataFrame(rows), (c.a, c.b), delta=c.delta, name=name, verdict=told
+        )
+        parts.append(drawn)
+    return parts
+
+
+def _measured(results: Results, one: compare.Comparison | compare.Neighbour) -> dict[str, object]:
+    """A row of the specification curve: its numbers, and every choice in words."""
+    kinds: list[Dimension] = ["decoding", "metric", "checker reading", "checkpoint", "equal cost"]
+    words = {kind: neighbours.words(results, one.choice, kind) for kind in kinds}
+    numbers = {"difference": one.difference, "low": one.interval.low, "high": one.interval.high}
+    return {**numbers, "p_adjusted": one.p_adjusted, **words}
+
+
+def convergence(results: Results, axis: str = "updates", split: str | None = None) -> list[Plot]:
+    """Accuracy against one axis of the budget, nothing smoothed; seconds apart by machine."""
+    results = results.by_machine if axis == "seconds" else results
+    parts = []
+    last = scores.metric_scores(results, split=split)
     for task, points in curves.points(results, split).groupby("task", observed=True):
         points = points[points[axis].notna()]
         if points.empty or not points[axis].max() > 0:
@@ -58,14 +96,31 @@ def convergence(results: Results, axis: str = "updates", split: str | None = Non
                 start=None if start != start else float(start),
                 thresholds=levels,
                 diverged=_points(ends, axis),
+                **_finals(last[last["task"] == task], points),
                 **_words(results, f"convergence-{axis}", task),
             )
         )
     return parts
 
 
+def _finals(last: pd.DataFrame, points: pd.DataFrame) -> dict[str, Any]:
+    """The accuracy of the tables, where it is of more questions than the curve, and why."""
+    asked = last.groupby("run", observed=True)["question_id"].nunique().max()
+    shared = points["questions"].max()
+    if asked <= shared:
+        return {}
+    means = scores.seed_scores(last).groupby("method", observed=True)["score"].mean()
+    why = (
+        f"Lines: the {shared:.0f} questions of every evaluation. Hollow marks and numbers: all"
+        f" {asked} questions after the last update, as in the tables."
+    )
+    return {"finals": means.rename("value").reset_index().astype({"method": "str"}), "why": why}
+
+
 def cost(results: Results, axis: str = "flops", split: str | None = None) -> list[Plot]:
-    """Final accuracy against what the run cost on one axis, with the interval of both."""
+    """Final accuracy against what the run cost on one axis, with the interval of both. Nothing
+    where all methods cost the same: the forest shows all that there is to see then."""
+    results = results.by_machine if axis == "seconds" else results
     split = split or scores.headline_split(results)
     final = scores.seed_scores(scores.metric_scores(results, split=split))
     spent = tables.last_costs(results)
@@ -81,10 +136,21 @@ def cost(results: Results, axis: str = "flops", split: str | None = None) -> lis
                 "method": str(method), "x": x.mean, "x_low": x.low, "x_high": x.high,
                 "value": y.mean, "low": y.low, "high": y.high, "n": len(own),
             })  # fmt: skip
-        if max(row["x"] for row in rows) > 0:
+        spent_on = [row["x"] for row in rows]
+        if max(spent_on) > 0 and (len(rows) == 1 or max(spent_on) > 1.01 * min(spent_on)):
             words = _words(results, f"cost-{axis}", task)
             parts.append(plots.cost(pd.DataFrame(rows), axis, **words))
     return parts
+
+
+def variance(results: Results, split: str | None = None) -> list[Plot]:
+    """Where the variance of each reported mean comes from."""
+    frame = tables.variance_table(results, split).frame
+    frame = frame[frame["error"].notna()]
+    return [
+        plots.variance(rows.drop(columns="task"), name=_name(results, "variance", task))
+        for task, rows in frame.groupby("task")
+    ]
 
 
 def passk(results: Results, split: str | None = None) -> list[Plot]:
@@ -166,34 +232,19 @@ def loss_shares(results: Results) -> list[Plot]:
 
 def tuning(results: Results) -> list[Plot]:
     """Expected best validation score against tuning trials, where a log of trials is found."""
-    trials = tuning_trials(results)
-    if trials.empty:
-        return []
-    rows = [
-        {"method": str(method), "trials": n, "value": best}
-        for method, own in trials.groupby("method")
-        for n, best in enumerate(stats.expected_best(own["score"]), 1)
-    ]
-    return [plots.tuning(pd.DataFrame(rows))]
-
-
-def tuning_trials(results: Results) -> pd.DataFrame:
-    """The trials.jsonl of a suite's folder, or of the folder SUITE-tune beside it: method, lr,
-    seed, score and more; empty where there is none."""
-    suites = {Path(p).parent for p in results.runs["path"]}
-    files = [f / "trials.jsonl" for s in sorted(suites) for f in (s, s.with_name(f"{s.name}-tune"))]
-    logs = [pd.read_json(f, lines=True) for f in dict.fromkeys(files) if f.is_file()]
-    empty = pd.DataFrame(columns=["method", "score"])
-    return pd.concat(logs, ignore_index=True) if logs else empty
+    points = trials.expected_best(trials.trials(results))
+    return [plots.tuning(points)] if len(points) else []
 
 
 FIGURES: dict[str, Callable[..., list[Plot]]] = {
     "forest": forest,
+    "specifications": specifications,
     **{f"convergence-{axis}": partial(convergence, axis=axis) for axis in BUDGET_AXES},
     **{f"cost-{axis}": partial(cost, axis=axis) for axis in BUDGET_AXES},
     "lift": lift,
     "passk": passk,
     "wins": win_matrix,
+    "variance": variance,
     "profile": profile,
     "train": against_split,
     "loss-shares": loss_shares,

@@ -21,10 +21,10 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from results import Results, curves, load, scores
+from results import Results, curves, load, neighbours, scores
 from results.records import BUDGET_AXES
 from results.render import Column, Table
-from results.tables import TABLES, axis_word, tuning_table
+from results.tables import TABLES, axis_word
 
 from . import claims, figures, plots, questions, verdicts
 from .plots import Plot
@@ -32,12 +32,14 @@ from .plots import Plot
 TEMPLATES = Path(__file__).parent / "templates"
 # sections that fold away: a table, a figure or both of that name, and what to say of the figure
 FURTHER = {
+    "sequential": "",
     "passk": "unbiased estimate from all samples; bands are 95 % confidence intervals across seeds",
     "wins": "over all pairs of runs; a tie counts half; the table gives the intervals",
     "profile": "Performance profiles over tasks and seeds, with pointwise bootstrap bands",
     "tuning": "mean over all subsets of that many trials (unbiased)",
     "loss-shares": "Share of each term in the loss",
-    "selection": "", "checker": "", "variance": "", "aggregate": "",
+    "selection": "", "checker": "", "aggregate": "",
+    "variance": "for new questions and new seeds; on the right the mean's standard error",
 }  # fmt: skip
 
 
@@ -73,9 +75,9 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     made_figures = all_figures(results)
     made_tables = {name: make(results) for name, make in TABLES.items()}
-    trials = figures.tuning_trials(results)
-    if len(trials):
-        made_tables["tuning"] = tuning_table(trials)
+    for name in ("tuning", "sequential"):  # without a log of trials; with a fixed number of seeds
+        if made_tables[name].frame.empty:
+            del made_tables[name]
     found = claims.evaluate(results) if len(scores.counted(results)) else []
     if any(f.effect == f.effect for f in found):  # these runs can test one of them
         made_tables["claims"] = claims.claims_table(found)
@@ -114,7 +116,7 @@ def context(
         "counted": len(scores.counted(results)),
         "seeds": sorted({int(s) for s in results.runs["seed"]}),
         "split": scores.headline_split(results),
-        "metric": "greedy" if scores.headline_metric(results) == "greedy" else "avg@K",
+        "how": neighbours.words(results, neighbours.primary(results)),
         "curve_questions": _curve_questions(results),
         "control": results.control,
         "verdicts": found,
@@ -222,8 +224,11 @@ def _curve_questions(results: Results) -> str:
 def _main(table: Table) -> Table:
     """The main table with the verdict beside the accuracy, so that a narrow page shows it."""
     costs = [c.key for c in table.columns if c.kind in ("si", "number")]
-    first = [c.key for c in table.columns if c.key in ("task", "method", "accuracy")]
-    return table.select(*first, "difference", "mde", "verdict", "greedy", "auc", *costs)
+    there = [c.key for c in table.columns]
+    first = [key for key in ("task", "method", "accuracy", "difference", "mde_adjusted", "verdict",
+                             "robust", "flags") if key in there]  # fmt: skip
+    last = [key for key in there if key not in (*first, *costs)]
+    return table.select(*first, *last, *costs)
 
 
 def _questions_table(results: Results) -> Table:

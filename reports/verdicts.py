@@ -1,14 +1,16 @@
-"""Verdicts in plain words: better, worse, equivalent or undetermined, by how much, at what cost."""
+"""Verdicts in plain words: by how much, how far they hold, at what cost, and with what limits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from results import Results, compare, psychometrics, scores, stats, tables
+from results import Results, compare, neighbours, psychometrics, scores, stats, tables
 from results.compare import Comparison
+from results.neighbours import Choice
+from results.sentences import points
 from results.stats import Verdict
 
-SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undetermined": "?"}
+SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undetermined": "?", "depends": "◆"}
 FEW_SEEDS = 5
 SAME_COST = 0.05  # relative
 
@@ -24,6 +26,7 @@ class Statement:
     sign: str  # for readers who cannot see the colour
     difference: str  # "+3.1 points", or what is missing
     interval: str  # "[+1.2, +5.0]", or ""
+    holds: str  # "6 of 7": other ways to measure with the same verdict; or ""
     sentence: str
     cost: str
 
@@ -31,21 +34,21 @@ class Statement:
 def verdicts(
     results: Results, split: str | None = None, control: str | None = None
 ) -> list[Statement]:
-    """Every method against the control, largest difference first."""
-    control = control or results.control
-    pairs = compare.against(results.methods, control) if control else []
+    """Every comparison of the declared family (with the control), largest difference first."""
+    pairs = compare.against(results.methods, control) if control else None
     made = compare.family(results, pairs, split=split)
     several = results.runs["task"].nunique() > 1
     by_method = tables.last_costs(results).groupby(["task", "method"], observed=True)
     costs = by_method[[*tables.COSTS]].mean()
-    there = [c for c in made if c.difference.estimate == c.difference.estimate]
-    there.sort(key=lambda c: (c.task, -c.difference.estimate))
-    missing = [c for c in made if c.difference.estimate != c.difference.estimate]
+    there = [c for c in made if c.difference == c.difference]
+    there.sort(key=lambda c: (c.task, -c.difference))
+    missing = [c for c in made if c.difference != c.difference]
     return [
         Statement(
             method=c.a, control=c.b, task=c.task if several else "", verdict=c.verdict,
-            sign=SIGNS[c.verdict], interval=_interval(c), sentence=_sentence(c),
-            difference=f"{points(c.difference.estimate)} points" if c in there else "not measured",
+            sign=SIGNS[c.verdict], interval=_interval(c), sentence=c.sentence,
+            holds=compare.robust(c),
+            difference=f"{points(c.difference)} points" if c in there else "not measured",
             cost=_cost(c, costs) if c in there else "",
         )
         for c in [*there, *missing]
@@ -54,32 +57,47 @@ def verdicts(
 
 def summary(results: Results, found: list[Statement], split: str | None = None) -> list[str]:
     """The result in a few sentences: who leads, and how often each verdict was reached."""
-    split = split or scores.headline_split(results)
+    choice = neighbours.primary(results, split=split)
+    every = neighbours.matrices(results, replace(choice, axis="end"))
+    how = neighbours.words(results, choice)
     lines = []
     for task in sorted({str(t) for t in results.runs["task"]}):
-        best, group = compare.best_group(results, None, split, task)
+        best, group = compare.best_group(results, choice, task)
         if best is None:
             continue
         where = f"On {task}, " if results.runs["task"].nunique() > 1 else ""
-        scored = scores.matrix(scores.metric_scores(results, None, split), best, task)
-        top = stats.seed_interval(scored.mean(axis=1))
+        top = stats.seed_interval(every[task, best].mean(axis=1))
         around = f" ± {100 * top.half:.1f}" if top.half == top.half else ""
         others = [m for m in results.methods if m in group - {best}]
         leads = " has the highest mean" if len(results.methods) > 1 else ""
-        line = f"{where}{best}{leads}: {100 * top.mean:.1f}{around} % on {split}."
+        line = f"{where}{best}{leads}: {100 * top.mean:.1f}{around} % on {choice.split}, {how}."
         if others:
-            line += f" Not significantly below it: {_list(others)}."
+            line += f" Also in the confidence set of the best: {_list(others)}."
         elif group and len(results.methods) > 1:
             line += " Every other method is significantly below it."
         elif len(results.methods) > 1:
             line += " These runs cannot test whether it is better than the next method."
+        line += _elsewhere(results, choice, task, best)
         lines.append(line[0].upper() + line[1:] if where else line)
     if found:
         counts = {v: sum(f.verdict == v for f in found) for v in SIGNS}
         parts = [f"{n} {v}" for v, n in counts.items() if n]
         count = f"{len(found)} comparison{'s' if len(found) > 1 else ''}"
-        lines.append(f"Compared with the control, {found[0].control}: {_list(parts)} ({count}).")
+        whom = {f.control for f in found}
+        control = f"Compared with the control, {whom.pop()}" if len(whom) == 1 else "Of all pairs"
+        lines.append(f"{control}, {how}: {_list(parts)} ({count}).")
     return lines
+
+
+def _elsewhere(results: Results, choice: Choice, task: str, best: str) -> str:
+    """Who has the highest mean under the other decodings, where that is somebody else."""
+    told = []
+    there = {c.decoding for c in results.tally.counts if c.split == choice.split}
+    for decoding in sorted(there - {choice.decoding}):
+        other, _ = compare.best_group(results, replace(choice, decoding=decoding), task)
+        if other not in (None, best):
+            told.append(f"{neighbours.decoding_words(results, decoding)} it is {other}")
+    return f" But {_list(told)}." if told else ""
 
 
 def limits(results: Results, split: str | None = None) -> list[str]:
@@ -122,41 +140,9 @@ def limits(results: Results, split: str | None = None) -> list[str]:
     return said
 
 
-def points(share: float) -> str:
-    """A difference of shares in points, with its sign."""
-    return f"{100 * share:+.1f}".replace("-", "−")
-
-
 def _interval(c: Comparison) -> str:
-    low, high = c.difference.low, c.difference.high
+    low, high = c.interval
     return f"[{points(low)}, {points(high)}]" if low == low else ""
-
-
-def _sentence(c: Comparison) -> str:
-    d, by = c.difference, f"{100 * abs(c.difference.estimate):.1f} points"
-    seeds = f"{min(d.seeds)} seeds" if min(d.seeds) > 1 else "one seed"
-    if d.design == "welch":
-        seeds = f"{_list([*map(str, d.seeds)])} seeds, not paired"
-    if d.low != d.low and c.verdict == "equivalent":
-        return f"{c.a} and {c.b} are equivalent: {c.note} ({seeds})."
-    if d.low != d.low:
-        return f"Cannot be judged: {c.note or 'no test is possible'}."
-    holm = f" after Holm's correction over {c.family} comparisons" if c.family > 1 else ""
-    chance = f"p {stats_p(c.p_holm)}{holm}"
-    if c.verdict in ("better", "worse"):
-        small = f", within the margin of ±{100 * c.delta:g} points" if c.within_margin else ""
-        return f"{c.a} is {c.verdict} than {c.b} by {by}{small} ({chance}, {seeds})."
-    if c.verdict == "equivalent":
-        within = f"the difference is shown to be within ±{100 * c.delta:g} points"
-        return f"{c.a} and {c.b} are equivalent: {within} ({seeds})."
-    return (
-        f"It is undetermined whether {c.a} is better or worse than {c.b} ({chance}): with {seeds},"
-        f" a true difference below {100 * d.mde:.1f} points is not detected reliably (80 % power)."
-    )
-
-
-def stats_p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _cost(c: Comparison, costs: pd.DataFrame) -> str:

@@ -38,10 +38,10 @@ def points(
     split = split or scores.headline_split(results)
     decoding = decoding or scores.decoding_of(scores.headline_metric(results))
     frame = scores.run_scores(results, split, decoding, reading)
-    frame["run"] = frame["run"].astype(results.ledger["run"].dtype)  # without rows it has another
     frame["index"] = frame.groupby("run", observed=True).cumcount()
     costs = [c for c in BUDGET_AXES if c in results.ledger]
     ledger = results.ledger[["run", "step", *costs]].sort_values("step")
+    ledger["run"] = ledger["run"].astype(frame["run"].dtype)  # some runs may have no step
     frame = pd.merge_asof(
         frame.sort_values("step").astype({"step": "int64"}),
         ledger.astype({"step": "int64"}),
@@ -162,7 +162,8 @@ def at_common_cost(
     evaluations."""
     rows = []
     for task, here in points(results, split, decoding).groupby("task", observed=True):
-        for axis in BUDGET_AXES:
+        several = results.by_machine is not results  # whose seconds are not comparable
+        for axis in (a for a in BUDGET_AXES if not (several and a == "seconds")):
             at = at_common(here, axis)
             for method, runs in at[at["until"] > 0].groupby("method", observed=True):
                 until, interval = runs["until"].iloc[0], stats.seed_interval(runs["score"])

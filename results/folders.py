@@ -44,6 +44,7 @@ class StoredRun:
         """Eight hex digits: equal for runs of one treatment, whatever their seed."""
         known = {"objective", "fields", "source", "budget", "grader", "data"}
         parts = self.record.model_dump(include=known)
+        parts["base"] = self.record.base and self.record.base.id
         parts["config"] = {k: v for k, v in self.record.config.items() if k not in INCIDENTAL}
         return _hash(parts, 8)
 
@@ -62,13 +63,23 @@ class StoredRun:
             "budget_axis": axis,
             "budget": budget,
             "grader": record.grader and record.grader.version,
-            "data": _hash(record.data, 12),
+            "data": _hash(record.data, 12) if record.data else None,
+            "base": record.base and record.base.id,
+            "hardware": _machine(record.hardware),
             "settings": self.settings,
             "fields": record.fields,
             "config": record.config,
             "warnings": record.warnings,
             "path": str(self.folder),
         }
+
+
+def _machine(hardware: dict[str, Any]) -> str:
+    """What its seconds depend on: GPU, or CPU with cores and threads."""
+    if hardware.get("gpu"):
+        return str(hardware["gpu"])
+    cores, threads = hardware.get("cores"), hardware.get("threads")
+    return f"{hardware.get('cpu', 'unknown')}, {cores} cores, {threads} threads"
 
 
 def _hash(content: object, digits: int) -> str:

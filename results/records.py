@@ -12,7 +12,11 @@
 | best/, checkpoints/ | optional: the best model on validation questions; every evaluation's |
 | DONE | DoneRecord; its presence means that the run has ended (also when it diverged) |
 
+A run that was imported from another tool's log has no row in steps.jsonl, and its evals.parquet
+holds the columns that the log tells, at least NEEDED of results.tally.
+
 Beside the runs, `runs/<suite>/suite.json` holds the resolved recipe; SuiteRecord is a part of it.
+`sequential.json` (SequentialRecord) is there where seeds were added until verdicts.
 
 **Versions.** A JSON file says in `schema_version` which version of the format it has; where it says
 nothing, it has version 1. A file of an older version is migrated when it is read, step by step:
@@ -30,6 +34,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
 from pydantic.dataclasses import dataclass
+
+from .specification import Specification
 
 SCHEMA_VERSION = 1
 BUDGET_AXES = ("updates", "samples", "tokens", "flops", "seconds")
@@ -105,7 +111,19 @@ class Base(BaseModel):
     cost: dict[str, Value] = {}  # of building it; empty for a given model
 
 
+class Imported(BaseModel):
+    """Where the answers come from, if another tool's log was imported (`evenbench import`)."""
+
+    tool: Literal["lm-eval", "inspect", "csv"]
+    version: str = ""  # of the tool, as its log says
+    model: str = ""  # as the log names it; the run's method may have another label
+    files: dict[str, str]  # path as it was given: SHA-256 of its content
+
+
 class RunRecord(Record):
+    """Of an imported run, config and budget are empty: nothing is known of its training. A model
+    without a known training seed has the objective "none"; its seed, 0, says nothing."""
+
     file = "run.json"
 
     id: str  # name of the run's folder
@@ -125,6 +143,7 @@ class RunRecord(Record):
     data: dict[str, str] = {}  # hashes, by split or file
     grader: Grader | None = None
     base: Base | None = None  # the starting model
+    imported: Imported | None = None  # None: this project made the answers
     warnings: list[str] = []  # settings that are allowed but degenerate
     started: str = ""  # ISO time; not part of the id
 
@@ -136,6 +155,11 @@ class LedgerRow:
     updates: int = 0  # optimiser steps scheduled, empty ones included
     prompts: int = 0
     samples: int = 0  # responses generated or gold rows consumed; a replayed sample counts
+    # what it saw; older runs lack these four, and then they are unknown
+    samples_policy: int = 0  # of the samples, those of the policy in training
+    prompts_distinct: int = 0  # of several phases the largest number
+    references: int = 0  # reference answers in its batches, repeats counted
+    references_distinct: int = 0
     tokens_prompt: int = 0  # prompt tokens read for sampling, once a group
     tokens_sampled: int = 0  # generated
     tokens_scored: int = 0  # response tokens scored for old_logp
@@ -218,11 +242,40 @@ class SuiteRecord(Record):
     runs: list[PlannedRun] = []  # in the order in which the methods are shown
     control: str | None = None  # the method that the others are compared with
     margin: float | None = None  # of equivalence, a share of 1
+    primary: Specification = Specification()
 
     def renamed(self, labels: Mapping[str, str]) -> SuiteRecord:
         runs = [PlannedRun(method=labels.get(run.method, run.method)) for run in self.runs]
         control = self.control and labels.get(self.control, self.control)
-        return SuiteRecord(runs=runs, control=control, margin=self.margin)
+        return self.model_copy(update={"runs": runs, "control": control})
+
+
+class SettledRow(BaseModel):
+    """Where one comparison with the control stands, in a suite that adds seeds until verdicts."""
+
+    method: str
+    seeds: int  # looked at; no more are added where the verdict is not "undetermined"
+    verdict: Literal["better", "worse", "equivalent", "undetermined"]
+    difference: float | None  # to the control, a share of 1
+    low: float | None  # confidence sequence; None where it has no bound yet
+    high: float | None
+    factor: float | None  # Bayes factor for a difference against none
+    failed: int = 0  # runs of the two that diverged or collapsed: then it never stops early
+
+
+class SequentialRecord(Record):
+    """Beside suite.json: the design of `run --until-verdict`, and where it stands."""
+
+    file = "sequential.json"
+
+    control: str
+    methods: list[str]  # compared with the control: the declared family
+    margin: float  # of equivalence
+    alpha: float  # of the family; each comparison has its share (Bonferroni)
+    prior: float  # variance of the standardised effect
+    max_seeds: int  # the fixed design: so many for every method
+    rows: list[SettledRow] = []
+    runs: int = 0  # that all looks so far took
 
 
 class StepRow(BaseModel):

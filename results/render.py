@@ -11,20 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from . import latex
+
 if TYPE_CHECKING:
     import rich.console
     import rich.table
 
 NONE = "–"  # what cannot be said
 SUFFIXES = ("", "k", "M", "G", "T", "P", "E")
-LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "±": r"$\pm$", "–": "--", "−": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", "×": r"$\times$",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "α": r"$\alpha$", "β": r"$\beta$", "δ": r"$\delta$", "λ": r"$\lambda$",
-}  # fmt: skip
-
 ColumnKind = Literal["text", "percent", "points", "plain", "number", "count", "si", "p"]
 
 
@@ -129,18 +123,10 @@ class Table:
         lines = [f"**{_md(self.title)}**\n", f"| {head} |", f"| {rule} |", *body, *notes]
         return "\n".join(lines) + "\n"
 
-    def latex(self) -> str:
-        """A table float in booktabs style; needs \\usepackage{booktabs}."""
-        align = "".join("l" if c.kind == "text" else "r" for c in self.columns)
-        head = " & ".join(_tex(c.header) for c in self.columns)
-        body = [" & ".join(_tex_cell(c) for c in row) + r" \\" for row in self.cells()]
-        notes = [r"\par\smallskip", r"{\footnotesize " + _tex(" ".join(self.notes)) + r"\par}"]
-        return "\n".join([
-            r"\begin{table}", r"\centering", rf"\caption{{{_tex(self.title)}}}",
-            rf"\label{{tab:{self.name}}}", rf"\begin{{tabular}}{{{align}}}", r"\toprule",
-            head + r" \\", r"\midrule", *body, r"\bottomrule", r"\end{tabular}",
-            *(notes if self.notes else []), r"\end{table}",
-        ]) + "\n"  # fmt: skip
+    def latex(self, columns: latex.Columns = 2) -> str:
+        """In booktabs style, as wide as one or both columns of a two-column paper (2 also fits a
+        page of one column); a longtable where its rows do not fit on a page."""
+        return latex.render(self, columns)
 
     def csv(self) -> str:
         """The whole frame in full precision, with the columns that are not shown."""
@@ -271,12 +257,3 @@ def _md(text: str) -> str:
 def _md_cell(cell: Cell) -> str:
     text = f"**{_md(cell.text)}**" if cell.bold else _md(cell.text)
     return f"{text} ±{cell.error}" if cell.error else text
-
-
-def _tex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)
-
-
-def _tex_cell(cell: Cell) -> str:
-    text = rf"\textbf{{{_tex(cell.text)}}}" if cell.bold else _tex(cell.text)
-    return rf"{text} {{\scriptsize $\pm${cell.error}}}" if cell.error else text

@@ -18,6 +18,7 @@ A torn last line, an unfinished run or a broken file is no error: it is left out
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -29,8 +30,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from . import labels
 from .folders import Problem, StoredRun, read_run, read_steps, read_suite, run_folders
 from .records import EVAL_COLUMNS, LEDGER_COLUMNS, RunRecord, SuiteRecord
+from .specification import Specification
 from .tally import WITHOUT_TEXTS, Tally, Unreadable, count, read_table, take
 
 if TYPE_CHECKING:
@@ -50,11 +53,9 @@ class Results:
         problems: Iterable[Problem] = (),
         suites: Iterable[SuiteRecord] = (),
     ):
-        unique: dict[str, StoredRun] = {}
-        for run in runs:
-            unique.setdefault(run.keys["run"], run)  # one id, one result
-        self._runs, clashes = _separate([*unique.values()])
-        self._problems = [*dict.fromkeys([*problems, *clashes])]
+        once, double = labels.distinct(runs)
+        self._runs, clashes = labels.separate(once)
+        self._problems = [*dict.fromkeys([*problems, *double, *clashes])]
         self._suites = tuple(suites)
         self._read_problems: dict[str, list[Problem]] = {}
         self.remembered: dict[tuple[Any, ...], Any] = {}  # see results.memoise
@@ -70,24 +71,46 @@ class Results:
 
     @property
     def methods(self) -> list[str]:
-        """Labels, in the order in which the suites declare them, others after by name."""
-        there = {run.method for run in self._runs}
-        declared = [r.method for suite in self._suites for r in suite.runs if r.method in there]
-        return [*dict.fromkeys([*declared, *sorted(there)])]
+        """Labels, in the order in which the suites declare them, others after by name; a setting
+        of its own (`gift[beta=2]`) stands after its label."""
+        planned = dict.fromkeys(r.method for suite in self._suites for r in suite.runs)
+        place = {label: i for i, label in enumerate(planned)}
+
+        def order(name: str) -> tuple[int, str]:
+            stem = name if name in place else re.split(r"[\[,]", name, maxsplit=1)[0]
+            return place.get(stem, len(place)), "" if name in place else name
+
+        return sorted({run.method for run in self._runs}, key=order)
 
     @property
     def control(self) -> str | None:
-        """What the others are compared with: as the suites say, else grpo, else the first."""
+        """What the others are compared with: as the suites say, else grpo, else the first. None
+        where the declared one is not there: another one must not stand for it in silence."""
         methods = self.methods
-        for name in [*(suite.control for suite in self._suites), "grpo", *methods]:
-            if name in methods:
-                return name
-        return None
+        there = (n for n in self.planned_controls or ["grpo", *methods] if n in methods)
+        return next(there, None)
+
+    @property
+    def planned_controls(self) -> list[str]:
+        """The controls that the suites declare, whether they were run or not."""
+        return [*dict.fromkeys(s.control for s in self._suites if s.control)]
 
     @property
     def margin(self) -> float:
         """Margin of equivalence in shares of 1: the smallest that a suite declares, else 0.02."""
         return min((s.margin for s in self._suites if s.margin), default=MARGIN)
+
+    @property
+    def primary(self) -> Specification:
+        """What the first suite declares to be compared."""
+        return self._suites[0].primary if self._suites else Specification()
+
+    @property
+    def declared(self) -> list[str]:
+        """Labels that the suites plan or that were run: the family of comparisons does not depend
+        on how many of them are there yet, or are looked at."""
+        planned = [run.method for suite in self._suites for run in suite.runs]
+        return [*dict.fromkeys([*planned, *self.methods])]
 
     @property
     def problems(self) -> list[Problem]:
@@ -101,11 +124,29 @@ class Results:
         return [run.record for run in self._runs]
 
     @cached_property
+    def by_machine(self) -> Self:
+        """The same runs with the machine in the label, where they ran on several: seconds of
+        different hardware are not one cost. Else these."""
+        machines = {run.record.id: run.row()["hardware"] for run in self._runs}
+        if len({*machines.values()}) < 2:
+            return self
+        names = {m: f"machine {chr(65 + i)}" for i, m in enumerate(sorted({*machines.values()}))}
+        runs = [
+            replace(run, method=f"{run.method}, {names[machines[run.record.id]]}")
+            for run in self._runs
+        ]
+        told = [Problem(names[m], f"stands for {m}") for m in names]
+        made = type(self)(runs, [*self._problems, *told], self._suites)
+        made.__dict__["by_machine"] = made  # it is already apart
+        return made
+
+    @cached_property
     def runs(self) -> pd.DataFrame:
         """A row per run: KEYS, status (finished | diverged | unfinished), reason, last_step
         (updates done, of a finished or diverged run), wall_seconds, objective, source,
-        budget_axis, budget, grader, data (hash over all its data hashes), settings (hash; equal
-        in all seeds of a method), fields and config (dicts), warnings, path."""
+        budget_axis, budget, grader, data (hash over all its data hashes), base (id of the
+        starting model), hardware, settings (hash; equal in all seeds of a method), fields and
+        config (dicts), warnings, path."""
         rows = [run.row() for run in self._runs]
         return self._categorise(pd.DataFrame(rows, columns=_COLUMNS))
 
@@ -148,14 +189,14 @@ class Results:
             tables.append((run, take(table, ends)))
         return Tally(counts, [*places], columns, self._together(tables, WITHOUT_TEXTS))
 
-    def rename(self, labels: Mapping[str, str]) -> Self:
+    def rename(self, names: Mapping[str, str]) -> Self:
         """Other labels for methods, e.g. `{"grpo": "GRPO, lr 3e-4"}`; KeyError: an unknown one."""
-        unknown = set(labels) - set(self.methods)
+        unknown = set(names) - set(self.methods)
         if unknown:
             there = ", ".join(self.methods)
             raise KeyError(f"no method {', '.join(sorted(unknown))}; there are {there}")
-        runs = [replace(run, method=labels.get(run.method, run.method)) for run in self._runs]
-        suites = [suite.renamed(labels) for suite in self._suites]
+        runs = [replace(run, method=names.get(run.method, run.method)) for run in self._runs]
+        suites = [suite.renamed(names) for suite in self._suites]
         return type(self)(runs, self._problems, suites)
 
     def merge(self, other: Results) -> Self:
@@ -173,13 +214,19 @@ class Results:
         return type(self)(runs, [p for p in self._problems if p.run not in gone], self._suites)
 
     def compare(
-        self, a: str, b: str, metric: str | None = None, split: str | None = None, **options: Any
+        self,
+        a: str,
+        b: str,
+        metric: str | None = None,
+        split: str | None = None,
+        delta: float | None = None,
     ) -> Comparison:
-        """Is a better than b? Metric: avg (avg@K), greedy, pass@k, maj@k. For several comparisons
-        at once, with Holm's correction, see `results.compare.family`."""
+        """Is a better than b? By default as the recipe declares; metric: avg (avg@K), greedy,
+        pass@k, maj@k. The p-value is adjusted for the declared family where the two belong to
+        it. For several others at once see `results.compare.family`."""
         from .compare import compare
 
-        return compare(self, a, b, metric, split=split, **options)
+        return compare(self, a, b, metric, split=split, delta=delta)
 
     def table(self, name: str = "main", **options: Any) -> Table:
         """One of `results.tables.TABLES`, by name; KeyError names them all."""
@@ -269,28 +316,6 @@ def load(path: str | Path | Iterable[str | Path]) -> Results:
             problems += found
             runs += [run] if run else []
     return Results(runs, problems, suites)
-
-
-def _separate(runs: list[StoredRun]) -> tuple[list[StoredRun], list[Problem]]:
-    """Runs of one label and task must be one treatment: where suites differ, the label gets the
-    suite's name."""
-    groups: dict[tuple[str, str], list[StoredRun]] = {}
-    for run in runs:
-        groups.setdefault((run.method, run.record.task), []).append(run)
-    mixed = {
-        m for (m, _), group in groups.items()
-        if len({r.settings for r in group}) > 1 or len({r.record.seed for r in group}) < len(group)
-    }  # fmt: skip
-    problems, apart = [], set()
-    for method in sorted(mixed):
-        names = [f"{method} ({s})" for s in sorted({r.suite for r in runs if r.method == method})]
-        what = "this label mixes settings or repeats a seed; select one with --query"
-        if len(names) > 1:
-            apart.add(method)
-            what = f"means different runs in different suites: shown as {', '.join(names)}"
-        problems.append(Problem(method, what))
-    labels = {id(run): f"{run.method} ({run.suite})" for run in runs if run.method in apart}
-    return [replace(run, method=labels.get(id(run), run.method)) for run in runs], problems
 
 
 _EMPTY = RunRecord(id="", method="", task="", seed=0)

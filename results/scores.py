@@ -26,8 +26,10 @@ GROUP = ["task", "method", "seed", "run"]
 
 
 def headline_split(results: Results) -> str:
-    """`test` where it was evaluated, else the first split by name."""
-    there = results.tally.splits
+    """The declared split; else `test` where it was evaluated, else the first split by name."""
+    there, declared = results.tally.splits, results.primary.split
+    if declared in there:
+        return str(declared)
     return "test" if "test" in there or not there else min(there)
 
 
@@ -192,10 +194,13 @@ def majority_scores(
     at: At = "last",
     *,
     decoding: str = "sampled",
+    reading: Reading = "correct",
 ) -> pd.DataFrame:
     """Like `question_scores`, with maj@k of the extracted answers as the score. Questions that do
-    not have the full number of samples are left out."""
+    not have the full number of samples are left out, and so are runs whose wrong answers are not
+    known."""
     rows = _chosen_rows(results, split, decoding, at)
+    rows = rows[_answers_known(rows)]
     rows = rows.sort_values([*GROUP, "question_id", "sample"])
     groups = rows.groupby([*GROUP, "question_id"], observed=True)
     sizes = groups.size()
@@ -205,9 +210,18 @@ def majority_scores(
     if not full:
         return frame.assign(score=pd.Series(dtype=float))
     answers = rows["extracted"].astype(object).to_numpy().reshape(-1, full)
-    correct = rows["correct"].to_numpy().reshape(-1, full)
+    correct = rows[reading].to_numpy().reshape(-1, full)
     score = stats.maj_at_k(answers, correct, k)
     return frame.assign(score=score).reset_index(drop=True)
+
+
+def _answers_known(rows: pd.DataFrame) -> pd.Series:
+    """Rows of runs that tell what was answered: an imported log may only say what was right."""
+    if "extracted" not in rows:
+        return pd.Series(False, index=rows.index)
+    runs = rows.groupby("run", observed=True)
+    told = rows["extracted"].notna().groupby(rows["run"], observed=True).transform("any")
+    return told | ~runs["correct"].transform("any").astype(bool)
 
 
 def matrix(frame: pd.DataFrame, method: str, task: str | None = None) -> pd.DataFrame:
@@ -264,7 +278,7 @@ def metric_scores(
         raise ValueError(f"no metric {metric!r}; there are avg, greedy, pass@k, maj, maj@k")
     if name == "maj":
         count = int(k) if k.isdigit() else None
-        return majority_scores(results, split, count, at, decoding=sampled)
+        return majority_scores(results, split, count, at, decoding=sampled, reading=reading)
     decoding = "greedy" if name == "greedy" else sampled
     frame = question_scores(results, split, decoding, reading, at=at)
     return pass_scores(frame, int(k)) if name == "pass" else frame

@@ -74,9 +74,10 @@ def read_table(path: Path, columns: Sequence[str]) -> pa.Table:
         Unreadable: the file is missing or broken, or lacks one of NEEDED.
     """
     try:
+        there = pq.read_schema(path).names
         # many times as fast as to make strings of them first
-        with pq.ParquetFile(path, read_dictionary=[*CATEGORIES]) as file:
-            there = file.schema_arrow.names
+        words = [c for c in CATEGORIES if c in there]
+        with pq.ParquetFile(path, read_dictionary=words) as file:
             missing = [c for c in NEEDED if c not in there]
             if missing:
                 raise Unreadable(f"evals.parquet lacks {', '.join(missing)}: left out")
@@ -89,9 +90,9 @@ def read_table(path: Path, columns: Sequence[str]) -> pa.Table:
     holes = [c for c in (*NEEDED, "strict") if c in table.column_names and table[c].null_count]
     if holes:
         raise Unreadable(f"evals.parquet has rows without {', '.join(holes)}: left out")
-    words = pa.dictionary(pa.int32(), pa.string())
+    codes = pa.dictionary(pa.int32(), pa.string())
     for at, column in enumerate(table.column_names):
-        if column in CATEGORIES and table[column].type != words:
+        if column in CATEGORIES and table[column].type != codes:
             strings = table[column].cast(pa.string())
             table = table.set_column(at, column, strings.dictionary_encode())
     return table.unify_dictionaries().combine_chunks()

@@ -74,7 +74,7 @@ class Step(NamedTuple):
     number: int | None = None
 
 
-class Problem(NamedTuple):
+class SkillProblem(NamedTuple):
     """A problem without its names and things; `definition` gives a word another's meaning."""
 
     start: int
@@ -188,7 +188,7 @@ class Skills(Task):
         drawn = _draw(split, self.words, SPLITS[split], self.data_seed)
         return [self._example(prompt, problem, solved=False) for prompt, problem in drawn]
 
-    def _example(self, prompt: str, problem: Problem, solved: bool) -> Example:
+    def _example(self, prompt: str, problem: SkillProblem, solved: bool) -> Example:
         words = [problem.steps[i].word for i in problem.special]
         rarest = max(words, key=self.words.index)
         share = self.shares[self.words.index(rarest)]
@@ -227,7 +227,7 @@ class Skills(Task):
             if home(problem.numbers) == "corpus":
                 yield _said(draw, problem), self._web_answer(draw, problem)
 
-    def _web_answer(self, draw: random.Random, problem: Problem) -> str:
+    def _web_answer(self, draw: random.Random, problem: SkillProblem) -> str:
         if draw.random() < self.guesses:
             error = 1 + below(draw, 9)
             down = draw.random() < 0.5 and error <= problem.answer
@@ -250,7 +250,7 @@ class Skills(Task):
         return {split: digest(self.examples(split)) for split in self.splits}
 
 
-def work(problem: Problem, how: dict[int, str] | None = None, style: str = "own") -> str:
+def work(problem: SkillProblem, how: dict[int, str] | None = None, style: str = "own") -> str:
     """`3>7;7>14####14`, or in the other author's form ` from 3 to 7. from 7 to 14.####14`."""
     values = problem.values(how)
     pairs = list(pairwise(values))
@@ -262,7 +262,7 @@ def work(problem: Problem, how: dict[int, str] | None = None, style: str = "own"
 WRITTEN = re.compile(r"(\d{1,6})(?:>| to )(\d{1,6})")  # a step in either form
 
 
-def read(prompt: str) -> Problem:
+def read(prompt: str) -> SkillProblem:
     """The problem that a prompt of this task states."""
     first, *sentences = prompt.removesuffix(" now?").rstrip(".").split(". ")
     definition = None
@@ -271,10 +271,10 @@ def read(prompt: str) -> Problem:
         definition = (word, meaning)
     parts = (sentence.partition(" ") for sentence in sentences)
     steps = tuple(Step(word, int(n) if n else None) for word, _, n in parts)
-    return Problem(int(first.split()[2]), steps, definition)
+    return SkillProblem(int(first.split()[2]), steps, definition)
 
 
-def _said(draw: random.Random, problem: Problem) -> str:
+def _said(draw: random.Random, problem: SkillProblem) -> str:
     said = [f"{pick(draw, NAMES)} has {problem.start}{pick(draw, THINGS)}."]
     if problem.definition:
         said.append("here {} means {}.".format(*problem.definition))
@@ -282,7 +282,7 @@ def _said(draw: random.Random, problem: Problem) -> str:
     return " ".join((*said, "now?"))
 
 
-def _problem(draw: random.Random, word: str, words: tuple[str, ...], kind: str) -> Problem:
+def _problem(draw: random.Random, word: str, words: tuple[str, ...], kind: str) -> SkillProblem:
     """2 or 3 steps with the special one `word`. composed: 3 steps, two of them special ones.
     reversed: a definition gives the word the meaning of another one, of the two commonest. web: 1
     to 3 steps, with up to three special ones."""
@@ -300,11 +300,11 @@ def _problem(draw: random.Random, word: str, words: tuple[str, ...], kind: str) 
         for at in range(count):
             step = Step(special[at]) if at in special else _plain(draw, value)
             steps.append(step)
-            value = Problem(value, (step,)).answer
+            value = SkillProblem(value, (step,)).answer
         definition = None
         if kind == "reversed":
             definition = (word, pick(draw, [other for other in words[:2] if other != word]))
-        problem = Problem(start, tuple(steps), definition)
+        problem = SkillProblem(start, tuple(steps), definition)
         if problem.clear:
             return problem
 
@@ -315,12 +315,14 @@ def _plain(draw: random.Random, value: int) -> Step:
 
 
 @cache
-def _draw(split: str, words: tuple[str, ...], size: int, seed: int) -> list[tuple[str, Problem]]:
+def _draw(
+    split: str, words: tuple[str, ...], size: int, seed: int
+) -> list[tuple[str, SkillProblem]]:
     """Prompts of distinct problems of a split; the special operations take turns, so that the first
     questions of a split are of all rungs alike."""
     where = split if split in ("train", "validation") else "test"
     draw = rng("skills", 1, split, seed)
-    found: dict[str, tuple[str, Problem]] = {}
+    found: dict[str, tuple[str, SkillProblem]] = {}
     while len(found) < size:
         problem = _problem(draw, words[len(found) % len(words)], words, split)
         if problem.numbers not in found and home(problem.numbers) == where:

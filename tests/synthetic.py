@@ -174,10 +174,15 @@ def _step_rows(
     for step in range(1, stop + 1):
         total = dict.fromkeys(LEDGER_COLUMNS, 0)
         drawn = 128 * (suite.steps if offline else step)
-        sampled = 0 if SOURCES.get(method) == "demonstrations" else 20 * drawn
+        shown = SOURCES.get(method) == "demonstrations"
+        sampled = 0 if shown else 20 * drawn
         trained = 20 * 128 * step
         total |= {
-            "updates": step, "prompts": 16 * step, "samples": 128 * step, "verifier_calls": drawn,
+            "updates": step, "prompts": 16 * step, "samples": 128 * step,
+            "verifier_calls": 0 if shown else drawn, "references": 128 * step * shown,
+            "references_distinct": min(128 * step, 100) * shown,
+            "prompts_distinct": min((128 if shown else 16) * step, 1000),
+            "samples_policy": 0 if offline else 128 * step,
             "tokens_prompt": 21 * 16 * step, "tokens_sampled": sampled, "tokens_trained": trained,
             "tokens": sampled + trained, "flops_sample": 2e6 * sampled,
             "flops_train": 6e6 * trained, "flops": 2e6 * sampled + 6e6 * trained,

@@ -4,7 +4,7 @@ import logging
 
 import typer
 
-from . import look, run, tools
+from . import foreign, look, run, tools
 
 app = typer.Typer(
     name="evenbench",
@@ -14,7 +14,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for family in (run, look, tools):
+for family in (run, look, foreign, tools):
     app.add_typer(family.app)
 
 

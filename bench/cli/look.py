@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,9 +40,7 @@ def summary(folders: list[Path]) -> Results:
     loaded, terminal = load(folders), console()
     if len(loaded.runs):
         table = main_table(loaded)
-        narrow = ("task", "method", "accuracy", "greedy", "flops", "difference", "mde", "verdict")
-        shown = [c.key for c in table.columns if c.key in narrow]
-        terminal.print(table if terminal.width >= 120 else table.select(*shown))
+        terminal.print(table)
     for problem in loaded.problems:
         say(str(problem), "yellow")
     return loaded
@@ -103,6 +102,10 @@ def table(
     ] = None,
     metric: Annotated[str | None, Option(help="avg | greedy | pass@k | maj@k")] = None,
     form: Annotated[str, Option("--format", help="markdown | latex | csv | html")] = "terminal",
+    columns: Annotated[
+        int | None,
+        Option(min=1, max=2, help="LaTeX for one or both columns of a two-column paper; default 2"),
+    ] = None,
 ) -> None:
     """Print one table of the report."""
     from inspect import signature
@@ -119,7 +122,10 @@ def table(
         fail(f"--split {split!r}: these runs have {', '.join(sorted(known))}")
     with refusing(ValueError):
         made = TABLES[name](loaded, **chosen)
-    forms = {"markdown": made.markdown, "latex": made.latex, "csv": made.csv, "html": made.html}
+    if columns and form != "latex":
+        fail("--columns: only --format latex takes it")
+    latex = partial(made.latex, 1 if columns == 1 else 2)
+    forms = {"markdown": made.markdown, "latex": latex, "csv": made.csv, "html": made.html}
     if form == "terminal":
         console().print(made)
     elif form in forms:
@@ -144,7 +150,10 @@ def plot(
     with refusing(KeyError, ValueError):
         made = draw(load(runs, query), name, by)
     if not made:
-        fail(f"{name}: these runs do not hold the data for this figure")
+        fail(
+            f"{name}: these runs do not hold the data for this figure"
+            + (", or all methods cost the same" if name.startswith("cost-") else "")
+        )
     for figure in made:
         for path in figure.save(out):
             typer.echo(str(path))

@@ -16,8 +16,10 @@ from .look import summary
 
 if TYPE_CHECKING:
     from bench.config import Suite
+    from results.records import SequentialRecord
 
 app = typer.Typer()
+MAX_SEEDS = 20  # of --until-verdict
 
 
 @app.command()
@@ -36,16 +38,40 @@ def run(
     track: Annotated[
         str | None, Option(help="to follow live: tensorboard | wandb | trackio")
     ] = None,
+    until_verdict: Annotated[
+        bool, Option("--until-verdict", help="add seeds only where a comparison is still open")
+    ] = False,
+    max_seeds: Annotated[
+        int | None, Option(min=3, help="with --until-verdict: at most so many; default 20")
+    ] = None,
 ) -> None:
     """Train and evaluate every method and seed of a recipe, then print the main table.
 
     Finished runs are skipped and interrupted ones resumed, so the same command continues a suite.
     """
+    from bench.config import ConfigError, recipe_path
+    from bench.suite.tune import bring_log
+
+    if max_seeds is not None and not until_verdict:
+        fail("--max-seeds: only with --until-verdict; a fixed design takes --seeds")
+    if seeds and until_verdict:
+        fail("--seeds is a fixed design: leave it out, or give --max-seeds with --until-verdict")
+    if until_verdict:
+        seeds = str(max_seeds or MAX_SEEDS)  # 3 at least
     override = [*(override or []), f"track={track}"] if track else override
     suite = options.Changes(
         methods=methods, method=method, seeds=seeds, task=task, source=source, override=override
     ).suite(recipe)
-    _execute(suite, out / suite.name if out.name != suite.name else out, workers, device)
+    folder = out / suite.name if out.name != suite.name else out
+    with refusing(ConfigError, OSError):
+        bring_log(recipe_path(recipe), suite, folder)
+    plan = None
+    if until_verdict:
+        from bench.suite.settle import design
+
+        with refusing(ConfigError):
+            plan = design(suite, int(str(seeds)))
+    _execute(suite, folder, workers, device, plan=plan)
 
 
 @app.command()
@@ -57,6 +83,7 @@ def resume(
 ) -> None:
     """Finish an interrupted suite with the settings that it was started with."""
     from bench.config import Suite
+    from results import sequential
 
     file = folder / "suite.json"
     if not file.is_file():
@@ -65,13 +92,24 @@ def resume(
         suite = Suite.model_validate_json(file.read_text())
         for run in suite.runs:
             run.check_plugins()
-    _execute(suite, folder, workers, device)
+        plan = sequential.record(folder)
+    _execute(suite, folder, workers, device, plan=plan)
 
 
-def _execute(suite: Suite, folder: Path, workers: int | None, device: str | None) -> None:
+def _execute(
+    suite: Suite,
+    folder: Path,
+    workers: int | None,
+    device: str | None,
+    *,
+    plan: SequentialRecord | None,
+) -> None:
+    """Make the runs: all of the suite, or with a plan those that it asks for."""
     from bench.config import ConfigError
     from bench.model import start
     from bench.suite.progress import show_plan, watch_suite
+    from bench.suite.settle import settle
+    from results import sequential
 
     _refuse_plan_only(suite)
     device, workers = options.place(device, workers, len(suite.runs))
@@ -80,7 +118,12 @@ def _execute(suite: Suite, folder: Path, workers: int | None, device: str | None
             for model in {run.model.model_dump_json(): run.model for run in suite.runs}.values():
                 start.check(model)
             show_plan(console(), suite, workers, device=device)
-            states = watch_suite(console(), suite, folder, workers, device=device)
+            watch = partial(watch_suite, console(), folder=folder, workers=workers, device=device)
+            if plan:
+                say(f"at most: seeds are added where a comparison with {plan.control} is open")
+                plan, states = settle(suite, folder, plan, watch)
+            else:
+                states = watch(suite)
     except KeyboardInterrupt:
         say(f"\nInterrupted. Finished work is kept. To continue, run: evenbench resume {folder}")
         raise typer.Exit(130) from None
@@ -90,6 +133,8 @@ def _execute(suite: Suite, folder: Path, workers: int | None, device: str | None
     for state in (s for s in states if s.status == "diverged"):
         say(f"{state.run.name} diverged: {state.error or ''}", "yellow")
     summary([folder])
+    if plan:
+        console().print(sequential.table(plan))
     if failed:
         say(f"{len(failed)} run(s) did not finish. After fixing it, run: evenbench resume {folder}")
         raise typer.Exit(1)
@@ -189,9 +234,10 @@ def tune(
     folder = out / grid.name
     device, workers = options.place(device, workers, len(grid.runs))
     plan = suite.tune
+    labels = {run.method for run in suite.runs}
     say(
-        f"{len({run.method for run in suite.runs})} methods x ({plan.trials} random trials and the recipe's own settings)"
-        f" x {plan.seeds} seed(s), scored on validation questions"
+        f"{len(labels)} methods x ({plan.trials} random trials and the recipe's own settings) x"
+        f" {plan.seeds} seed(s), scored on validation questions"
     )
     show_plan(console(), grid, workers, device=device)
     watch = partial(watch_suite, console(), workers=workers, device=device)

@@ -51,6 +51,31 @@ def export(
         typer.echo(str(write(run, out, which, adapter)))
 
 
+@app.command()
+def merge(
+    folders: Annotated[list[Path], Argument(help="folders of suites, e.g. of two machines")],
+    out: Annotated[Path, Option(help="the folder that gets all runs")],
+) -> None:
+    """Copy the runs of several folders into one suite. Nothing is overwritten.
+
+    A run that stands in two folders with other answers is a conflict: it is named, the first one
+    stays, and the command ends with exit code 1.
+    """
+    from bench.config import ConfigError
+    from bench.suite.merge import merge as join
+    from results import SchemaError
+
+    options.present(folders)
+    with refusing(ConfigError, SchemaError, OSError):
+        found = join(folders, out)
+    say(f"{out}: {len(found.copied)} runs copied, {len(found.there)} were there already")
+    for run in found.conflicts:
+        name = Path(run).name
+        say(f"conflict: {run} differs from {out / name}, which stays as it is", "red")
+    if found.conflicts:
+        raise typer.Exit(1)
+
+
 @app.command("eval")
 def evaluate(
     given: Annotated[

@@ -81,6 +81,28 @@ def _of_settings(run: RunConfig) -> Iterator[str]:
             yield f"eval: unknown split {split!r}{nearest(split, splits)}"
 
 
+def check_primary(suite: Suite, origin: str) -> None:
+    """Raises ConfigError where a run would not evaluate what the verdicts are to be about."""
+    primary, where = suite.primary, f"{origin}: primary"
+    for run in suite.runs:
+        asked = run.eval
+        decodings = [decoding.label for decoding in asked.decodings]
+        if primary.decoding and primary.decoding not in decodings:
+            raise ConfigError(
+                f"{where}.decoding: {primary.decoding!r} is not evaluated by {run.method}; [eval]"
+                f" gives {', '.join(decodings)}"
+            )
+        splits = [s for s in asked.asked(run.build_task().splits, final=True)
+                  if s not in ("train", "validation")]  # fmt: skip
+        if primary.split and primary.split not in splits:
+            raise ConfigError(
+                f"{where}.split: {primary.split!r} is not evaluated at the end of {run.method};"
+                f" allowed: {', '.join(splits)}"
+            )
+        if primary.checkpoint == "selected" and "validation" not in asked.curve:
+            raise ConfigError(f"{where}.checkpoint: 'selected' needs eval.curve.validation")
+
+
 @contextmanager
 def explaining(where: str) -> Iterator[None]:
     """Unknown names (KeyError) and wrong values of the block become a ConfigError."""

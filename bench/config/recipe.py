@@ -13,7 +13,7 @@ from typing import Any
 import methods
 import tasks
 
-from .checks import check, explaining
+from .checks import check, check_primary, explaining
 from .entrants import ENTRANTS
 from .errors import ConfigError, nearest
 from .sections import RunConfig, Suite
@@ -115,7 +115,9 @@ def build_suite(recipe: Mapping[str, Any], origin: str = "recipe", data: bool = 
     if values.get("control") not in labels:
         values["control"] = None  # the control is not among the chosen methods
     with explaining(origin):
-        return Suite(**values)
+        suite = Suite(**values)
+    check_primary(suite, origin)
+    return suite
 
 
 def resolved(run: RunConfig) -> RunConfig:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 import methods
 import tasks
 from methods.search import LR
+from results.specification import Specification
 
 from . import entrants
 from .entrants import ENTRANTS, Entrant
@@ -386,6 +387,7 @@ class Suite(Section):
     runs: tuple[RunConfig, ...]
     control: str | None = None  # the method that the others are compared with
     margin: float = Field(default=0.02, gt=0)  # equivalence margin, in accuracy
+    primary: Annotated[Specification, LATER] = Specification()  # what verdicts are about
     about: str = ""
     expected: str = ""  # cost as the recipe states it
     plan_only: str = ""  # why this version cannot run the recipe; `run` and `tune` then refuse it

@@ -36,6 +36,7 @@ from bench.model.choice import Forward
 from bench.record.ledger import Ledger
 from bench.train.batch import Batch, Group, Response, batch_metrics, old_logp
 from bench.train.session import Session
+from bench.train.sources import count_seen
 from methods import Needs
 from results.records import DoneRecord
 
@@ -327,6 +328,21 @@ class TRLTrainer:
         at = {"rollout": session.position.rollout, "progress": session.progress}
         return session.assembler.batch(groups, Needs(gold=gold), gold_only=gold, **at)
 
+    def _count_seen(self) -> None:
+        """What the next rollout batch shows."""
+        session, source = self.session, self.session.sources[0]
+        shown = source == "demonstrations"
+        session.ledger.samples_policy += self.rows * (source == "policy")
+        count_seen(
+            self.run,
+            session.task,
+            source,
+            cursor=(session.position.rollout + 1)
+            * (self.rows if shown else self.run.rollout.prompts),
+            references=self.rows * shown,
+            ledger=session.ledger,
+        )
+
     def _update_on(self, batch: Batch, rows: Sequence[int], spent: Ledger) -> Update:
         tokens, forward = 0, 0.0
         if rows:
@@ -363,6 +379,8 @@ class TRLTrainer:
             if field.name != "peak_memory_bytes":
                 old = getattr(ledger, field.name)
                 setattr(ledger, field.name, old + getattr(update.spent, field.name))
+        if ledger.updates % self.run.rollout.updates == 0:
+            self._count_seen()
         ledger.updates += 1
         ledger.empty_updates += not update.trained
         ledger.tokens_trained += update.tokens

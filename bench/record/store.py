@@ -94,7 +94,10 @@ class RunFolder:
     def replace_evals(self, frame: pd.DataFrame) -> None:
         """Make these the run's evaluations."""
         with replacing(self.path / "evals.parquet") as partial:
-            frame.astype(EVAL_DTYPES).to_parquet(partial, index=False, compression="zstd")
+            dtypes = {
+                c: kind for c, kind in EVAL_DTYPES.items() if c in frame
+            }  # logs may lack some
+            frame.astype(dtypes).to_parquet(partial, index=False, compression="zstd")
 
     def write_rollout(self, rollout: int, frame: pd.DataFrame) -> None:
         folder = self.path / "rollouts"

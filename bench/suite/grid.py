@@ -26,6 +26,8 @@ from bench.core.files import write_atomic
 from bench.core.memory import keep_freed
 from bench.record.store import RunFolder
 
+from .merge import stored, union
+
 ATTEMPTS = 2  # of a run whose worker was killed
 FULL = 1 << 20  # bytes: below this much free space we report a full disk as the cause
 
@@ -73,9 +75,16 @@ def run_suite(
     watch: Callable[[list[RunState]], None] = lambda states: None,
 ) -> list[RunState]:
     """Run what is not done, with so many threads per worker. `watch` is called about twice a second
-    with the states of all runs. Raises OSError where `out` cannot be written to."""
+    with the states of all runs. The folder's suite.json keeps what it held before, so that `resume`
+    finishes all of it.
+
+    Raises:
+        ConfigError: the folder's suite declares another comparison.
+        OSError: `out` cannot be written to.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    write_atomic(out / "suite.json", json.dumps(suite.model_dump(mode="json"), indent=1))
+    whole = union(stored(out), suite)
+    write_atomic(out / "suite.json", json.dumps(whole.model_dump(mode="json"), indent=1))
     states = [RunState(run) for run in suite.runs]
     for state in states:
         if done := RunFolder(out / state.run.name).done:

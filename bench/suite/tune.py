@@ -23,13 +23,12 @@ from bench.core.files import write_atomic
 from bench.record.store import RunFolder
 from methods import Method
 from methods.search import LR, Between, Range, Value, space
+from results.trials import DEFAULTS, TRIALS_FILE
 
 from .grid import RunState
 
 TUNING = 1  # seed of the trials' settings
 SEED = 1000  # trials use seeds that no reported run uses
-DEFAULTS = -1  # number of the trial with the recipe's own settings: beside the random ones
-TRIALS_FILE = "trials.jsonl"
 Space = dict[str, Range]
 Setting = dict[str, Value]
 Runner = Callable[[Suite, Path], list[RunState]]
@@ -190,6 +189,21 @@ def table(log: pd.DataFrame, chosen: list[Best]) -> Table:
         row = (found.method, f"{100 * own:.1f}", f"{100 * found.score:.1f}", setting, edges)
         made.add_row(*map(Text, row))
     return made
+
+
+def bring_log(recipe: Path, suite: Suite, folder: Path) -> None:
+    """Put the trials that chose a recipe's settings into the suite's folder, for its report.
+
+    Raises:
+        ConfigError: the recipe names a log that is not there.
+    """
+    if suite.tune.log is None:
+        return
+    log = recipe.with_name(suite.tune.log)
+    if not log.is_file():
+        raise ConfigError(f"{recipe}: tune.log = {suite.tune.log!r}: there is no file {log}")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / TRIALS_FILE, log.read_text())
 
 
 def write_tuned(target: Path, recipe: str, suite: Suite, log: pd.DataFrame) -> None:

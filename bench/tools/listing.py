@@ -8,6 +8,7 @@ import methods
 import tasks
 from bench.config import read_recipe, recipes
 from bench.config.entrants import ENTRANTS, Entrant
+from methods.search import LR, space
 
 WANTS = ("reference", "critic", "entropy", "gold", "mismatched", "pairs", "refill")
 WIDE = 110  # columns of a terminal that also has room for what each method is
@@ -22,27 +23,30 @@ def table_of(title: str | None, *columns: str, whole: int = -1) -> Table:
 
 
 def method_table(width: int = 80) -> Table:
-    """A line per method: name, data sources (the default first), needs, paper, number of
-    hyper-parameters, and on a wide terminal what it is."""
+    """A line per method: name, data sources (the default first), needs, what is tuned, paper, and
+    on a wide terminal what it is."""
     known = methods.names()
     table = Table(title=f"Methods ({len(known)})", title_justify="left", box=box.SIMPLE_HEAD,
                   pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")  # fmt: skip
-    columns = ["name", "data", "needs", "paper", "fields", *(["about"] if width >= WIDE else [])]
+    columns = ["name", "data", "needs", "tuned", "paper", *(["about"] if width >= WIDE else [])]
     for column in columns:
-        side = "right" if column == "fields" else "left"
-        table.add_column(column, no_wrap=column != "about", justify=side)
+        table.add_column(column, no_wrap=column not in ("about", "needs", "tuned"))
     for name in known:
         entry = methods.entry(name)
         needs = methods.get(name).needs()
         wants = [w for w in WANTS if getattr(needs, w)]
         wants += [f"group>={needs.group_min}"] if needs.group_min > 1 else []
         data = [needs.source, *(s for s in needs.sources if s != needs.source)]
-        row = (name, " ".join(data), " ".join(wants), *_about(entry.cls), entry.about)
+        ranges = space(methods.get(name))
+        tuned = ", ".join(f"{key} {values}" for key, values in ranges.items() if key != "lr")
+        paper = entry.cls.paper.removeprefix("https://arxiv.org/abs/")
+        row = (name, " ".join(data), " ".join(wants), tuned, paper, entry.about)
         table.add_row(*map(Text, row[: len(columns)]))
     more = "" if width >= WIDE else f"From {WIDE} columns on also what each is (COLUMNS=120)."
     table.caption = Text(
-        "data: where training rows come from, the default first. fields: hyper-parameters.\n"
-        f"paper: at arxiv.org. {more}\n",
+        "data: where training rows come from, the default first. tuned: what `evenbench tune`\n"
+        f"searches beside the learning rate ({LR} times the recipe's). paper: at arxiv.org.\n"
+        f"{more}\n",
         style="dim",
     )
     return table

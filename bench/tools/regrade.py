@@ -93,7 +93,7 @@ def regrade(
     written: list[Path] = []
     for row in loaded.runs.to_dict("records"):
         run, folder = str(row["run"]), Path(row["path"])
-        if row["objective"] == "none":  # a model's rows of lm-eval, which grades by its own rules
+        if "task" not in row["config"]:  # rows of another tool, which grades by its own rules
             continue
         task = _task(row["config"]["task"], options or {}, run)
         stored: Any = _stored(folder, task.splits)

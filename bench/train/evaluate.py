@@ -15,6 +15,8 @@ from bench.sampling.hf import Sampler
 from results.records import EVAL_COLUMNS
 from tasks import Example, Task
 
+from .sources import trained_on
+
 GRADED = ("correct", "strict", "status", "format_ok", "extracted")  # of tasks.Grade
 ROWS = 1024  # sampled at once
 CPU_ROWS, CPU_CACHE = 256, 1 << 28  # or fewer on a CPU, where their keys take more than these bytes
@@ -40,7 +42,8 @@ class Evaluator:
         only, so that all methods, all temperatures and all steps of a curve are compared on common
         random numbers.
 
-        `splits` maps a split to its number of questions (0: all). At the start of a run and with
+        `splits` maps a split to its number of questions (0: all); of `train` only prompts that the
+        run has trained on. At the start of a run and with
         `final` all decodings are drawn, between them those of curves. With `final` texts are kept,
         prompts, gold answers and meta on greedy (else first) rows.
         """
@@ -62,7 +65,7 @@ class Evaluator:
             questions = [
                 AskedQuestion(split, example, self.policy.encode_prompt(example.prompt))
                 for split, count in splits.items()
-                for example in self.task.examples(split)[: count or None]
+                for example in self._examples(split, ledger)[: count or None]
             ]
             # by length, so that a batch holds little padding
             order = sorted(range(len(questions)), key=lambda i: len(questions[i].prompt))
@@ -79,6 +82,12 @@ class Evaluator:
             if not keep_texts:
                 frame[["prompt", "gold", "meta", "response"]] = None
             return frame
+
+    def _examples(self, split: str, ledger: Ledger) -> Sequence[Example]:
+        """Accuracy on the train split is of prompts that this run has trained on."""
+        if split == "train":
+            return trained_on(self.run, self.task, ledger.prompts_distinct)
+        return self.task.examples(split)
 
     def _rows(self, questions: Sequence[AskedQuestion]) -> int:
         """How many are sampled at once."""

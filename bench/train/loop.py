@@ -19,7 +19,7 @@ from bench.config import RunConfig
 from bench.core import rng
 from bench.record.ledger import forget_peak
 from bench.record.store import RunFolder
-from methods import Method, Rollout
+from methods import GOLD, Method, Rollout
 from results.records import DoneRecord
 
 from .backward import Backward, backward
@@ -27,7 +27,7 @@ from .batch import ScoredBatch, batch_metrics, old_logp
 from .correction import Correction
 from .scoring import Scorer
 from .session import Session, Trainer
-from .sources import Source
+from .sources import Source, count_seen
 
 
 class Loop:
@@ -77,6 +77,10 @@ class Loop:
             rollout=position.rollout,
             progress=began,
             gold_only=name == "demonstrations",
+        )
+        references = int((batch.rollout.kind_N == GOLD).sum())
+        count_seen(
+            run, session.task, name, cursor=position.cursor, references=references, ledger=ledger
         )
         correction = session.correction if name == "policy" else None
         old = old_logp(needs, name, run.rollout.updates, corrected=correction is not None)

@@ -15,6 +15,7 @@ from bench.core import rng
 from bench.model.policy import Policy
 from bench.record.ledger import Flops, Ledger
 from bench.sampling.hf import Sampler
+from methods.base import SourceName
 from tasks import Example, Task
 
 from .batch import Assembler, Group, Response
@@ -23,6 +24,36 @@ from .batch import Assembler, Group, Response
 class Drawn(NamedTuple):
     groups: list[Group]
     cursor: int  # the next position in the order of prompts
+
+
+def count_seen(
+    run: RunConfig, task: Task, source: SourceName, *, cursor: int, references: int, ledger: Ledger
+) -> None:
+    """Charge what a batch showed: `references` reference answers, and how many prompts and such
+    answers were different so far. That follows from the position in the order of prompts alone, so
+    a resumed run counts alike."""
+    examples = task.examples("train")
+    if source == "demonstrations":
+        examples = [e for e in examples if e.solution]
+    if source == "replay" and run.rollouts is not None:  # the set is used again from its start
+        cursor = min(cursor, run.rollouts * run.rollout.prompts)
+    drawn = min(cursor, len(examples))
+    ledger.prompts_distinct = max(ledger.prompts_distinct, drawn)
+    ledger.references += references
+    if references:
+        order = rng.prompt_order(run.seed, len(examples), 0, drawn)
+        distinct = sum(bool(examples[i].solution) for i in order)
+        ledger.references_distinct = max(ledger.references_distinct, distinct)
+
+
+def trained_on(run: RunConfig, task: Task, distinct: int) -> list[Example]:
+    """The prompts that a run has trained on, in its order; `distinct` as in the ledger. Of a run
+    with several phases, those of the first."""
+    examples = task.examples("train")
+    if run.source(0) == "demonstrations":
+        examples = [e for e in examples if e.solution]
+    distinct = min(distinct, len(examples))
+    return [examples[i] for i in rng.prompt_order(run.seed, len(examples), 0, distinct)]
 
 
 class Source(Protocol):
@@ -111,6 +142,7 @@ class PolicySource:
         for _ in range(run.rollout.refill_cap if refill else 1):
             at = rng.prompt_order(run.seed, len(self.examples), cursor, Q)
             cursor += Q
+            ledger.samples_policy += Q * run.rollout.group
             for group in self.drawer.groups([self.examples[i] for i in at], rollout, ledger):
                 (dead if refill and self._uniform(group, rollout) else live).append(group)
             if len(live) >= Q:

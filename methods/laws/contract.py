@@ -30,6 +30,7 @@ LAWS: dict[str, Callable[[Method], str | None]] = {
         rules.micro_batches_give_the_exact_gradient,
         declarations.what_it_learns_from_is_declared,
         declarations.what_it_reads_is_declared,
+        declarations.what_is_tuned_is_declared,
     )
 }
 

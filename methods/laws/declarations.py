@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from methods import reduce, registry
+from methods import reduce, registry, search
 from methods.base import Judgement, Leaves, Method, Rollout
 
 from .rollouts import CorrectPattern, gradients, rollout, scored
@@ -79,6 +79,13 @@ def what_it_learns_from_is_declared(method: Method) -> None:
         f"`needs` declares learns_from = {sorted(declared)}, but the gradient depends on "
         f"{' and '.join(sorted(found)) or 'neither reward nor verdict'}",
     )
+
+
+def what_is_tuned_is_declared(method: Method) -> str:
+    """`search` names at most two fields of the objective with ranges that it accepts."""
+    wrong = search.problems(method)
+    require(not wrong, "; ".join(f"search: {name}: {why}" for name, why in wrong.items()))
+    return "; ".join(f"{name} {values}" for name, values in search.space(method).items())
 
 
 def what_it_reads_is_declared(method: Method) -> None:

@@ -8,6 +8,8 @@ from results import Results, curves, scores, tables
 
 from .read import COSTS, Claim
 
+STEPWISE = ("first", "last", "fall", "lead")  # of a metric that the runs log
+
 
 def missing_metric(results: Results, claim: Claim) -> str:
     """Why the runs cannot give the claim's metric; "" where they can."""
@@ -16,7 +18,7 @@ def missing_metric(results: Results, claim: Claim) -> str:
         return f"the split {claim.split} was not evaluated"
     if name == "gap" and not splits(results, what):
         return f"no split {what} was evaluated"
-    if name in ("first", "last", "fall") and what not in results.steps:
+    if name in STEPWISE and what not in results.steps:
         return f"the runs log no {what}"
     if name.startswith(("pass@", "maj@")):
         most = results.tally.most_samples
@@ -79,7 +81,16 @@ def _unsolved(results: Results, split: str) -> pd.DataFrame:
 
 
 def _fifths(results: Results, metric: str, which: str) -> pd.DataFrame:
-    """Mean of a logged metric over the first or last fifth of the updates, or first minus last."""
+    """Mean of a logged metric over the first or last fifth of the updates, first minus last, or
+    first minus the largest of its siblings (share_a among all share_*)."""
+    if which == "lead":
+        others = [c for c in results.steps if c.startswith("share_") and c != metric]
+        own = _fifths(results, metric, "first")
+        for other in others:
+            own = own.merge(_fifths(results, other, "first"), on=scores.GROUP, how="left",
+                            suffixes=("", f" {other}"))  # fmt: skip
+        largest = own[[f"value {other}" for other in others]].max(axis=1) if others else 0.0
+        return own.assign(value=own["value"] - largest)[[*scores.GROUP, "value"]]
     steps = results.steps[[*scores.GROUP, "step", metric]].dropna(subset=[metric])
     steps = steps[steps["run"].isin(scores.counted(results)["run"])]
     part = steps["step"] / steps.groupby("run", observed=True)["step"].transform("max")
@@ -98,7 +109,7 @@ def unit(claim: Claim) -> str:
     """The unit in which the metric is shown; points are percentage points of a share of 1."""
     if claim.metric_name in COSTS:
         return tables.axis_word(claim.metric_of)
-    return claim.metric_of if claim.metric_name in ("first", "last", "fall") else "points"
+    return claim.metric_of if claim.metric_name in STEPWISE else "points"
 
 
 def margin(results: Results, claim: Claim, baseline: float) -> float | None:

@@ -12,13 +12,14 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from results.records import BUDGET_AXES
 
 ClaimKind = Literal["runs", "law", "audit", "untested"]
+DEPENDS = "depends on the reading"
 METRICS = {
     "avg": "accuracy of sampled answers", "greedy": "accuracy of greedy answers",
     "pass@k": "pass@k; pass@K takes all samples", "gain": "last minus first evaluation",
@@ -31,6 +32,7 @@ METRICS = {
     "first:METRIC": "a metric of steps.jsonl, mean of the first fifth of the updates",
     "last:METRIC": "likewise of the last fifth",
     "fall:METRIC": "mean of its first fifth minus mean of its last fifth",
+    "lead:METRIC": "a share's first fifth minus the largest of the other shares",
 }  # fmt: skip
 COSTS = ("cost_50", "cost_90", "total")
 
@@ -60,9 +62,14 @@ class Claim(BaseModel):
     margin: float | None = None  # in the metric's unit, of costs a share of the baseline's;
     #                              None: the suite's for accuracy, none for what is no accuracy
     factor: float = Field(1.0, gt=0)  # the method against factor x the baseline
+    readings: tuple[str, ...] = ()  # of the objective, further selectors like `method`
+    # what must hold for a test; otherwise the claim is not tested, and the reason is given
+    gold: float = Field(0.0, ge=0, le=1)  # least share of prompts that come with a reference answer
+    detect: float | None = None  # an effect that the runs can detect with 80 % power, in the unit
+    stability: bool = False  # it claims that training is stable: any failed run contradicts it
     # kind = "law"
     test: str = ""  # tests/laws/FILE.py::NAME
-    outcome: Literal["", "proved", "refuted"] = ""
+    outcome: Literal["", "proved", "refuted", "depends on the reading"] = ""
     # law: what was shown; untested: why
     reason: str = ""
 
@@ -99,6 +106,13 @@ class Claim(BaseModel):
         return self.direction.startswith("not")
 
 
+def _read(content: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """A claim with the readings that its file lists for its method: a claim about a paper is one
+    about every reading of it."""
+    own = content.get("readings", {}).get(row.get("method"), [])
+    return {**({"readings": own} if own else {}), **row}
+
+
 def load_claims(*files: str | Path) -> list[Claim]:
     """The project's claims, then those of the given TOML files.
 
@@ -113,7 +127,7 @@ def load_claims(*files: str | Path) -> list[Claim]:
             raise ClaimError(f"{file}: {error}") from None
         for row in content.get("claim", []):
             try:
-                claims.append(Claim(**{"paper": content.get("paper", ""), **row}))
+                claims.append(Claim(**{"paper": content.get("paper", ""), **_read(content, row)}))
             except ValidationError as error:
                 first = error.errors()[0]
                 place = ".".join(map(str, first["loc"]))

@@ -5,17 +5,19 @@ from collections.abc import Sequence
 import pandas as pd
 
 from results.render import Column, Table
+from results.sentences import p_words
 
-from ..verdicts import stats_p
 from .judge import Finding
 
 MARKS: dict[str, str] = {
-    "supported": "✓", "contradicted": "✗", "undetermined": "?", "law: proved": "✓",
-    "law: refuted": "✗", "not tested": "–",
+    "supported": "✓", "contradicted": "✗", "undetermined": "?", "depends on the reading": "◆",
+    "law: proved": "✓", "law: refuted": "✗", "law: depends on the reading": "◆",
+    "consistent": "✓", "inconsistent": "✗", "not tested": "–",
 }  # fmt: skip
 TONES = {
     "supported": "better", "law: proved": "better", "contradicted": "worse",
-    "law: refuted": "worse", "undetermined": "undetermined",
+    "law: refuted": "worse", "undetermined": "undetermined", "depends on the reading": "depends",
+    "law: depends on the reading": "depends", "consistent": "better", "inconsistent": "worse",
 }  # fmt: skip
 
 
@@ -39,15 +41,17 @@ def claims_table(findings: Sequence[Finding]) -> Table:
         Column("mark", "result"),
         Column("against", "against"),
         *((Column("task", "task"),) if several else ()),
+        *((Column("reading", "reading"),) if (frame["reading"] != "").any() else ()),
         Column("size", "effect"),
-        Column("p_holm", "p (Holm)", "p", wide=True),
+        Column("p", "p", "p", wide=True),
+        Column("p_adjusted", "p (Holm)", "p", wide=True),
         Column("why", "why", wide=True),
     )
-    tests = sum(f.p_holm == f.p_holm for f in findings)
     notes = (
         "An effect is the method's value minus that of the baseline, with its 95 % confidence"
-        f" interval across seeds; p is after Holm's correction over the {tests} claims that these"
-        " runs can test. Supported: significant in the claimed direction. Contradicted: significant"
+        " interval across seeds; p is shown before and after Holm's correction over all claims of"
+        " the paper, tested or not. Supported: significant in the claimed direction, in every"
+        " reading of the objective that was run. Contradicted: significant"
         " in the other direction, or shown to be within the margin. A claim that nothing is lost is"
         " tested against a loss of the margin. Every result holds for these runs, at this scale.",
     )
@@ -62,7 +66,7 @@ def claim_sentences(table: Table) -> list[dict[str, str]]:
         found, why = row["against"], row["why"]
         if row["size"]:
             found = f"{row['size']} against {found}"
-            found += f", p {stats_p(row['p_holm'])}" if row["p_holm"] >= 0 else ""
+            found += f", p {p_words(row['p_adjusted'])}" if row["p_adjusted"] >= 0 else ""
         tone = TONES.get(row["status"], "")
         told = ": ".join(part for part in (found if tone else "", why) if part)
         said.append({
@@ -75,6 +79,6 @@ def claim_sentences(table: Table) -> list[dict[str, str]]:
 
 _COLUMNS = [
     "id", "paper", "short", "claim", "where", "measured", "method", "against", "task", "metric",
-    "direction", "status", "mark", "size", "effect", "low", "high", "mde", "unit", "p", "p_holm",
-    "seeds", "test", "why",
+    "direction", "status", "mark", "reading", "size", "effect", "low", "high", "mde",
+    "mde_adjusted", "unit", "p", "p_adjusted", "seeds", "test", "why",
 ]  # fmt: skip

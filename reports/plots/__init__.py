@@ -12,9 +12,12 @@ from .lift import lift
 from .look import COLUMN, ORDER, RC, WIDE, css_class, looks
 from .plot import Plot
 from .scatter import against, cost
+from .specifications import specifications
 from .speed import growth
+from .variance import variance
 
 __all__ = [
     "COLUMN", "ORDER", "RC", "WIDE", "Plot", "against", "convergence", "cost", "css_class",
-    "forest", "growth", "lift", "looks", "pass_curves", "profile", "shares", "tuning", "wins",
+    "forest", "growth", "lift", "looks", "pass_curves", "profile", "shares", "specifications",
+    "tuning", "variance", "wins",
 ]  # fmt: skip

@@ -74,7 +74,7 @@ def forest(
 
     said = (f"{r.method} {percent(r.effect):+.1f} points, {r.verdict}" for r in rows.itertuples())
     alt = "; ".join(said)
-    title = f"{metric.capitalize()}: difference to {control}"
+    title = f"{metric[:1].upper()}{metric[1:]}: difference to {control}"
     return Plot(name=name, title=title, alt=alt, data=rows, draw=draw)
 
 

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,13 +49,10 @@ def mark(method: str, look: Look) -> dict[str, str]:
     return {"color": look.colour, "gid": css_class(method)}
 
 
-def by_method(
-    points: pd.DataFrame, x: str, look: dict[str, Look]
-) -> Iterator[tuple[pd.DataFrame, Look, dict[str, str]]]:
-    """Each method's rows along x, its look, and its `mark`."""
-    for method, style in look.items():
-        own: pd.DataFrame = points.loc[points["method"] == method]
-        yield own.sort_values(x), style, mark(method, style)
+def rows_of(points: pd.DataFrame, method: str, x: str) -> pd.DataFrame:
+    """A method's rows along x."""
+    own: pd.DataFrame = points.loc[points["method"] == method]
+    return own.sort_values(x)
 
 
 def band(ax: Axes, x: pd.Series, rows: pd.DataFrame, alpha: float, **paint: Any) -> None:
@@ -85,11 +82,13 @@ def legend_columns(names: Iterable[str], width: float, lines: bool = True) -> in
     return max(1, (50 if is_narrow(width) else 100) // (longest + (9 if lines else 6)))
 
 
-def short_ticks(ax: Axes, width: float) -> None:
-    """For a cost: from 0 on, in short numbers, with as many ticks as the width allows."""
+def short_ticks(ax: Axes, width: float, several: bool = False) -> None:
+    """For a cost: from 0 on, in short numbers, with as many ticks as the width allows; fewer where
+    the panel is one of several."""
     ax.set_xlim(left=0)
     ax.xaxis.set_major_formatter(FuncFormatter(short))
-    ax.xaxis.set_major_locator(MaxNLocator(5 if is_narrow(width) else 8))
+    ticks = (5, 3) if is_narrow(width) else (8, 4)
+    ax.xaxis.set_major_locator(MaxNLocator(ticks[several]))
 
 
 def within_percent(ax: Axes) -> None:

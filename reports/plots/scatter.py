@@ -22,19 +22,22 @@ def cost(
     """
     look = looks(points["method"])
     rows = points.set_index("method").loc[list(look)].reset_index()
+    shift = _side_by_side(rows["x"].to_numpy(float))
 
     def draw(width: float) -> Figure:
         figure, ax = panel(width, 3.3, narrow=2.9)
-        for row in rows.itertuples():
+        for row, aside in zip(rows.itertuples(), shift, strict=True):
             y = map(percent, (row.value, row.low, row.high))
-            _cross(ax, (row.x, row.x_low, row.x_high), y, row.method, look=look[row.method])
+            x = (value + aside for value in (row.x, row.x_low, row.x_high))
+            _cross(ax, x, y, row.method, look=look[row.method])
         reach = rows["x"].max() / max(rows["x"].min(), 1e-12) if len(rows) else 1
         if reach > 20 and rows["x"].min() > 0:
             ax.set_xscale("log")
         else:
             short_ticks(ax, width)
         within_percent(ax)
-        ax.set(xlabel=f"cost: {AXES.get(axis, axis)}", ylabel=f"final {metric} (%)")
+        beside = " (equal costs side by side)" if shift.any() else ""
+        ax.set(xlabel=f"cost: {AXES.get(axis, axis)}{beside}", ylabel=f"final {metric} (%)")
         legend(figure, look, lines=False)
         return figure
 
@@ -42,6 +45,17 @@ def cost(
     alt = "; ".join(said)
     title = f"Final {metric} against {AXES.get(axis, axis)}"
     return Plot(name=name or f"cost-{axis}", title=title, alt=alt, data=rows, draw=draw)
+
+
+def _side_by_side(x_N: np.ndarray) -> np.ndarray:
+    """How far to move each point so that those of one cost, to 1 % of the largest, do not hide each
+    other."""
+    step = 0.018 * x_N.max(initial=0)
+    shift = np.zeros(len(x_N))
+    for i in range(len(x_N)):
+        alike = np.flatnonzero(np.abs(x_N - x_N[i]) < 0.01 * x_N.max())
+        shift[i] = step * (np.searchsorted(alike, i) - (len(alike) - 1) / 2)
+    return shift
 
 
 def against(points: pd.DataFrame, x: str, y: str, *, name: str) -> Plot:

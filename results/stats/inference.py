@@ -16,7 +16,8 @@ DELTA = 0.02  # margin of equivalence: two points of accuracy
 POWER = 0.8  # of the minimum detectable effect
 
 Floats = NDArray[np.float64]
-Verdict = Literal["better", "worse", "equivalent", "undetermined"]
+# depends: significant with opposite signs under two ways of measuring (results/compare.py)
+Verdict = Literal["better", "worse", "equivalent", "undetermined", "depends"]
 
 
 class Interval(NamedTuple):
@@ -149,7 +150,7 @@ class Difference:
     p: float  # two-sided, H0: no difference
     p_equivalent: float  # TOST, H0: at least `delta` apart
     mde: float  # smallest true difference found with power 0.8
-    design: Literal["paired", "welch"]
+    design: Literal["paired", "welch", "questions"]
     seeds: tuple[int, int]
 
 
@@ -256,13 +257,14 @@ def root(function: Callable[[float], float], low: float, high: float) -> float:
     return float(optimize.root_scalar(function, bracket=(low, high)).root)
 
 
-def holm(p: ArrayLike) -> Floats:
-    """Holm's adjusted p-values over one declared family. NaN (not tested) stays and counts not."""
+def holm(p: ArrayLike, size: int = 0) -> Floats:
+    """Holm's adjusted p-values over one declared family of `size` tests, at least those given with
+    a p. NaN (not tested) stays; whether it counts is a matter of `size`."""
     p = np.asarray(p, float)
     adjusted = np.full(p.shape, np.nan)
     tested = np.flatnonzero(~np.isnan(p))
     order = tested[np.argsort(p[tested], kind="stable")]
-    steps = (len(order) - np.arange(len(order))) * p[order]
+    steps = (max(size, len(order)) - np.arange(len(order))) * p[order]
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted
 

@@ -1,5 +1,7 @@
 """Many answers, runs or trials in one number, and where their variance comes from."""
 
+from __future__ import annotations
+
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -80,12 +82,21 @@ def _majority(answers: Sequence[str | None], correct: NDArray[np.bool_], subsets
 
 
 class Components(NamedTuple):
-    """Variances of one answer's score; shares of their sum say what more of each would buy."""
+    """Variances of one answer's score, or of a mean (`of_the_mean`)."""
 
     seed: float
     question: float
     decoding: float  # between samples of one question of one run
     residual: float  # seed x question: some runs are better at some questions
+
+    def of_the_mean(self, seeds: int, questions: int, samples: int) -> Components:
+        """Variances of the mean over so many seeds, questions and samples of each: their sum is the
+        variance V_seed + V_question - V_cell of `two_way_interval`, before its bounds."""
+        cells = seeds * questions
+        return Components(
+            self.seed / seeds, self.question / questions,
+            decoding=self.decoding / (cells * samples), residual=self.residual / cells,
+        )  # fmt: skip
 
 
 def variance_components(x_SQK: ArrayLike) -> Components:

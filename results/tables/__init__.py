@@ -9,21 +9,28 @@ from functools import partial
 
 from ..records import BUDGET_AXES
 from ..render import Table
+from ..sequential import sequential_table
 from .answers import *
 from .costs import *
+from .information import *
 from .main import *
 from .overall import *
 from .parts import *
+from .tuning import *
 
 TABLES: dict[str, Callable[..., Table]] = {
     "main": main_table,
     "comparisons": comparison_table,
+    "specifications": specification_table,
+    "sequential": sequential_table,
+    "information": information_table,
     "passk": pass_table,
     "selection": selection_table,
     "generalisation": generalisation_table,
     **{f"efficiency-{axis}": partial(efficiency_table, axis=axis) for axis in BUDGET_AXES},
     "axes": axes_table,
     "costs": cost_table,
+    "tuning": tuning_table,
     "variance": variance_table,
     "drift": drift_table,
     "checker": checker_table,

@@ -15,6 +15,8 @@ from .parts import label_columns, seed_table, tasks
 if TYPE_CHECKING:
     from ..runs import Results
 
+FLOOR = 0.1  # accuracy: below it in every method, a split is too hard to tell them apart
+
 
 def pass_table(results: Results, split: str | None = None) -> Table:
     """pass@k for k = 1, 2, 4, ... K and maj@K, from the sampled answers of the last evaluation."""
@@ -55,46 +57,72 @@ def selection_table(results: Results, split: str | None = None) -> Table:
 
 
 def generalisation_table(results: Results, split: str | None = None) -> Table:
-    """Gap of each other split to the headline split, same checker, paired by seed."""
+    """Gap of each other split to the headline split, same checker, paired by seed; the accuracy
+    itself where a split sits on a floor, since a gap to the test split then says nothing of it."""
     split = split or scores.headline_split(results)
     others = sorted(results.tally.splits - {split})
     base = scores.seed_scores(scores.metric_scores(results, None, split))
     gaps = {split: base}
     notes = [
         "Differences of accuracy in points, paired by seed; ± over seeds. train − test above 0 is"
-        " overfitting."
+        " overfitting: train questions are prompts that the run has trained on."
     ]
     for other in others:
         there = scores.seed_scores(scores.metric_scores(results, None, other))
+        means = there.groupby("method", observed=True)["score"].mean()
+        if len(means) and means.max() < FLOOR:
+            gaps[other] = there
+            notes.append(
+                f"{other}: every method is below {100 * FLOOR:.0f} %, so accuracy is shown, no gap."
+            )
+            continue
         both = there.merge(base, on=scores.GROUP, suffixes=("", "_base"))
         gaps[f"{other} − {split}"] = both.assign(score=both["score"] - both["score_base"])
         absent = base[~base["run"].isin(set(there["run"]))]
         missing = {f"{r.method} s{r.seed}" for r in absent.itertuples()}
         if missing:  # it ended before the evaluation that has this split
             notes.append(f"Not evaluated on {other}: {', '.join(sorted(missing))}.")
-    signed, name = [k for k in gaps if k != split], "generalisation"
+    signed, name = [k for k in gaps if k.endswith(f" − {split}")], "generalisation"
     return seed_table(results, name, name.capitalize(), gaps, notes=notes, signed=signed)
 
 
 def variance_table(results: Results, split: str | None = None) -> Table:
-    """Where the variance of one sampled answer comes from."""
+    """Where the variance of each reported mean comes from, over new seeds and new questions."""
     split = split or scores.headline_split(results)
-    parts = ("seed", "question", "decoding", "residual")
+    parts = ("seed", "question", "residual", "decoding")
     rows = []
     for task in tasks(results):
         for method in results.methods:
             cube = scores.sample_cube(results, method, split, task)
-            row: dict[str, object] = {"task": task, "method": method, "seeds": cube.shape[0]}
+            sizes = dict(zip(("seeds", "questions", "samples"), cube.shape, strict=True))
+            row: dict[str, object] = {"task": task, "method": method, **sizes}
             if cube.shape[0] > 1 and cube.shape[1] > 1:
-                found = np.array(stats.variance_components(cube))
-                row["total"] = total = np.nansum(found)
-                row |= dict(zip(parts, found / (total or np.nan), strict=True))
+                found = stats.variance_components(cube).of_the_mean(**sizes)._asdict()
+                total = float(np.nansum([*found.values()]))
+                row |= {p: found[p] / total if total else np.nan for p in parts}
+                row |= {"total": total, "error": total**0.5}
             rows.append(row)
-    frame = pd.DataFrame(rows, columns=["task", "method", "seeds", *parts, "total"])
-    columns = (*label_columns(results), *(Column(p, f"{p} %", "percent") for p in parts))
-    note = "Shares of the variance of one sampled answer's score; residual: seed × question."
-    title = f"Where the variance comes from, {split}"
-    return Table("variance", title, frame, columns, notes=(note,))
+    keys = ["task", "method", "seeds", "questions", "samples", *parts, "total", "error"]
+    frame = pd.DataFrame(rows, columns=keys)
+    labels = {"residual": "seed × question"}
+    columns = (
+        *label_columns(results),
+        *(Column(p, f"{labels.get(p, p)} %", "percent") for p in parts),
+        Column("error", "standard error", "percent", about="of the mean, in points"),
+    )
+    sized = frame[frame["error"].notna()]
+    size = ", ".join(
+        f"{letter} = {' or '.join(str(int(n)) for n in sorted(sized[key].unique()))}"
+        for letter, key in (("S", "seeds"), ("n", "questions"), ("K", "samples"))
+    )
+    notes = (
+        f"Shares of the variance of the mean over S seeds, n questions and K samples ({size}):"
+        " σ²seed / S + σ²question / n + σ²(seed × question) / (S n) + σ²decoding / (S n K). The"
+        " largest share says what more of would narrow the interval for new questions and seeds;"
+        " the ± of the tables, for these questions, has no share of the question.",
+    )
+    title = f"Where the variance of the mean comes from, {split}"
+    return Table("variance", title, frame, columns, notes=notes if len(sized) else ())
 
 
 def drift_table(results: Results, split: str | None = None) -> Table:
@@ -151,7 +179,7 @@ def checker_table(results: Results, split: str | None = None) -> Table:
         m, n = means
         turned = [
             f"{a[1]} and {b[1]} ({m[a] - m[b]:+.2f} and {n[a] - n[b]:+.2f} points)"
-            for a, b in itertools.combinations(sorted(m, key=m.get, reverse=True), 2)
+            for a, b in itertools.combinations(sorted(m.keys() & n, key=m.get, reverse=True), 2)
             if a[0] == b[0] and (m[a] - m[b]) * (n[a] - n[b]) < 0
         ]
         alike = "Both rank the methods alike."

@@ -1,4 +1,4 @@
-"""What a result costs: at equal cost, to a threshold, in total, and in tuning trials."""
+"""What a result costs: at equal cost, to a threshold, in total."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from .. import curves, scores, stats
 from ..records import BUDGET_AXES
 from ..render import Column, Table, si
-from .parts import axis_word, label_columns, last_costs
+from .parts import axis_word, label_columns, last_costs, machine_note
 
 if TYPE_CHECKING:
     from ..runs import Results
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def efficiency_table(results: Results, axis: str | None = None, split: str | None = None) -> Table:
     """Area under the curve and cost to the thresholds, right-censored at the common budget."""
     axis = axis or curves.budget_axis(results)
+    results = results.by_machine if axis == "seconds" else results
     runs = curves.efficiency(results, axis, split)
     rows = []
     for (task, method), group in runs.groupby(["task", "method"], observed=True):
@@ -88,7 +89,7 @@ def axes_table(results: Results, split: str | None = None) -> Table:
     ]
     flips = _flips(long)
     notes.append(f"The ranking differs between axes: {flips}." if flips else "All axes rank alike.")
-    notes = notes if axes else []
+    notes = [*notes, *machine_note(results)] if axes else []
     return Table("axes", "Accuracy at equal cost", frame, tuple(columns), notes=tuple(notes))
 
 
@@ -116,41 +117,7 @@ def cost_table(results: Results) -> Table:
     for c in shown:
         kind = "number" if "seconds" in c else "si"
         columns.append(Column(c, c.replace("_", " "), kind, wide=True))
-    note = "Means over the runs that count; evaluation, storing, recomputing are in no total."
-    return Table("costs", "What a run costs", frame, tuple(columns), notes=(note,))
-
-
-def tuning_table(trials: pd.DataFrame) -> Table:
-    """Expected best validation score against the number of tuning trials.
-
-    Args:
-        trials: a row per trial: method, score (validation, a share of 1), and what was searched.
-    """
-    curves_by_method = {
-        str(m): stats.expected_best(t["score"]) for m, t in trials.groupby("method", observed=True)
-    }
-    most = max((len(c) for c in curves_by_method.values()), default=0)
-    rows = [
-        {"method": m, "trials": len(c)} | {f"best_{n + 1}": c[n] for n in range(len(c))}
-        for m, c in curves_by_method.items()
-    ]
-    keys = [f"best_{n}" for n in range(1, most + 1)]
-    frame = pd.DataFrame(rows, columns=["method", "trials", *keys])
-    columns = (
-        Column("method", "Method"),
-        Column("trials", "trials", "count"),
-        *(Column(k, k.removeprefix("best_"), "percent") for k in keys),
+    notes = ["Means over the runs that count; evaluation, storing, recomputing are in no total."]
+    return Table(
+        "costs", "What a run costs", frame, tuple(columns), notes=(*notes, *machine_note(results))
     )
-    notes = ["Mean over all subsets of the trials (unbiased), validation score in %."]
-    if "lr" in trials:
-        grids = {
-            str(m): ", ".join(f"{lr:g}" for lr in sorted(t["lr"].unique()))
-            for m, t in trials.groupby("method", observed=True)
-        }
-        same = len({*grids.values()}) == 1
-        space = [*grids.values()][:1] if same else [f"{m} {grid}" for m, grid in grids.items()]
-        notes.append(f"Search space: learning rate {'; '.join(space)}{', of all' * same}.")
-    if frame["trials"].nunique() > 1:
-        notes.append("The methods had unequal numbers of trials: compare at equal numbers alone.")
-    title = "Expected best score against tuning trials"
-    return Table("tuning", title, frame, columns, notes=tuple(notes))

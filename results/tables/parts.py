@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from .. import scores, stats
@@ -68,7 +69,19 @@ def seed_table(
 
 
 def last_costs(results: Results) -> pd.DataFrame:
-    """The last row of the ledger of each run that counts; a cost that it lacks is NaN."""
+    """The last row of the ledger of each run that counts; a cost that it lacks is NaN, and so are
+    seconds where the runs are of several machines."""
     ledger = results.ledger[results.ledger["run"].isin(scores.counted(results)["run"])]
     last = ledger.sort_values("step").drop_duplicates("run", keep="last")
+    if results.by_machine is not results:
+        last = last.assign(**{c: np.nan for c in last if c.startswith("seconds")})
     return last.reindex(columns=[*last.columns, *(c for c in COSTS if c not in last)])
+
+
+def machine_note(results: Results) -> list[str]:
+    """Why seconds are missing, where they are."""
+    machines = sorted({str(m) for m in results.runs["hardware"].dropna()})
+    if results.by_machine is results:
+        return []
+    apart = "they stand apart in the table efficiency-seconds and the figures of seconds"
+    return [f"Seconds of different machines ({'; '.join(machines)}) are not averaged: {apart}."]

@@ -89,7 +89,7 @@ def test_known_effects_are_said_in_plain_words(written):
     assert "gift has the highest mean" in text
     assert re.search(r"gift is better than grpo by \d+\.\d points", text)
     assert re.search(r"sft is worse than grpo by \d+\.\d points", text)
-    assert "Compared with the control, grpo: 1 better and 1 worse (2 comparisons)." in text
+    assert "Compared with the control, grpo, sampled: 1 better and 1 worse (2 comparisons)." in text
     assert text.index("gift is better") < text.index("sft is worse") < text.index("Main table")
 
 
@@ -156,7 +156,7 @@ def test_claims_are_sentences_and_the_untested_fold_away(written):
     assert re.search(
         r"✓ supported GIFT converges faster than GRPO\. \+\d.*? against grpo, p [=<]", text
     )
-    assert re.search(r"✗ law: refuted The objective is convex\. It is convex only as", text)
+    assert "◆ law: depends on the reading The objective is convex. With detached" in text
     assert "GRAO converges at a rate of O(1/sqrt(T)). The bound holds" in text
     assert "Not tested here: " in text
 
@@ -188,7 +188,8 @@ def test_one_method(tmp_path, few_figures):
 
 def test_a_diverged_run(tmp_path, few_figures):
     text = report_of(tmp_path, diverged={("gift", 1): 4}).text
-    assert "Diverged, counted with the last evaluation: gift s1." in text
+    assert "Diverged, counted with the last evaluation: gift s1 (a verdict must also" in text
+    assert "Of 5 runs of gift, 1 diverged (95 % interval of the failure rate 1 to 72 %" in text
     assert "loss is not finite at step 4" in text
 
 
@@ -198,8 +199,8 @@ def test_unequal_seeds(tmp_path, few_figures):
 
 
 def test_other_seeds(tmp_path, few_figures):
-    text = report_of(tmp_path, seeds={"grpo": [0, 1, 2, 3], "gift": [7, 8]}).text
-    assert re.search(r"gift .{0,90}2 and 4 seeds, not paired", text)
+    text = report_of(tmp_path, seeds={"grpo": [0, 1, 2, 3], "gift": [7, 8, 9]}).text
+    assert re.search(r"gift .{0,300}3 and 4 seeds, not paired", text)
 
 
 def test_nothing_finished(tmp_path, few_figures):

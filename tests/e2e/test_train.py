@@ -20,10 +20,13 @@ from safetensors.torch import load_file
 
 import results
 from bench.config import Suite, build_suite
+from bench.core import rng
+from bench.record.ledger import Ledger
 from bench.record.store import RunFolder
 from bench.suite.grid import run_suite
 from bench.train import loop as train_module
 from bench.train.loop import train
+from bench.train.sources import count_seen
 from results.records import EVAL_COLUMNS, LEDGER_COLUMNS, ROLLOUT_COLUMNS, STEP_COLUMNS, RunRecord
 from tests import tiny
 
@@ -102,12 +105,40 @@ def test_every_regime_trains(tmp_path, method, source):
     row = steps(tmp_path / run.name)[-1]
     assert row["samples"] == 48
     assert (row["tokens_sampled"] == 0) == (source == "demonstrations")
+    shown = run.build_task().examples("train")
+    first = [shown[i] for i in rng.prompt_order(run.seed, len(shown), 0, 12)]
+    gold = sum(bool(e.solution) for e in first) if method == "grao" else 0
+    references = 48 if source == "demonstrations" else gold
+    assert (row["references"], row["references_distinct"]) == (references, references)
+    assert row["prompts_distinct"] == (48 if source == "demonstrations" else 12)
+    assert row["samples_policy"] == (48 if source == "policy" else 0)
+    evals = pd.read_parquet(tmp_path / run.name / "evals.parquet")
+    asked = set(evals.loc[evals["split"] == "train", "question_id"])
+    pool = [e for e in shown if e.solution] if source == "demonstrations" else shown
+    seen = rng.prompt_order(run.seed, len(pool), 0, 48 if source == "demonstrations" else 12)
+    assert len(asked) == 3 and asked <= {pool[i].id for i in seen}
+
+
+def test_what_is_shown_again_counts_once():
+    """Three times through the pool: every row counts, every prompt and answer once."""
+    run, ledger = tiny.run("sft"), Ledger()
+    task = run.build_task()
+    pool = [e for e in task.examples("train") if e.solution]
+    for batch in (1, 2, 3):
+        count_seen(
+            run, task, "demonstrations", cursor=batch * len(pool), references=len(pool),
+            ledger=ledger,
+        )  # fmt: skip
+    assert ledger.references == 3 * len(pool)
+    assert ledger.references_distinct == ledger.prompts_distinct == len(pool)
+    replay = Ledger()  # a set of 12 prompts, used a second time
+    count_seen(tiny.run("rift"), task, "replay", cursor=24, references=0, ledger=replay)
+    assert (replay.prompts_distinct, replay.references_distinct) == (12, 0)
 
 
 def test_replay_is_shared_and_equals_the_first_policy_batch(tmp_path):
-    from bench.core import rng
     from bench.model import start
-    from bench.record.ledger import Flops, Ledger
+    from bench.record.ledger import Flops
     from bench.sampling.hf import Sampler
     from bench.train.batch import Assembler
     from bench.train.replay import ReplaySource

@@ -52,7 +52,11 @@ VARIANTS: dict[str, list[dict]] = {
     "reinforce++": [{"reward_kl": 0.0}, {"kl": 0.1}],
     "dr-grpo": [{"kl": 0.1}],
     "gspo": [{"kl": 0.1, "kl_correction": True, "clip": 0.1, "clip_high": 0.3}],
-    "dapo": [{"overlong_penalty": 1.0}, {"overlong_penalty": 0.0}, {"overlong_buffer": 0.6, "kl": 0.1}],
+    "dapo": [
+        {"overlong_penalty": 1.0},
+        {"overlong_penalty": 0.0},
+        {"overlong_buffer": 0.6, "kl": 0.1},
+    ],
     "cispo": [{"absolute_cap": True, "epsilon_high": 1.1}, {"epsilon_high": 0.1}],
     "nft": [{"prompt_weight": "one"}, {"prompt_weight": "root"}],
     "grpo-sft": [{"sft_weight": 1.0, "kl": 0.1}],

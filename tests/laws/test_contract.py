@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pydantic import Field
 
 import methods
 from methods import Leaves, Loss, Method, Needs, Rollout, Signal, reduce
 from methods.laws.contract import LAWS, check_law, check_method
+from methods.search import Between, OneOf, space
 
 from . import factory
 
@@ -143,6 +145,32 @@ class Vain(Plain):
     coupled = "everything hangs together"
 
 
+class Misspelt(Plain):
+    """Searches a field that it does not have."""
+
+    def search(self):
+        return {"betta": Between(0.1, 1, "nowhere")}
+
+
+class Greedy(Plain):
+    """Searches more than the others may."""
+
+    weight: float = 1.0
+    margin: float = 1.0
+
+    def search(self):
+        return dict.fromkeys(("weight", "margin"), Between(0.1, 1, "ours"))
+
+
+class OutOfBounds(Plain):
+    """Searches values that it refuses."""
+
+    weight: float = Field(1.0, le=2)
+
+    def search(self):
+        return {"weight": Between(0.1, 3, "ours")}
+
+
 def outcomes(method: Method) -> dict[str, str]:
     return {found.law: found.outcome for found in check_method(method)}
 
@@ -168,11 +196,32 @@ def test_a_plain_method_keeps_every_law():
         (Coupled, ["a minibatch is the objective of its own groups"]),
         (Selfish, ["a minibatch is the objective of its own groups"]),
         (Vain, ["a minibatch is the objective of its own groups"]),
+        (Misspelt, ["what is tuned is declared"]),
+        (Greedy, ["what is tuned is declared"]),
+        (OutOfBounds, ["what is tuned is declared"]),
     ],
 )
 def test_a_law_that_would_pass_without_testing_fails(cls, laws):
     found = outcomes(cls())
     assert [found[law] for law in laws] == ["fails"] * len(laws)
+
+
+def test_a_search_space_is_the_rate_and_at_most_two_more():
+    assert [*space(methods.get("grpo"))] == ["lr", "minibatches"]
+    assert [*space(methods.get("grao"))] == ["lr", "beta"]  # one update a rollout batch only
+    assert [*space(methods.get("ppo"))] == ["lr", "minibatches", "critic_lr"]
+    assert [*space(methods.get("gift-detached"))] == ["lr", "minibatches", "beta"]
+    assert [*space(methods.get("gift"))] == ["lr", "minibatches", "std_floor"]
+
+
+def test_ranges():
+    """Uniform in the logarithm; a tenth of it at each end is the edge."""
+    decade = Between(0.01, 100, "a test")
+    assert [decade.at(share) for share in (0, 0.25, 0.5, 1)] == [0.01, 0.1, 1, 100]
+    assert [decade.edge(v) for v in (0.01, 0.024, 0.026, 39, 41)] == ["low", "low", "", "", "high"]
+    few = OneOf((1, 4), "a test")
+    assert [few.at(share) for share in (0, 0.49, 0.5, 1)] == [1, 1, 4, 4]
+    assert (few.edge(4), str(few), str(decade)) == ("", "1|4", "0.01..100")
 
 
 def test_a_declared_coupling_is_said():

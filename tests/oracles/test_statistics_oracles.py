@@ -318,3 +318,13 @@ def test_published_accuracies_of_four_models_on_gsm8k(data_dir: Path) -> None:
         assert found.low < percent / 100 < found.high
     both = [np.array(labels[m]) for m in ("gpt3-175b_verification", "gpt3-175b_finetuning")]
     assert stats.mcnemar(*both).p < 1e-20
+
+
+def test_the_parts_of_the_reported_means_variance_add_up_to_it() -> None:
+    """To the variance behind the interval for new seeds and new questions."""
+    rng = np.random.default_rng(3)
+    x = 0.5 + rng.normal(0, 0.1, (5, 1, 1)) + rng.normal(0, 0.3, (1, 40, 1))
+    x = x + rng.normal(0, 0.2, (5, 40, 1)) + rng.normal(0, 0.4, (5, 40, 3))
+    parts = stats.variance_components(x).of_the_mean(*x.shape)
+    assert sum(parts) == pytest.approx(stats.two_way_interval(x.mean(2)).se ** 2)
+    assert parts.decoding == pytest.approx(stats.variance_components(x).decoding / 600)

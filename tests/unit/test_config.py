@@ -7,7 +7,8 @@ from typing import Annotated
 import pytest
 
 from bench.config import ConfigError, Model, RunConfig, build_suite, override, read_recipe, recipes
-from bench.config.sections import LATER
+from bench.config.sections import LATER, Suite
+from results.specification import Specification
 from tests import tiny
 
 
@@ -54,6 +55,19 @@ from tests import tiny
         ({"methods": ["rift"], "budget": {"axis": "tokens", "amount": 100}}, ["replay_rollouts"]),
         ({"seeds": [1, 1]}, ["seeds", "distinct"]),
         ({"model": {"hidden": 50, "heads": 3}}, ["hidden = 50", "multiple of"]),
+        ({"primary": {"metrc": "avg"}}, ["primary.metrc", "unknown key", "did you mean metric"]),
+        ({"primary": {"metric": "pass@4"}}, ["primary.metric", "'avg' or 'maj'", "pass@4"]),
+        ({"primary": {"axis": "seconds"}}, ["primary.axis", "'flops'", "seconds"]),
+        ({"primary": {"reading": "lax"}}, ["primary.reading", "'headline' or 'strict'"]),
+        ({"primary": {"family": "all"}}, ["primary.family", "'control' or 'pairs'"]),
+        ({"primary": {"decoding": "hot"}}, ["primary.decoding", "greedy, sampled, or a temp"]),
+        (
+            {"primary": {"decoding": "T=0.6"}},
+            ["primary.decoding", "'T=0.6' is not evaluated", "greedy, sampled"],
+        ),
+        ({"primary": {"decoding": "greedy"}, "eval": {"greedy": False}}, ["not evaluated"]),
+        ({"primary": {"split": "validation"}}, ["primary.split", "allowed: test"]),
+        ({"primary": {"checkpoint": "selected"}}, ["primary.checkpoint", "curve.validation"]),
     ],
 )
 def test_refusals_name_the_key_and_what_is_allowed(changes, words):
@@ -196,3 +210,14 @@ def test_a_key_added_later_changes_no_id_while_it_is_at_its_default():
         other = RunWithMore.model_validate({**config, **change})
         assert other.digest() != earlier.digest()
         assert RunWithMore.model_validate(other.model_dump(mode="json")) == other
+
+
+def test_the_primary_specification_belongs_to_the_suite_and_changes_no_id():
+    plain = build_suite(tiny.recipe())
+    primary = {"decoding": "greedy", "reading": "strict"}
+    declared = build_suite(tiny.recipe(primary=primary))
+    assert [r.name for r in plain.runs] == [r.name for r in declared.runs]
+    assert "primary" not in plain.model_dump(mode="json")  # as suites from before it
+    again = Suite.model_validate_json(json.dumps(declared.model_dump(mode="json")))
+    assert again.primary == Specification(**primary) == declared.primary
+    assert plain.primary == Specification()

@@ -6,17 +6,21 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
 from reports import figures, plots
-from reports.plots import parts
-from results import load, scores
+from reports.plots import look, parts
+from results import load, scores, stats, tables
+from results.records import BUDGET_AXES
 from tests.synthetic import write_suite
 
 AWKWARD = 'a<b>&"$\\frac{$_%#'  # neither markup nor mathematics
@@ -57,9 +61,50 @@ def test_a_method_looks_the_same_in_any_company():
 def test_no_two_methods_look_alike():
     methods = [*plots.ORDER, "own-1", "own-2"]
     found = plots.looks(methods)
-    pairs = {(look.colour, str(look.dashes)) for name, look in found.items() if name in plots.ORDER}
-    assert len(pairs) == len(plots.ORDER) == 28
-    assert len({(str(look)) for look in found.values()}) == 30
+    assert len({(one.colour, str(one.dashes)) for one in found.values()}) == 30
+    quick = ["sft", "rft", "rift", "dpo", "una", "ppo", "grpo", "grao", "gift"]
+    for names in (quick, [*quick, "kto", "own", "topr"], [f"own-{i}" for i in range(12)]):
+        some = plots.looks(names).values()
+        for of in ("colour", "dashes", "marker"):
+            assert len({str(getattr(one, of)) for one in some}) == len(names), of
+
+
+# Machado et al. (2009), severity 1: what a reader without red or green cones sees of linear RGB
+SIGHTS = {
+    "full": np.eye(3),
+    "no red": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                        [-0.003882, -0.048116, 1.051998]]),
+    "no green": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                          [-0.011820, 0.042940, 0.968881]]),
+}  # fmt: skip
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def linear(colour: str) -> np.ndarray:
+    c = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    """CIELAB, in which a distance of about 2 can just be seen."""
+    t = XYZ @ rgb.clip(0, 1) / [0.9505, 1, 1.089]
+    f = np.where(t > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_colours_stay_apart_for_every_reader(sight):
+    seen = [lab(SIGHTS[sight] @ linear(colour)) for colour in look.COLOURS]
+    apart = [np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)]
+    assert len(seen) == len(set(look.COLOURS)) == 12 and min(apart) > 17
+    contrast = [1.05 / (XYZ[1] @ linear(colour) + 0.05) for colour in look.COLOURS]
+    assert min(contrast) > 2.2  # on white
+
+
+def test_a_page_knows_every_colour_of_a_figure():
+    css = (Path(plots.__file__).parents[1] / "templates/report.css").read_text()
+    for colour in look.COLOURS:
+        assert f"--c-{colour[1:]}: light-dark({colour}, #" in css
 
 
 def test_files_are_complete_and_the_same_twice(tmp_path):
@@ -113,7 +158,7 @@ def test_a_diverged_run_is_crossed():
     (cross,) = [line for line in drawn(plot).lines if line.get_marker() == "x"]
     assert (cross.get_xdata()[0], cross.get_ydata()[0]) == (10.0, 25.0)
     labels = [t.get_text() for t in plot.draw(plots.WIDE).legends[0].get_texts()]
-    assert labels == ["grpo", "gift", "diverged"]
+    assert labels == ["diverged"]
 
 
 def test_accuracy_stays_within_0_and_100():
@@ -131,6 +176,95 @@ def test_cost_has_both_error_bars():
     assert ((4.0, 50.0), (6.0, 50.0)) in lines
     assert ((5.0, 40.0), (5.0, 60.0)) in lines
     assert not any(np.isnan(lines_).any() for lines_ in map(np.array, lines))
+
+
+def test_equal_costs_stand_side_by_side_and_one_cost_is_no_figure(tmp_path):
+    rows = pd.DataFrame({"method": ["gift", "grpo", "sft"], "x": [60.0, 60.0, 120.0],
+                         "value": [0.5, 0.4, 0.3]})  # fmt: skip
+    nothing = dict.fromkeys(("x_low", "x_high", "low", "high"), np.nan)
+    ax = drawn(plots.cost(rows.assign(**nothing), "updates"))
+    places = sorted(line.get_xdata()[0] for line in ax.lines)
+    assert places[0] < 60 < places[1] < 65 and places[2] == 120
+    assert "side by side" in ax.get_xlabel()
+    r = load(write_suite(tmp_path / "s", ["grpo", "gift", "sft"], 2, 8, samples=1, evaluations=2))
+    spent = tables.last_costs(r).groupby("method", observed=True)
+    for axis in BUDGET_AXES:
+        means = spent[axis].mean()
+        assert bool(figures.cost(r, axis)) == (means.max() > 1.01 * means.min()), axis
+    assert not figures.cost(r, "updates") and figures.cost(r, "flops")
+
+
+def names_of(ax):
+    return [t for t in ax.texts if t.get_gid()]
+
+
+def test_names_stand_at_the_ends_of_lines_without_overlap():
+    methods = ["sft", "rift", "grpo", "grao", "gift"]
+    mean, single = curve(methods, seeds=1)
+    last = mean["x"] == mean["x"].max()
+    mean.loc[last, "mean"] = 0.5  # all end at one place
+    plot = plots.convergence(mean, single, "updates")
+    figure = plot.laid_out(plots.WIDE)
+    figure.canvas.draw()
+    found = names_of(figure.axes[0])
+    assert sorted(t.get_text() for t in found) == sorted(f"{m}  50.0" for m in methods)
+    boxes = sorted((Text.get_window_extent(t) for t in found), key=lambda box: box.y0)
+    assert all(low.y1 <= high.y0 + 1 for low, high in itertools.pairwise(boxes))
+    assert all(t.xy == (30.0, 50.0) for t in found)  # and point at their end
+    assert not figure.legends
+
+
+def test_more_than_five_methods_have_a_panel_each():
+    methods = list(plots.ORDER[:7])
+    mean, single = curve(methods)
+    for width, across in ((plots.WIDE, 3), (plots.COLUMN, 2)):
+        figure = plots.convergence(mean, single, "updates").draw(width)
+        shown = [ax for ax in figure.axes if ax.get_visible()]
+        assert [ax.get_title(loc="left").split()[0] for ax in shown] == list(plots.looks(methods))
+        assert shown[0].get_gridspec().ncols == across
+        for ax, method in zip(shown, plots.looks(methods), strict=True):
+            of = {line.get_gid() for line in ax.lines} - {None}
+            assert of == {plots.css_class(method)}
+            assert sum(line.get_alpha() == 0.4 for line in ax.lines) == 6  # the others, in grey
+            assert ax.get_ylim() == shown[0].get_ylim()
+    for plot in (plots.pass_curves, plots.tuning):
+        points = pd.DataFrame({"method": np.repeat(methods, 2), "k": [1, 2] * 7, "value": 0.5,
+                               "trials": [1, 2] * 7, "low": 0.4, "high": 0.6})  # fmt: skip
+        assert len([ax for ax in plot(points).draw(plots.WIDE).axes if ax.get_visible()]) == 7
+
+
+def test_the_ends_of_curves_agree_with_the_table_or_say_why_not(tmp_path):
+    options = {"samples": 2, "evaluations": 3, "steps": 6}
+    r = load(write_suite(tmp_path / "s", ["grpo", "gift"], 3, 24, curve={"test": 8}, **options))
+    accuracy = tables.main_table(r).frame.set_index("method")["accuracy"]
+    (plot,) = figures.convergence(r)
+    wanted = sorted(f"{m}  {100 * accuracy[m]:.1f}" for m in r.methods)
+    assert sorted(t.get_text() for t in names_of(drawn(plot))) == wanted
+    assert "8 questions of every evaluation" in drawn(plot).get_xlabel()
+    assert "all 24 questions" in " ".join(drawn(plot).get_xlabel().split())
+    hollow = [line for line in drawn(plot).lines if line.get_markerfacecolor() == "white"]
+    assert sorted(line.get_ydata()[0] for line in hollow) == pytest.approx(sorted(100 * accuracy))
+    assert set(plot.data.loc[plot.data["seed"] == "final", "value"]) == set(accuracy)
+    whole = load(write_suite(tmp_path / "w", ["grpo", "gift"], 3, 24, **options))
+    accuracy = tables.main_table(whole).frame.set_index("method")["accuracy"]
+    (plot,) = figures.convergence(whole)
+    wanted = sorted(f"{m}  {100 * accuracy[m]:.1f}" for m in whole.methods)
+    assert sorted(t.get_text() for t in names_of(drawn(plot))) == wanted
+    assert drawn(plot).get_xlabel() == "optimiser updates"
+
+
+def test_the_variance_figure_is_of_the_mean(tmp_path):
+    r = load(write_suite(tmp_path / "s", ["grpo", "gift"], 4, 30, samples=3, evaluations=2))
+    (plot,) = figures.variance(r)
+    for row in plot.data.itertuples():
+        cube = scores.sample_cube(r, row.method, "test")
+        assert (row.seeds, row.questions, row.samples) == cube.shape == (4, 30, 3)
+        wide = stats.two_way_interval(cube.mean(2))
+        assert row.error == pytest.approx(wide.se, rel=0.15)  # negative parts are set to 0
+        assert row.seed + row.question + row.residual + row.decoding == pytest.approx(1)
+    widths = [p.get_width() for p in drawn(plot).patches]
+    assert sum(widths) == pytest.approx(200)
+    assert [t.get_text() for t in drawn(plot).get_yticklabels()] == ["grpo", "gift"]
 
 
 def test_svg_of_a_page_brings_no_style_and_has_its_own_ids():
@@ -159,7 +293,7 @@ def test_names_are_neither_markup_nor_mathematics(tmp_path):
     mean, single = curve([AWKWARD, "grpo"])
     plot = plots.convergence(mean, single, "updates")
     words = [e.text for e in ET.fromstring(plot.svg()).iter() if e.tag.endswith("text")]
-    assert AWKWARD in words
+    assert any(word and word.startswith(AWKWARD) for word in words)
     plot.save(tmp_path)
 
 
