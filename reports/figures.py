@@ -20,6 +20,7 @@ from results.neighbours import Dimension
 from results.records import BUDGET_AXES
 
 from . import plots
+from .lift import lift
 from .plots import Plot
 
 
@@ -240,6 +241,7 @@ FIGURES: dict[str, Callable[..., list[Plot]]] = {
     "specifications": specifications,
     **{f"convergence-{axis}": partial(convergence, axis=axis) for axis in BUDGET_AXES},
     **{f"cost-{axis}": partial(cost, axis=axis) for axis in BUDGET_AXES},
+    "lift": lift,
     "passk": passk,
     "wins": win_matrix,
     "variance": variance,
@@ -250,15 +252,23 @@ FIGURES: dict[str, Callable[..., list[Plot]]] = {
 }
 
 
-def draw(results: Results, name: str) -> list[Plot]:
+def draw(results: Results, name: str, by: str | None = None) -> list[Plot]:
     """The figures of one name in FIGURES, one a task; empty where the data cannot give it.
+
+    Args:
+        by: what questions are grouped by, of the figure `lift`.
 
     Raises:
         KeyError: no such name; the message lists them.
+        ValueError: the figure has no groups of questions, or the runs have none by that field.
     """
     if name not in FIGURES:
         raise KeyError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
-    return FIGURES[name](results)
+    if by is None:
+        return FIGURES[name](results)
+    if name != "lift":
+        raise ValueError(f"figure {name} has no groups of questions: --by is for lift")
+    return lift(results, by)
 
 
 def _intervals(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:

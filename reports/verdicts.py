@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from results import Results, compare, neighbours, scores, stats, tables
+from results import Results, compare, neighbours, psychometrics, scores, stats, tables
 from results.compare import Comparison
 from results.neighbours import Choice
 from results.sentences import points
@@ -130,6 +130,7 @@ def limits(results: Results, split: str | None = None) -> list[str]:
             f" detected. {FEW_SEEDS} seeds are usual, and 10 for a headline claim."
         )
     said += [note for note in tables.run_notes(results) if not note.startswith("Unfinished")]
+    said += psychometrics.blind_metrics(results, split)
     waiting = int((runs["status"] == "unfinished").sum())
     if waiting:
         said.append(f"{waiting} of {len(runs)} runs are not finished and are not counted.")

@@ -316,6 +316,8 @@ class EvalRow(BaseModel):
     extracted: str | None  # null where nothing was found
     prompt: str | None  # null but on greedy rows of the last evaluation
     gold: str | None  # likewise
+    # likewise: what the task says of the question, as a JSON object; a later column
+    meta: str | None = None
 
 
 class RolloutRow(BaseModel):

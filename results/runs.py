@@ -7,7 +7,7 @@ The notebook's way in: load suites, look at tables, ask for comparisons.
     r.steps      # a row per run and update: STEP_COLUMNS and the method's own metrics
     r.ledger     # a row per run and update: LEDGER_COLUMNS, cumulative
     r.evals      # a row per run, evaluation, question and sample: EVAL_COLUMNS without the texts
-    r.responses  # the same with response, prompt and gold
+    r.responses  # the same with response, prompt, gold and meta
     r.compare("gift", "grpo")
     r.table("main")
 

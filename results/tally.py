@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from .records import EVAL_COLUMNS
 
-TEXTS = ("response", "prompt", "gold")
+TEXTS = ("response", "prompt", "gold", "meta")
 WITHOUT_TEXTS = [c for c in EVAL_COLUMNS if c not in TEXTS]
 # no evaluation without these columns
 NEEDED = ("step", "split", "question_id", "decoding", "sample", "correct")

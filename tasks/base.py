@@ -74,8 +74,14 @@ class Task(BaseModel, ABC):
     def grade(self, example: Example, responses: Sequence[str]) -> list[Grade]: ...
 
     def behaviour(self, example: Example, response: str) -> str | None:
-        """What a response does, in words of the task's own (right, misconception, guess, ...), for
-        `evenbench check`; None: the task does not say."""
+        """What a response does, for `evenbench check`: "guess" if it shows no work, "right" if the
+        step that matters is right in its work, else a word of the task's own (misconception, ...);
+        None: the task does not say."""
+        return None
+
+    def declared(self, example: Example) -> float | None:
+        """Of the corpus' worked answers to such a question, the share whose behaviour is "right":
+        what a base model that has learnt the corpus shows. None: the task does not say."""
         return None
 
     @abstractmethod

@@ -66,7 +66,8 @@ class GSM8K(FileTask):
         return f"{work}\nThe final answer is $\\boxed{{{answer}}}$."
 
     def meta_of(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"steps": len(_ANNOTATION.findall(row["answer"]))}
+        """steps: the calculations of the reference solution; None where it marks none."""
+        return {"steps": len(_ANNOTATION.findall(row["answer"])) or None}
 
     def _final(self, row: dict[str, Any]) -> tuple[str, str]:
         """The reference solution's work and its final answer."""

@@ -192,7 +192,7 @@ class Skills(Task):
         words = [problem.steps[i].word for i in problem.special]
         rarest = max(words, key=self.words.index)
         share = self.shares[self.words.index(rarest)]
-        meta = {"skill": rarest, "rung": f"{100 * share:g} %", "steps": len(problem.steps)}
+        meta = {"rung": f"{100 * share:g} %", "skill": rarest, "steps": len(problem.steps)}
         solution = work(problem, style=self.gold_style) if solved else None
         return Example(content_id(prompt), prompt, str(problem.answer), solution, meta=meta)
 
@@ -213,6 +213,10 @@ class Skills(Task):
         if after == problem.after(before, at):
             return "right"
         return "misconception" if after == problem.after(before, at, "misconception") else "other"
+
+    def declared(self, example: Example) -> float:
+        """The rung's share."""
+        return self.shares[self.words.index(example.meta["skill"])]
 
     def corpus(self, seed: int) -> Iterator[tuple[str, str]]:
         """The web. It shares no problem with any split, the pool included."""

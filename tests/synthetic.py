@@ -84,7 +84,7 @@ def write_suite(
             that it lacks are evaluated at the end alone. None: everything, always.
         diverged: (method, seed) -> step of the non-finite loss; DONE says so.
         unfinished: (method, seed) -> last whole step; no DONE, a torn last line in steps.jsonl.
-        texts: write response, extracted, prompt and gold as the schema says.
+        texts: write response, extracted, prompt, gold and meta (1 to 3 steps) as the schema says.
         config: more entries of the runs' config.
     """
     path = Path(path)
@@ -275,4 +275,5 @@ def _evaluation(
         "extracted": pa.array(extracted if suite.texts else [None] * rows, text),
         "prompt": pa.array([f"Tom has {i} coins. now?" for i in shown] + blank, text),
         "gold": pa.array([*gold[shown], *blank] if shown else blank, text),
+        "meta": pa.array([f'{{"steps": {1 + i % 3}}}' for i in shown] + blank, text),
     })  # fmt: skip

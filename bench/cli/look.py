@@ -141,13 +141,16 @@ def plot(
     name: Annotated[str, Argument(help="forest, specifications, convergence-flops, ...")],
     runs: options.Runs,
     query: options.Query = None,
+    by: Annotated[
+        str | None, Option(help="of lift: what questions are grouped by, e.g. steps, level, rung")
+    ] = None,
     out: options.Figures = Path("."),
 ) -> None:
     """Draw one figure of the report as SVG, PDF and PNG, with its data as CSV."""
     from reports.figures import draw
 
-    with refusing(KeyError):
-        made = draw(load(runs, query), name)
+    with refusing(KeyError, ValueError):
+        made = draw(load(runs, query), name, by)
     if not made:
         fail(
             f"{name}: these runs do not hold the data for this figure"

@@ -232,20 +232,38 @@ def check(
     task: Annotated[
         str | None, Option(help="check a task instead: a name, or my_file.py:MyTask")
     ] = None,
+    on: Annotated[
+        list[Path] | None, Option(help="with --task: a finished suite on it, e.g. runs/quick")
+    ] = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Check a method or a task against its contract: what holds, what fails, and why."""
+    """Check a method or a task against its contract: what holds, what fails, and why.
+
+    Of a task also what it can measure: on a finished suite (--on) whether it tells the methods
+    apart; without one, for an embedded task, what its base model does, which is built first if it
+    is not in the cache (minutes).
+    """
     from pydantic import ValidationError
 
     from bench.tools import plugin
 
     if (method is None) == (task is None):
         fail("give a method, or --task and a task")
+    if on and task is None:
+        fail("--on goes with --task")
+    options.present(on or [])
     with refusing(KeyError, ValidationError):
         holds, tables = plugin.check_task(task) if task else plugin.check_method(str(method))
     console().print(*tables)
     if not holds:
         raise typer.Exit(1)
+    if task:
+        from bench.tools import ground
+
+        with refusing(FileNotFoundError, ValueError):
+            measured = ground.suite_tables(task, on) if on else ground.base_tables(task)
+        for table in measured:
+            console().print(table)
 
 
 @app.command()

@@ -168,8 +168,9 @@ def _write(folder: Path, rows: Any, task: Task) -> list[Path]:
     grader = {"version": task.grader_version, "options": options, "packages": packages}
     written = []
     for file, part in rows.groupby("file"):
-        known = [c for c in EVAL_COLUMNS if part[c].notna().any()]  # rows of rollouts have fewer
-        columns = [*EVAL_COLUMNS] if file == "evals" else known
+        there = [c for c in EVAL_COLUMNS if c in part]  # an earlier run lacks the later ones
+        known = [c for c in there if part[c].notna().any()]  # rows of rollouts have fewer
+        columns = there if file == "evals" else known
         table = pa.Table.from_pandas(part[columns], preserve_index=False)
         notes = {**(table.schema.metadata or {}), METADATA: json.dumps(grader)}
         written.append(folder / WRITTEN[file])

@@ -1,5 +1,6 @@
 """Evaluation on fixed questions with fixed decoding seeds: a row per question and sample."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +45,7 @@ class Evaluator:
         `splits` maps a split to its number of questions (0: all); of `train` only prompts that the
         run has trained on. At the start of a run and with
         `final` all decodings are drawn, between them those of curves. With `final` texts are kept,
-        prompts and gold answers on greedy (else first) rows.
+        prompts, gold answers and meta on greedy (else first) rows.
         """
         ends = final or ledger.updates == 0
         decodings = self.run.eval.decodings if ends else self.run.eval.curve_decodings
@@ -79,7 +80,7 @@ class Evaluator:
             rows.sort(key=lambda row: (by_split[row["split"]], by_label[row["decoding"]]))
             frame = pd.DataFrame(rows, columns=[*EVAL_COLUMNS]).assign(step=ledger.updates)
             if not keep_texts:
-                frame[["prompt", "gold", "response"]] = None
+                frame[["prompt", "gold", "meta", "response"]] = None
             return frame
 
     def _examples(self, split: str, ledger: Ledger) -> Sequence[Example]:
@@ -135,6 +136,7 @@ class Evaluator:
                         "response": texts_N[first + g],
                         "prompt": example.prompt if g == 0 else None,
                         "gold": example.gold if g == 0 else None,
+                        "meta": json.dumps(example.meta) if g == 0 and example.meta else None,
                     }
                     for g, ((decoding, k), grade) in enumerate(zip(drawn_G, grades, strict=True))
                 ]

@@ -8,6 +8,7 @@ come from stands in reports/figures.py.
 
 from .curves import convergence, pass_curves, profile, shares, tuning
 from .differences import forest, wins
+from .lift import lift
 from .look import COLUMN, ORDER, RC, WIDE, css_class, looks
 from .plot import Plot
 from .scatter import against, cost
@@ -17,6 +18,6 @@ from .variance import variance
 
 __all__ = [
     "COLUMN", "ORDER", "RC", "WIDE", "Plot", "against", "convergence", "cost", "css_class",
-    "forest", "growth", "looks", "pass_curves", "profile", "shares", "specifications",
+    "forest", "growth", "lift", "looks", "pass_curves", "profile", "shares", "specifications",
     "tuning", "variance", "wins",
 ]  # fmt: skip

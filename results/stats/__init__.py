@@ -7,6 +7,7 @@ unit: where an interval is over questions alone its name says so.
 
 from .decisions import *  # noqa: F403
 from .inference import *  # noqa: F403
+from .psychometrics import *  # noqa: F403
 from .questions import *  # noqa: F403
 from .sequential import *  # noqa: F403
 from .summaries import *  # noqa: F403

@@ -250,7 +250,8 @@ def test_no_recipe_asks_for_more_than_one_gpu_per_run_unless_it_is_only_planned(
         assert recipe.get("hardware", {}).get("gpus_per_run", 1) == 1 or recipe["plan_only"]
 
 
-def test_tasks_are_checked(home):
+def test_tasks_are_checked(home, monkeypatch):
+    monkeypatch.setattr("bench.tools.ground.base_tables", lambda name: [])  # it takes a minute
     code, output = said("check", "--task", "arithmetic")
     assert code == 0 and "every rule nothing" in output and "train 1,024" in output
     (home / "tasks.py").write_text(
@@ -286,6 +287,7 @@ def test_report_table_plot_and_claims_of_runs(home):
     [
         (["table", "nope"], "there are main"),
         (["plot", "nope"], "there are forest"),
+        (["plot", "lift", "--by", "nope"], "there are steps"),
         (["claims", f"--file={__file__}"], "test_cli.py: "),
         (["compare-published", f"--csv={__file__}"], "test_cli.py: "),
         (["table", "main", "--query", "nonsense =="], "--query"),

@@ -72,7 +72,8 @@ def test_its_rows_have_the_declared_columns_and_types():
             row["tokens"], row["flops"], row["seconds"],
         )  # fmt: skip
     evals = pd.read_parquet(folder / "evals.parquet")
-    assert list(evals) == [*EvalRow.model_fields]
+    then = [name for name, field in EvalRow.model_fields.items() if field.is_required()]
+    assert list(evals) == then  # later columns have a default
     assert {name: str(evals[name].dtype) for name in EVAL_DTYPES} == EVAL_DTYPES
     rollout = pd.read_parquet(folder / "rollouts" / "step-000000.parquet")
     assert list(rollout) == [*RolloutRow.model_fields]

@@ -1,5 +1,7 @@
 """Evaluation: all decodings of a question in one batch, and which of them are drawn when."""
 
+import json
+
 import pytest
 import torch
 
@@ -35,7 +37,7 @@ def rows_of(policy, ledger=None, final=True, **settings):
 
 def answers(frame, decoding):
     kept = frame[frame["decoding"] == decoding]
-    return kept.drop(columns=["decoding", "prompt", "gold"]).reset_index(drop=True)
+    return kept.drop(columns=["decoding", "prompt", "gold", "meta"]).reset_index(drop=True)
 
 
 def test_one_batch_answers_as_batches_of_one_decoding(policy, monkeypatch):
@@ -55,6 +57,8 @@ def test_one_batch_answers_as_batches_of_one_decoding(policy, monkeypatch):
     assert cost.flops_evaluate < sum(ledger.flops_evaluate for ledger in (one, two, three))
     told = whole[whole["prompt"].notna()]
     assert len(told) == 10 and set(told["decoding"]) == {"greedy"} and told["gold"].notna().all()
+    assert {frozenset(json.loads(meta)) for meta in told["meta"]} == {frozenset({"steps"})}
+    assert whole["meta"].notna().sum() == 10
     monkeypatch.setattr(evaluate, "ROWS", 1)  # a batch for each question
     assert rows_of(policy, temperature=[1.0, 0.6])[0].equals(whole)
 

@@ -114,6 +114,7 @@ def _row(sample: dict[str, Any], limits: dict[str, Any], model: Any) -> dict[str
         "extracted": verdict.extracted if verdict else kept if found else None,
         "prompt": doc["prompt"] if MARK in doc else sample["arguments"][0][0],
         "gold": str(sample["target"]),
+        "meta": None,  # the run's own rows hold it
     }
 
 
