@@ -159,7 +159,8 @@ def best(log: pd.DataFrame) -> list[Best]:
         means = own.groupby("trial")["score"].mean()
         trial = int(means.idxmax())
         row = own[own["trial"] == trial].iloc[0]
-        found.append(Best(str(method), trial, float(means.max()), row["setting"], row["edges"]))
+        score, setting, edges = float(means.max()), row["setting"], row["edges"]
+        found.append(Best(str(method), trial, score=score, setting=setting, edges=edges))
     return found
 
 
