@@ -11,7 +11,12 @@ import base64
 import collections
 import hashlib
 import json
-from collections.abc import Iterable
+import multiprocessing
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
@@ -83,14 +88,39 @@ def write_report(
         made_tables["claims"] = claims.claims_table(found)
     made_tables["questions"] = _questions_table(results)
     page = context(results, made_figures, made_tables)
+    every = [plot for group in made_figures.values() for plot in group]
     paths = [folder / "report.html", folder / "report.md"]
-    for path in paths:
-        path.write_text(render(path.name, page), encoding="utf-8")
-    for plot in (plot for group in made_figures.values() for plot in group):
-        paths += plot.save(folder / "figures")
+    with _saving(every, folder / "figures"):
+        for path in paths:
+            path.write_text(render(path.name, page), encoding="utf-8")
+    for plot in every:
+        paths += plot.paths(folder / "figures")
     for table in made_tables.values():
         paths += table.save(folder / "tables")
     return Written(paths)
+
+
+@contextmanager
+def _saving(plots: list[Plot], folder: Path) -> Iterator[None]:
+    """Save the figures, where there is a second core while the block draws the page. matplotlib
+    takes nearly all of a report's time, and threads do not share it."""
+    if not (sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1):
+        yield
+        return _save(plots, folder)
+    # a forked process has the figures, whose functions cannot be sent to another one
+    child = multiprocessing.get_context("fork").Process(target=_save, args=(plots, folder))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads: none of them draws
+        child.start()
+    yield
+    child.join()
+    if child.exitcode:
+        _save(plots, folder)
+
+
+def _save(plots: list[Plot], folder: Path) -> None:
+    for plot in plots:
+        plot.save(folder)
 
 
 def all_figures(results: Results) -> dict[str, list[Plot]]:

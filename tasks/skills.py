@@ -174,27 +174,9 @@ class Skills(Task):
         return tuple(skill.word for skill, _ in zip(SKILLS, self.shares, strict=False))
 
     def examples(self, split: str) -> Sequence[Example]:
-        if split == "train":
-            found: list[Example] = []
-            seen = dict.fromkeys(self.words, 0)
-            for prompt, problem in _draw(split, self.words, self.pool, self.data_seed):
-                word = problem.steps[problem.special[0]].word
-                seen[word] += 1
-                solved = self.gold_per_rung is None or seen[word] <= self.gold_per_rung
-                found.append(self._example(prompt, problem, solved))
-            return found
-        if split not in SPLITS:
+        if split not in self.splits:
             raise TaskError(f"skills has no split {split!r}; allowed: {', '.join(self.splits)}")
-        drawn = _draw(split, self.words, SPLITS[split], self.data_seed)
-        return [self._example(prompt, problem, solved=False) for prompt, problem in drawn]
-
-    def _example(self, prompt: str, problem: SkillProblem, solved: bool) -> Example:
-        words = [problem.steps[i].word for i in problem.special]
-        rarest = max(words, key=self.words.index)
-        share = self.shares[self.words.index(rarest)]
-        meta = {"rung": f"{100 * share:g} %", "skill": rarest, "steps": len(problem.steps)}
-        solution = work(problem, style=self.gold_style) if solved else None
-        return Example(content_id(prompt), prompt, str(problem.answer), solution, meta=meta)
+        return _examples(self, split)
 
     def grade(self, example: Example, responses: Sequence[str]) -> list[Grade]:
         return [grade_integer(response, example.gold) for response in responses]
@@ -328,3 +310,21 @@ def _draw(
         if problem.numbers not in found and home(problem.numbers) == where:
             found[problem.numbers] = (_said(draw, problem), problem)
     return list(found.values())
+
+
+@cache
+def _examples(task: Skills, split: str) -> tuple[Example, ...]:
+    size = task.pool if split == "train" else SPLITS[split]
+    most = task.gold_per_rung if split == "train" else 0
+    solved = dict.fromkeys(task.words, 0)  # prompts of each rung with a reference answer
+    found = []
+    for prompt, problem in _draw(split, task.words, size, task.data_seed):
+        rarest = max((problem.steps[i].word for i in problem.special), key=task.words.index)
+        share = task.shares[task.words.index(rarest)]
+        meta = {"rung": f"{100 * share:g} %", "skill": rarest, "steps": len(problem.steps)}
+        shown = most is None or solved[rarest] < most
+        solved[rarest] += shown
+        solution = work(problem, style=task.gold_style) if shown else None
+        gold = str(problem.answer)
+        found.append(Example(content_id(prompt), prompt, gold, solution=solution, meta=meta))
+    return tuple(found)

@@ -183,8 +183,8 @@ class Evaluation(Section):
     # of the train split, at the end: the generalisation gap
     train_questions: int = Field(default=128, ge=0)
     samples: int = Field(default=4, ge=0)  # K, at each temperature
-    # One, or several of which the first is the headline. The others are drawn at the start and at
-    # the end only: curves show the headline. A single one is held and written as a number.
+    # One, or several of which the first is the headline. The others are drawn on the task's
+    # headline split, at the start and at the end. A single one is held and written as a number.
     temperature: float | tuple[float, ...] = 1.0
     greedy: bool = True
 

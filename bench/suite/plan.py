@@ -161,10 +161,13 @@ def _run(run: RunConfig, device: str, hardware: Hardware | None) -> dict[str, fl
     final = run.eval.final or {s: 0 for s in task.splits if s != "train"}
     questions = sum(n or sizes[s] for s, n in final.items()) + run.eval.train_questions
     curve = sum(n or sizes[s] for s, n in run.eval.curve.items())
-    ends, between = (
+    every, common = (
         sum(d.samples for d in drawn) for drawn in (run.eval.decodings, run.eval.curve_decodings)
     )
-    answers = (questions + curve) * ends + curve * (run.eval.points - 1) * between
+    judged = sum(
+        part[s] or sizes[s] for part in (final, run.eval.curve) for s in part if s == task.headline
+    )
+    answers = (questions + curve * run.eval.points) * common + judged * (every - common)
     out["waiting"] += waiting(answers)
     trained, size = _trained(run, model), BYTES[run.model.dtype]
     copies = {"none": 0, "last": 1, "best": 2, "all": 2 + run.eval.points}[run.checkpoint]

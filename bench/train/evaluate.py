@@ -43,13 +43,21 @@ class Evaluator:
         random numbers.
 
         `splits` maps a split to its number of questions (0: all); of `train` only prompts that the
-        run has trained on. At the start of a run and with
-        `final` all decodings are drawn, between them those of curves. With `final` texts are kept,
-        prompts, gold answers and meta on greedy (else first) rows.
+        run has trained on. At the start of a run and with `final` the headline's split, which is
+        judged, is answered in all decodings; everything else in those of curves. With `final` texts
+        are kept, prompts, gold answers and meta on greedy (else first) rows.
         """
-        ends = final or ledger.updates == 0
-        decodings = self.run.eval.decodings if ends else self.run.eval.curve_decodings
-        return self.answers(splits, decodings, ledger, keep_texts=final)
+        asked = self.run.eval
+        every = asked.decodings if final or ledger.updates == 0 else asked.curve_decodings
+        groups: dict[tuple[Decoding, ...], dict[str, int]] = {}
+        for split, count in splits.items():
+            judged = split == self.task.headline
+            groups.setdefault(every if judged else asked.curve_decodings, {})[split] = count
+        frames = [
+            self.answers(part, decodings, ledger, keep_texts=final)
+            for decodings, part in groups.items()
+        ]
+        return pd.concat(frames, ignore_index=True) if frames else self.answers({}, every, ledger)
 
     def answers(
         self,

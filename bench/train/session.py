@@ -233,7 +233,8 @@ class Session:
         state = self.folder.restore(self.learner.load) if lacking else None
         if state is None or state.ledger.updates == 0:  # the start has them all
             return
-        frame = self.evaluate.answers(asked.asked(self.task.splits, False), lacking, self.ledger)
+        judged = {s: n for s, n in asked.curve.items() if s == self.task.headline}
+        frame = self.evaluate.answers(judged, lacking, self.ledger)
         self.folder.add_decodings(frame.assign(step=state.ledger.updates))
 
     def finish(self, diverged: str | None, seconds: float) -> DoneRecord:

@@ -35,7 +35,11 @@ class Plot:
             figure.savefig(f"{stem}.pdf", metadata={"CreationDate": None, "Title": self.title})
             figure.savefig(f"{stem}.png", metadata={"Title": self.title})
         self.data.to_csv(f"{stem}.csv", index=False)
-        return [Path(f"{stem}.{kind}") for kind in ("svg", "pdf", "png", "csv")]
+        return self.paths(folder)
+
+    def paths(self, folder: str | Path) -> list[Path]:
+        """The files that `save` writes."""
+        return [Path(folder) / f"{self.name}.{kind}" for kind in ("svg", "pdf", "png", "csv")]
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""

@@ -68,6 +68,7 @@ LEARNS = {
     **dict.fromkeys(["grpo", "dr-grpo", "dapo", "gspo", "cispo", "grpo-gold", "grpo-sft"], REWARD),
     **dict.fromkeys(["ppo", "reinforce", "reinforce++", "rloo", "grao", "gift"], REWARD),
     "gift-author-code": REWARD,
+    "gift-detached": REWARD,
     **dict.fromkeys(["rft", "raft", "rift", "rift-is", "naive", "unlikelihood", "topr"], VERDICT),
     **dict.fromkeys(["dpo", "ipo", "simpo", "orpo", "kto", "una", "nft"], VERDICT),
     **dict.fromkeys(["psr", "nsr", "w-reinforce"], VERDICT),

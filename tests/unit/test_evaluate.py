@@ -42,14 +42,16 @@ def answers(frame, decoding):
 
 def test_one_batch_answers_as_batches_of_one_decoding(policy, monkeypatch):
     whole, cost = rows_of(policy, temperature=[1.0, 0.6])
+    judged = whole[whole["decoding"] == "T=0.6"]
+    assert set(judged["split"]) == {"test"} and len(judged) == 2 * SPLITS["test"]
     assert whole["split"].drop_duplicates().tolist() == [*SPLITS]
     assert whole["decoding"].drop_duplicates().tolist() == ["greedy", "sampled", "T=0.6"]
-    assert len(whole) == 10 * (1 + 2 + 2)
+    assert len(whole) == 10 * (1 + 2) + len(judged)
     greedy, one = rows_of(policy, samples=0)
     hot, two = rows_of(policy, greedy=False)
     cold, three = rows_of(policy, greedy=False, temperature=0.6)
     alone = {"greedy": answers(greedy, "greedy"), "sampled": answers(hot, "sampled"),
-             "T=0.6": answers(cold, "sampled")}  # fmt: skip
+             "T=0.6": answers(cold[cold["split"] == "test"], "sampled")}  # fmt: skip
     for decoding, rows in alone.items():
         assert answers(whole, decoding).equals(rows), decoding
     assert not alone["sampled"]["response"].equals(alone["T=0.6"]["response"])
