@@ -134,7 +134,7 @@ def limits(results: Results, split: str | None = None) -> list[str]:
     waiting = int((runs["status"] == "unfinished").sum())
     if waiting:
         said.append(f"{waiting} of {len(runs)} runs are not finished and are not counted.")
-    if not any(s.startswith("ood") for s in results.tally.splits):
+    if not results.tally.splits - {"train", "validation", split}:
         unasked = "No out-of-distribution questions were asked"
         said.append(f"{unasked}, so nothing is said about transfer.")
     return said

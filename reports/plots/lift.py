@@ -57,7 +57,7 @@ def lift(
         for column in range(across):  # the lowest panel of each column names the groups
             ax = grid[(len(look) - 1 - column) // across, column]
             turn = {"rotation": 90} if turned else {}
-            ax.set_xticks([*places.values()], words, fontsize=6.5 if narrow else 7.5, **turn)
+            ax.set_xticks([*places.values()], words, fontsize=6.5, **turn)
             ax.tick_params(labelbottom=True)
             for label in ax.get_xticklabels():  # below it is nothing that they could cover
                 label.set_in_layout(ax in grid[-1])

@@ -20,7 +20,7 @@ def test_every_cell_has_been_executed():
 
 
 def test_the_cells_run(tmp_path, monkeypatch: pytest.MonkeyPatch):
-    methods, questions = ("sft", "grpo", "grao", "gift"), {"test": 32, "ood-4": 16}
+    methods, questions = ("sft", "grpo", "grao", "gift"), {"test": 32, "composed": 16}
     write_suite(tmp_path / "runs" / "quick", methods, questions=questions, control="grpo")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
