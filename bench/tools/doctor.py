@@ -28,7 +28,8 @@ Condition = Literal["ok", "differs", "missing", "broken", "info"]
 # Without these nothing runs.
 CORE = (
     "torch", "transformers", "accelerate", "safetensors", "tokenizers", "pydantic", "numpy",
-    "pandas", "pyarrow", "scipy", "statsmodels", "sympy", "matplotlib", "jinja2", "rich", "typer",
+    "pandas", "pyarrow", "scipy", "statsmodels", "sympy", "matplotlib", "jinja2", "rich", "tomlkit",
+    "typer",
 )  # fmt: skip
 # What a missing package disables.
 PACKAGES = {

@@ -112,7 +112,7 @@ def test_micro_batches_are_one_update(tmp_path, lucky):
 SAME = {  # fields with which both are the same objective
     "sft": ({}, {}),
     "dpo": ({}, {}),
-    "kto": ({}, {}),
+    "kto": ({"desirable": 1.0}, {}),
     "grpo": ({"kl": 0.04}, {"loss_type": "grpo", "beta": 0.04, "use_bias_correction_kl": False}),
     "rloo": ({"kl": 0.05, "clip": 0.2}, {}),
 }

@@ -21,6 +21,7 @@ from tasks.gsm8k import GSM8K
 from tasks.hh import HH
 from tasks.jsonl import Jsonl
 from tasks.math import MATH
+from tasks.skills import Skills
 from tests import architectures, tiny
 
 REAL = [n for n in recipes() if "path" in read_recipe(n).get("model", {})]
@@ -88,7 +89,7 @@ def small(recipe: dict[str, Any]) -> dict[str, Any]:
 def coin(monkeypatch):
     """Half of the answers count as right, and are graded by the checker nevertheless: a tiny model
     solves nothing, and no objective but imitation would have anything to learn."""
-    for kind in (Arithmetic, GSM8K, MATH, Jsonl, HH):
+    for kind in (Arithmetic, Skills, GSM8K, MATH, Jsonl, HH):
         graded = kind.grade
 
         def grade(self, example, responses, graded=graded):
