@@ -5,6 +5,8 @@ at least one of a rollout's G samples is right. Where it is near 0, whoever lear
 alone has nothing to learn from, and a method with reference answers has.
 """
 
+from typing import Any
+
 import pandas as pd
 
 from results import Results, groups, scores, stats
@@ -60,7 +62,8 @@ def lift_points(results: Results, task: str, field: str, split: str | None = Non
     for (method, group), own in end.groupby(["method", "group"], observed=True, sort=False):
         before = start[(start["method"] == method) & (start["group"] == group)]
         of_start, of_end = (stats.seed_interval(_by_run(frame)) for frame in (before, own))
-        asked = before.groupby("question_id", observed=True)[["correct", "samples"]].sum()
+        by_question = before.groupby("question_id", observed=True)
+        asked: Any = by_question[["correct", "samples"]].sum()
         size = sizes.get(str(method)) if drawn else None
         rows.append({
             "method": str(method), "group": group,

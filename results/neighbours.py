@@ -94,7 +94,8 @@ def around(results: Results, choice: Choice) -> list[tuple[Dimension, Choice]]:
         found.append(("checkpoint", replace(choice, checkpoint=at)))
     if choice.metric == "avg" and choice.checkpoint == "last":
         axes = [a for a in (*COST_AXES, "end") if a != choice.axis and _has_curve(counts, choice)]
-        found += [("equal cost", replace(choice, axis=axis)) for axis in axes]
+        for axis in axes:
+            found.append(("equal cost", replace(choice, axis=axis)))
     return found
 
 

@@ -28,7 +28,7 @@ def paired(
     where at least three are shared, or no others are there; else Welch's."""
     a, b = pair
     questions = left.columns.intersection(right.columns)
-    left, right = left[questions], right[questions]
+    left, right = left.loc[:, questions], right.loc[:, questions]
     shared = left.index.intersection(right.index)
     if len(questions) == 0 or left.empty or right.empty:
         missing = " and ".join(m for m, x in ((a, left), (b, right)) if x.empty) or f"{a} and {b}"

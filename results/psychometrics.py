@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -176,7 +176,7 @@ def blind_metrics(results: Results, split: str | None = None) -> list[str]:
     for decoding in metrics(results, split):
         frame = scores.seed_scores(scores.question_scores(results, split, decoding))
         for task, own in frame.groupby("task", observed=True):
-            mean = own.groupby("method", observed=True)["score"].mean()
+            mean: Any = own.groupby("method", observed=True)["score"].mean()
             at = {
                 f"ceiling ({_CEILING} or more)": int((mean >= stats.CEILING).sum()),
                 f"floor ({_FLOOR} or less)": int((mean <= stats.FLOOR).sum()),

@@ -8,7 +8,7 @@ evaluation of a run is scored: "last"; "selected", the one that is best on the v
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -220,8 +220,9 @@ def _answers_known(rows: pd.DataFrame) -> pd.Series:
     if "extracted" not in rows:
         return pd.Series(False, index=rows.index)
     runs = rows.groupby("run", observed=True)
-    told = rows["extracted"].notna().groupby(rows["run"], observed=True).transform("any")
-    return told | ~runs["correct"].transform("any").astype(bool)
+    told: Any = rows["extracted"].notna().groupby(rows["run"], observed=True).transform("any")
+    right: Any = runs["correct"].transform("any").astype(bool)
+    return told | ~right
 
 
 def matrix(frame: pd.DataFrame, method: str, task: str | None = None) -> pd.DataFrame:

@@ -176,7 +176,7 @@ class Skills(Task):
     def examples(self, split: str) -> Sequence[Example]:
         if split not in self.splits:
             raise TaskError(f"skills has no split {split!r}; allowed: {', '.join(self.splits)}")
-        return _examples(self, split)
+        return _examples(self, split)  # pyright: ignore[reportArgumentType]: frozen models hash
 
     def grade(self, example: Example, responses: Sequence[str]) -> list[Grade]:
         return [grade_integer(response, example.gold) for response in responses]

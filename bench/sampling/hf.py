@@ -155,7 +155,8 @@ def _joined(
 
 def per_row(temperature: float | Sequence[float], group: int) -> list[float]:
     """A temperature for each row of a group. Raises ValueError where there are more or fewer."""
-    listed = [temperature] * group if isinstance(temperature, int | float) else [*temperature]
+    every = [temperature] * group if isinstance(temperature, int | float) else temperature
+    listed = [float(one) for one in every]
     if len(listed) != group:
         raise ValueError(f"{len(listed)} temperatures for groups of {group} rows")
     return listed

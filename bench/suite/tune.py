@@ -45,8 +45,8 @@ def spaces(suite: Suite) -> dict[str, Space]:
     for run in _first_runs(suite):
         objectives = run.build_methods()
         own = objectives[0]
-        single = len(objectives) == 1 and isinstance(own, Method)
-        ranges: Space = space(own) if single else {"lr": LR}
+        single = len(objectives) == 1
+        ranges: Space = space(own) if single and isinstance(own, Method) else {"lr": LR}
         fixed = suite.tune.fixed.get(run.method, ())
         if unknown := ", ".join(name for name in fixed if name not in ranges):
             allowed = ", ".join(ranges)
@@ -156,9 +156,10 @@ def best(log: pd.DataFrame) -> list[Best]:
     """The random trial of the highest mean score of each method; the first of equal ones."""
     found = []
     for method, own in log[log["trial"] != DEFAULTS].groupby("method", sort=False):
-        means = own.groupby("trial")["score"].mean()
+        means: Any = own.groupby("trial")["score"].mean()
         trial = int(means.idxmax())
-        row = own[own["trial"] == trial].iloc[0]
+        tried: Any = own[own["trial"] == trial]
+        row = tried.iloc[0]
         score, setting, edges = float(means.max()), row["setting"], row["edges"]
         found.append(Best(str(method), trial, score=score, setting=setting, edges=edges))
     return found

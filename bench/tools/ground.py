@@ -1,5 +1,7 @@
 """`evenbench check --task NAME`: what a task can measure, on a finished suite or on its base."""
 
+# pyright: reportArgumentType=false, reportGeneralTypeIssues=false
+
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -127,7 +129,7 @@ def _behaviours(task: Task, asked: Examples, answers: pd.DataFrame) -> list[str 
 
 def _known(asked: Examples, answers: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
     """Answers whose behaviour the task knows, with the group of their question."""
-    known = answers[answers["behaviour"].notna()]
+    known: Any = answers[answers["behaviour"].notna()]
     return groups.grouped(known, {q: e.meta for q, e in asked.items()}, fields[0])
 
 
@@ -144,7 +146,7 @@ def right_tables(
     """Of each method's worked answers (method, question_id, behaviour), the share that does the
     step right, by group; before them the shares that the task declares of its base. No table where
     the task does not say."""
-    if not fields or answers["behaviour"].isna().all():
+    if not fields or bool(answers["behaviour"].isna().all()):
         return []
     frame = _known(asked, answers, fields)
     declared = {g: _declared(task, asked, own) for g, own in frame.groupby("group", sort=False)}
@@ -154,7 +156,7 @@ def right_tables(
     ]
     for method, own in frame.groupby("method", observed=True):
         worked = own[own["behaviour"] != GUESS]
-        right = (worked["behaviour"] == RIGHT).groupby(worked["group"]).mean()
+        right: Any = (worked["behaviour"] == RIGHT).groupby(worked["group"]).mean()
         rows.append({
             "method": str(method), GUESS: 1 - len(worked) / len(own),
             **{str(g): right.get(g, math.nan) for g in order},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -22,10 +22,10 @@ def tuning_table(results: Results, control: str | None = None) -> Table:
     expected = trials.expected_best(log)
     control = control or results.control
     final = scores.seed_scores(scores.metric_scores(results)).groupby("method", observed=True)
-    means = final["score"].mean()
+    means: Any = final["score"].mean()
     rows = []
     for method, tried in made.groupby("method"):
-        best = tried.loc[tried["score"].idxmax()]
+        best: Any = tried.loc[tried["score"].idxmax()]
         curve = expected[expected["method"] == method]["value"]
         kept = None
         if control and method != control and {method, control} <= set(means.index):

@@ -1,5 +1,8 @@
 """A suite with several temperatures, from its runs to everything that reads them."""
 
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
+
 from typing import Any
 
 import pandas as pd

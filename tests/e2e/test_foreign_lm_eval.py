@@ -1,5 +1,8 @@
 """Logs that lm-eval itself wrote, imported: answers, verdict, and what is refused."""
 
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
+
 from __future__ import annotations
 
 import json

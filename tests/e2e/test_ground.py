@@ -1,6 +1,10 @@
 """The proving ground: controls on the task `skills` with the recipe quick's settings. Fast twins of
 them are in tests/laws/test_controls.py."""
 
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
+# pyright: reportReturnType=false
+
 import math
 from collections.abc import Sequence
 from pathlib import Path

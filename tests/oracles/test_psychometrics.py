@@ -1,5 +1,8 @@
 """Psychometrics against SciPy, brute force and simulated persons and items."""
 
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
+
 import itertools
 
 import numpy as np

@@ -4,6 +4,9 @@ are correlated with the primary, runs that fail, and the confidence set of the b
 Each bound leaves three standard errors of the simulation.
 """
 
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
+
 from __future__ import annotations
 
 import math
@@ -26,7 +29,8 @@ DELTA = 0.02
 # As `quick` has them: two other decodings, majority vote, the strict reading, the selected
 # checkpoint, equal cost on three axes
 AROUND: list[Dimension] = [
-    "decoding", "decoding", "metric", "checker reading", "checkpoint", *["equal cost"] * 3,
+    "decoding", "decoding", "metric", "checker reading", "checkpoint", "equal cost", "equal cost",
+    "equal cost",
 ]  # fmt: skip
 CHOICE = Choice("avg", "sampled", "test")
 NO_INTERVAL = stats.Interval(0, 0, 0, 0, df=0, kind="")

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 
@@ -214,7 +214,7 @@ def test_a_key_added_later_changes_no_id_while_it_is_at_its_default():
 
 def test_the_primary_specification_belongs_to_the_suite_and_changes_no_id():
     plain = build_suite(tiny.recipe())
-    primary = {"decoding": "greedy", "reading": "strict"}
+    primary: Any = {"decoding": "greedy", "reading": "strict"}
     declared = build_suite(tiny.recipe(primary=primary))
     assert [r.name for r in plain.runs] == [r.name for r in declared.runs]
     assert "primary" not in plain.model_dump(mode="json")  # as suites from before it

@@ -1,5 +1,8 @@
 """Evaluation: all decodings of a question in one batch, and which of them are drawn when."""
 
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
+
 import json
 
 import pytest

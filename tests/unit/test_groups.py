@@ -1,5 +1,8 @@
 """Questions in groups by their task's meta: tables, the figure lift, and the check of a task."""
 
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
+
 import json
 from pathlib import Path
 

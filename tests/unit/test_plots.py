@@ -10,6 +10,7 @@ import itertools
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -221,7 +222,8 @@ def test_more_than_five_methods_have_a_panel_each():
         figure = plots.convergence(mean, single, "updates").draw(width)
         shown = [ax for ax in figure.axes if ax.get_visible()]
         assert [ax.get_title(loc="left").split()[0] for ax in shown] == list(plots.looks(methods))
-        assert shown[0].get_gridspec().ncols == across
+        grid: Any = shown[0].get_gridspec()
+        assert grid.ncols == across
         for ax, method in zip(shown, plots.looks(methods), strict=True):
             of = {line.get_gid() for line in ax.lines} - {None}
             assert of == {plots.css_class(method)}

@@ -1,5 +1,8 @@
 """The ladder task: what its texts say, and that its web is what it declares."""
 
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
+
 from __future__ import annotations
 
 from collections import Counter, defaultdict

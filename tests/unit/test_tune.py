@@ -1,5 +1,8 @@
 """Equal tuning: the same random trials for every method, and a recipe that holds the best."""
 
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
+
 from __future__ import annotations
 
 import json

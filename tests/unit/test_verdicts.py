@@ -2,6 +2,7 @@
 
 # pandas annotates indexing with unions that pyright cannot narrow
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false
 
 from __future__ import annotations
 

@@ -154,5 +154,6 @@ def _texts(sample: dict[str, Any]) -> Iterator[str]:
 def _distinct(rows: pd.DataFrame) -> pd.Series:
     """The questions' ids, told apart where a log asks one question under two ids."""
     order = rows.groupby("question_id")["id"].transform(lambda ids: pd.factorize(ids)[0])
-    again = rows["question_id"] + "-" + order.astype(str)
-    return rows["question_id"].where(order == 0, again)
+    ids: Any = rows["question_id"]
+    again = ids + "-" + order.astype(str)
+    return ids.where(order == 0, again)

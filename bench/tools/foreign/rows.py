@@ -99,7 +99,7 @@ def _write(one: Foreign, path: Path, suite: str) -> Path:
     )  # fmt: skip
     (path / "steps.jsonl").touch()
     rows = one.rows.assign(step=0)
-    folder.replace_evals(rows[[c for c in EVAL_COLUMNS if c in rows]])
+    folder.replace_evals(rows.loc[:, [c for c in EVAL_COLUMNS if c in rows]])
     folder.write(DoneRecord(status="finished", step=0, seconds=0.0, ended=now))
     return path
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -39,7 +40,8 @@ def csv_runs(path: Path, asked: Asked = NOTHING) -> list[Foreign]:
     origin = Imported(tool="csv", files={str(path): digest(path)})
     rows, left_out = _read(path, asked)
     found = []
-    for (method, seed), own in rows.groupby(["method", "seed"], sort=False, dropna=False):
+    groups: Any = rows.groupby(["method", "seed"], sort=False, dropna=False)
+    for (method, seed), own in groups:
         found.append(
             Foreign(
                 method=str(method), seed=None if pd.isna(seed) else int(seed),
@@ -63,7 +65,7 @@ def _read(path: Path, asked: Asked) -> tuple[pd.DataFrame, tuple[str, ...]]:
         raise LogError(f"{path}: no row below the names of the columns")
     frame = pd.DataFrame(rows).rename(columns={"question": "question_id"})
     frame = frame.assign(split="test", decoding="sampled")
-    frame["status"] = frame["correct"].map({True: "ok", False: "wrong"})
+    frame["status"] = ["ok" if right else "wrong" for right in frame["correct"]]
     others = [c for c in columns if c not in KNOWN]
     return frame, (f"columns left out: {', '.join(others)}",) if others else ()
 
