@@ -186,6 +186,8 @@ def family(
     if unknown := {m for pair in wanted for m in pair} - there:
         known = ", ".join(results.methods) or "none"
         raise KeyError(f"no method {', '.join(sorted(unknown))}; there are {known}")
+    if same := next((a for a, b in wanted if a == b), None):
+        raise ValueError(f"{same} cannot be compared with itself")
     inside = all(frozenset(pair) in planned for pair in wanted)
     whole = [p for p in planned.values() if there.issuperset(p)] if inside else wanted
     choice = choice or neighbours.primary(results, metric, split)

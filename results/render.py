@@ -74,7 +74,7 @@ class Table:
         from rich.text import Text
 
         shown = Rich(
-            title=self.title, caption="\n".join(self.notes), box=box.SIMPLE_HEAD,
+            title=Text(self.title), caption=Text("\n".join(self.notes)), box=box.SIMPLE_HEAD,
             title_justify="left", caption_justify="left", title_style="bold", pad_edge=False,
         )  # fmt: skip
         fitting = self._fitting(width)
@@ -85,7 +85,8 @@ class Table:
             shown.add_row(*(Text(str(c), style="bold" if c.bold else "") for c in row))
         hidden = [c.header for c in self.columns if c not in fitting.columns]
         if hidden:
-            shown.caption = "\n".join([f"Hidden for width: {', '.join(hidden)}.", *self.notes])
+            notes = [f"Hidden for width: {', '.join(hidden)}.", *self.notes]
+            shown.caption = Text("\n".join(notes))  # no markup: labels hold brackets
         return shown
 
     def _fitting(self, width: int | None) -> Table:

@@ -103,9 +103,28 @@ class Changes:
             if self.seeds:
                 seeds = listed(self.seeds, int, "--seeds")
                 content["seeds"] = seeds[0] if self.seeds.isdigit() else seeds
+            _refuse_unused(self.override or [], content["methods"])
             for label in content["methods"] if self.source else []:
                 content.setdefault("method", {}).setdefault(label, {})["source"] = self.source
             return content
+
+
+def _refuse_unused(overrides: list[str], labels: list[str]) -> None:
+    """An override of a method that is not in the suite would change nothing. Raises ValueError."""
+    import tomllib
+
+    for assignment in overrides:
+        key = assignment.partition("=")[0]
+        try:
+            changed = tomllib.loads(f"{key} = 0").get("method", {})
+        except tomllib.TOMLDecodeError:
+            continue  # `override` has said so
+        for label in changed if isinstance(changed, dict) else ():
+            if label not in labels:
+                raise ValueError(
+                    f"-o {assignment!r}: {label} is not among the methods {', '.join(labels)}; add"
+                    f" it with --method {label}"
+                )
 
 
 def _change_task(content: dict[str, Any], name: str) -> None:

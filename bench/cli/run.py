@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 MAX_SEEDS = 20  # of --until-verdict
+TUNING_SEEDS = 3  # below which a trial says little
 
 
 @app.command()
@@ -239,6 +240,8 @@ def tune(
         f"{len(labels)} methods x ({plan.trials} random trials and the recipe's own settings) x"
         f" {plan.seeds} seed(s), scored on validation questions"
     )
+    if plan.seeds < TUNING_SEEDS:
+        say(f"Fewer than {TUNING_SEEDS} seeds a trial: noise may choose the setting.", "yellow")
     show_plan(console(), grid, workers, device=device)
     watch = partial(watch_suite, console(), workers=workers, device=device)
     log = tuning.tune(suite, folder, run=watch)

@@ -281,10 +281,16 @@ def _footnote(
         halves = [
             _checkpoint_half(results, choice.split, *pair) for pair in alone.itertuples(index=False)
         ]
+        known = [half for half in halves if half == half]
         notes.append(
             f"One seed of {', '.join(dict.fromkeys(alone['method']))}: how much another seed would"
-            " differ is unknown, so there is no interval, test or verdict. For these checkpoints"
-            f" the questions alone leave up to ±{100 * max(halves):.1f} points."
+            " differ is unknown, so there is no interval, test or verdict."
+            + (
+                f" For these checkpoints the questions alone leave up to ±{100 * max(known):.1f}"
+                " points."
+                if known
+                else ""
+            )
         )
     checker = ", ".join(sorted({str(g) for g in runs["grader"].dropna()})) or "unknown"
     data = ", ".join(sorted({str(d) for d in runs["data"].dropna()} - {""})) or "unknown"

@@ -54,12 +54,11 @@ def tuning_table(results: Results, control: str | None = None) -> Table:
         Column("edges", "near an end of its range"),
         Column("survives", f"sign vs {control}" if control else "sign"),
     )
-    return Table(
-        "tuning", "What tuning changed", frame, columns, notes=tuple(_notes(made, control))
-    )
+    notes = tuple(_notes(made, frame, control))
+    return Table("tuning", "What tuning changed", frame, columns, notes=notes)
 
 
-def _notes(made: pd.DataFrame, control: str | None) -> list[str]:
+def _notes(made: pd.DataFrame, frame: pd.DataFrame, control: str | None) -> list[str]:
     if made.empty:
         return ["No log of trials: nothing is known of how these settings were chosen."]
     numbers, seeds = made.groupby("method").size(), made["seeds"]
@@ -70,6 +69,12 @@ def _notes(made: pd.DataFrame, control: str | None) -> list[str]:
         if equal
         else "Methods had unequal numbers of trials or seeds: compare at equal numbers alone."
     ]
+    lost = [str(row.method) for row in frame.itertuples() if row.gain < 0]
+    if lost:
+        notes.append(
+            f"{', '.join(lost)}: the recipe's own setting scored higher than the best random trial."
+            " It is no candidate, so that all methods are chosen from equally many."
+        )
     if control:
         notes.append(
             f"Sign vs {control}: in how many pairs of settings, each within one standard error of"

@@ -205,3 +205,12 @@ def test_dapo_refills_by_the_reward_that_it_learns_from(tmp_path):
         train(run, tmp_path, "tiny")
         (row,) = rows(tmp_path / run.name)
         assert row["prompts"] == 4 * 5 if reward == "correct" else row["prompts"] <= 4 * most
+
+
+def test_an_override_of_a_method_that_is_not_in_the_suite(tmp_path):
+    """It would change nothing, and its typos would pass."""
+    command = ["plan", "smoke", "-m", "grpo", "-o", "method.gift.bta=2"]
+    found = CliRunner().invoke(app, command, terminal_width=200)
+    said = " ".join((found.output + found.stderr).split())
+    assert found.exit_code == 2
+    assert "gift is not among the methods grpo; add it with --method gift" in said

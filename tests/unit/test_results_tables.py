@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -558,3 +559,17 @@ def test_save_writes_three_files(tmp_path: Path) -> None:
     paths = example().save(tmp_path / "tables")
     assert [p.name for p in paths] == ["example.csv", "example.tex", "example.md"]
     assert all(p.stat().st_size > 50 for p in paths)
+
+
+def test_labels_with_brackets_are_shown_whole(tmp_path: Path) -> None:
+    """rich would take `[beta=2]` for markup and leave it out."""
+    suite = write_suite(tmp_path / "s", ["gift[beta=2]"], 2, 20, evaluations=2, steps=4)
+    table = tables.main_table(results.load(suite))
+    shown = replace(table, title="of gift[beta=2]", notes=("gift[beta=2] 1, gift 2",)).text()
+    assert shown.startswith("of gift[beta=2]\n") and "gift[beta=2] 1, gift 2" in shown
+
+
+def test_a_method_is_not_compared_with_itself(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path / "s", ["gift", "grpo"], 3, 20, evaluations=2, steps=4)
+    with pytest.raises(ValueError, match="gift cannot be compared with itself"):
+        results.load(suite).compare("gift", "gift")

@@ -69,6 +69,7 @@ def test_the_table_of_a_suite(tmp_path: Path):
     assert (frame.loc["gift", "setting"], frame.loc["gift", "edges"]) == ("lr 0.01", "lr (low)")
     assert frame.loc["gift", "survives"] in ("2/2", "0/2")  # as the test questions say
     assert pd.isna(frame.loc["grpo", "survives"])
+    assert not any("scored higher" in note for note in table.notes)
     assert table.notes[0].endswith("3 random trials of 2 seed(s) for every method.")
 
 
