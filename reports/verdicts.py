@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from results import Results, compare, neighbours, psychometrics, scores, stats, tables
+from results import Results, compare, information, neighbours, psychometrics, scores, stats, tables
 from results.compare import Comparison
 from results.neighbours import Choice
 from results.sentences import points
@@ -78,6 +78,8 @@ def summary(results: Results, found: list[Statement], split: str | None = None) 
         elif len(results.methods) > 1:
             line += " These runs cannot test whether it is better than the next method."
         line += _elsewhere(results, choice, task, best)
+        saw = information.across(results, task, best, str(results.control))
+        line += f" They did not learn from the same: {saw}." if saw else ""
         lines.append(line[0].upper() + line[1:] if where else line)
     if found:
         counts = {v: sum(f.verdict == v for f in found) for v in SIGNS}
