@@ -201,6 +201,13 @@ def tune(
     lr: Annotated[
         str | None, Option(help="range of learning rates as factors of the recipe's, e.g. 0.1,10")
     ] = None,
+    widen: Annotated[
+        float | None,
+        Option(
+            help="let every range of every method reach this factor further, where a best"
+            " value stood at an edge"
+        ),
+    ] = None,
     write: Annotated[
         Path | None, Option(help="the tuned recipe; default: in the folder of the trials")
     ] = None,
@@ -224,7 +231,10 @@ def tune(
     from bench.suite import tune as tuning
     from bench.suite.progress import show_plan, watch_suite
 
-    design = {"trials": trials, "seeds": trial_seeds, "lr": options.listed(lr or "", float, "--lr")}
+    design = {
+        "trials": trials, "seeds": trial_seeds, "widen": widen,
+        "lr": options.listed(lr or "", float, "--lr"),
+    }  # fmt: skip
     searched = [f"tune.{key}={value}" for key, value in design.items() if value]
     changes = options.Changes(methods, method, task=task, override=[*(override or []), *searched])
     with refusing(KeyError, ValueError):

@@ -372,6 +372,9 @@ class Tuning(Section):
     seeds: int = Field(default=3, ge=1)  # of each trial
     # range of the learning rate, in units of the recipe's `optimizer.lr`
     lr: tuple[float, float] = (LR.low, LR.high)
+    # every range of every method reaches this factor further at both ends: the extension where a
+    # best value stands at an edge, made for all alike
+    widen: float = Field(default=1.0, ge=1)
     fixed: dict[str, tuple[str, ...]] = {}  # by label: what belongs to the row and is not searched
     log: str | None = None  # the trials that chose this recipe's settings: a file beside it
 

@@ -53,8 +53,16 @@ def spaces(suite: Suite) -> dict[str, Space]:
             raise ConfigError(f"tune.fixed.{run.method}: {unknown} is not searched: {allowed} are")
         low, high = (factor * run.optimizer.lr for factor in suite.tune.lr)
         ranges["lr"] = Between(low, high, LR.source)
+        if suite.tune.widen > 1:
+            ranges = {name: _wider(r, suite.tune.widen) for name, r in ranges.items()}
         found[run.method] = {name: r for name, r in ranges.items() if name not in fixed}
     return found
+
+
+def _wider(values: Range, factor: float) -> Range:
+    if not isinstance(values, Between):
+        return values
+    return Between(values.low / factor, values.high * factor, values.source)
 
 
 def untuned(recipe: Mapping[str, Any], origin: str) -> dict[str, Any]:

@@ -57,6 +57,17 @@ def test_what_belongs_to_a_row_is_not_searched():
     assert rates == {(1e-4, 1e-2)}  # of all methods alike, whatever an earlier tuning had left
 
 
+def test_an_extension_widens_the_ranges_of_all_methods_alike():
+    narrow, wide = tune.spaces(suite()), tune.spaces(suite(tune={"widen": 2.0}))
+    for label in ("dpo", "ppo"):
+        for name, values in narrow[label].items():
+            other = wide[label][name]
+            if name == "minibatches":
+                assert other == values
+            else:
+                assert (other.low, other.high) == (values.low / 2, values.high * 2)
+
+
 def test_fixing_what_is_not_searched_is_refused():
     plan = {"tune": {"fixed": {"grpo": ["clip"]}}}
     with pytest.raises(ConfigError, match=r"tune.fixed.grpo: clip is not searched: lr, minibatc"):
