@@ -241,6 +241,8 @@ def tune(
         content = tuning.untuned(changes.recipe(recipe), recipe)
         suite = build_suite(content, recipe)
         grid = tuning.trials(suite)
+        if write:
+            tuning.check_target(write, recipe_path(recipe), suite)
     _refuse_plan_only(suite)
     folder = out / grid.name
     device, workers = options.place(device, workers, len(grid.runs))

@@ -94,9 +94,8 @@ class RunFolder:
     def replace_evals(self, frame: pd.DataFrame) -> None:
         """Make these the run's evaluations."""
         with replacing(self.path / "evals.parquet") as partial:
-            dtypes = {
-                c: kind for c, kind in EVAL_DTYPES.items() if c in frame
-            }  # logs may lack some
+            # imported logs lack some columns
+            dtypes = {c: kind for c, kind in EVAL_DTYPES.items() if c in frame}
             frame.astype(dtypes).to_parquet(partial, index=False, compression="zstd")
 
     def write_rollout(self, rollout: int, frame: pd.DataFrame) -> None:

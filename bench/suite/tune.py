@@ -23,7 +23,7 @@ from bench.core.files import write_atomic
 from bench.record.store import RunFolder
 from methods import Method
 from methods.search import LR, Between, Range, Value, space
-from results.trials import DEFAULTS, TRIALS_FILE
+from results.trials import DEFAULTS, TRIALS_FILE, own_settings, settings
 
 from .grid import RunState
 
@@ -161,16 +161,15 @@ class Best(NamedTuple):
 
 
 def best(log: pd.DataFrame) -> list[Best]:
-    """The random trial of the highest mean score of each method; the first of equal ones."""
-    found = []
-    for method, own in log[log["trial"] != DEFAULTS].groupby("method", sort=False):
-        means: Any = own.groupby("trial")["score"].mean()
-        trial = int(means.idxmax())
-        tried: Any = own[own["trial"] == trial]
-        row = tried.iloc[0]
-        score, setting, edges = float(means.max()), row["setting"], row["edges"]
-        found.append(Best(str(method), trial, score=score, setting=setting, edges=edges))
-    return found
+    """The random trial of the highest mean score of each method, in the order of the log; the first
+    of equal ones."""
+    made: Any = settings(log).set_index("method", drop=False)
+    tried = [made.loc[[method]].nlargest(1, "score").iloc[0] for method in _in_order(log, made)]
+    return [Best(**{name: row[name] for name in Best._fields}) for row in tried]
+
+
+def _in_order(log: pd.DataFrame, made: pd.DataFrame) -> list[str]:
+    return [method for method in dict.fromkeys(log["method"]) if method in made.index]
 
 
 def tune(suite: Suite, out: Path, *, run: Runner) -> pd.DataFrame:
@@ -192,8 +191,9 @@ def table(log: pd.DataFrame, chosen: list[Best]) -> Table:
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("method", "as it stands %", "best %", "setting", "near the end of its range"):
         made.add_column(column)
+    before: Any = own_settings(log)
     for found in chosen:
-        own = log[(log["method"] == found.method) & (log["trial"] == DEFAULTS)]["score"].mean()
+        own = before.get(found.method, float("nan"))
         setting = ", ".join(f"{name} {value:g}" for name, value in found.setting.items())
         edges = ", ".join(f"{name} ({end})" for name, end in found.edges.items())
         row = (found.method, f"{100 * own:.1f}", f"{100 * found.score:.1f}", setting, edges)
@@ -205,20 +205,44 @@ def bring_log(recipe: Path, suite: Suite, folder: Path) -> None:
     """Put the trials that chose a recipe's settings into the suite's folder, for its report.
 
     Raises:
-        ConfigError: the recipe names a log that is not there.
+        ConfigError: the recipe names a log that is not there, or the folder holds another one.
     """
     if suite.tune.log is None:
         return
+    own = folder / TRIALS_FILE
     log = recipe.with_name(suite.tune.log)
     if not log.is_file():
         raise ConfigError(f"{recipe}: tune.log = {suite.tune.log!r}: there is no file {log}")
+    text = log.read_text()
+    if own.is_file() and own.read_text() != text:
+        raise ConfigError(
+            f"{own}: this folder holds the trials of another tuning than {log}. Choose another"
+            " --out, or move that file away"
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / TRIALS_FILE, log.read_text())
+    write_atomic(own, text)
+
+
+def check_target(target: Path, recipe: Path, suite: Suite) -> None:
+    """Refuse to write over files that are neither the recipe nor its log, before any trial is made.
+
+    Raises:
+        ConfigError: such a file exists.
+    """
+    beside = _beside(target)
+    log = recipe.with_name(suite.tune.log) if suite.tune.log else None
+    for path, own in ((target, recipe), (beside, log)):
+        if path.exists() and not (own and own.exists() and path.samefile(own)):
+            raise ConfigError(f"--write {target}: {path} exists; choose another name, or remove it")
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f"{target.stem}-{TRIALS_FILE}")
 
 
 def write_tuned(target: Path, recipe: str, suite: Suite, log: pd.DataFrame) -> None:
     """Write the recipe (its TOML) with the best settings to `target`, and the trials beside it."""
-    beside = target.with_name(f"{target.stem}-{TRIALS_FILE}")
+    beside = _beside(target)
     write_atomic(beside, log_lines(log))
     write_atomic(target, tuned_recipe(recipe, suite, best(log), beside.name))
 

@@ -173,6 +173,34 @@ def test_a_log_travels_with_its_recipe(tmp_path: Path):
         tune.bring_log(tmp_path / "mine.toml", tuned, tmp_path / "runs" / "other")
 
 
+def test_no_file_is_written_over_that_is_not_the_recipes_own(tmp_path: Path):
+    recipe = tmp_path / "mine.toml"
+    made = suite()
+    recipe.write_text(RECIPE)
+    tune.check_target(recipe, recipe, made)  # the recipe itself, whose log is not there yet
+    tune.check_target(tmp_path / "new.toml", recipe, made)
+    (tmp_path / "mine-trials.jsonl").write_text("somebody's")
+    with pytest.raises(ConfigError, match=r"mine-trials\.jsonl exists"):
+        tune.check_target(recipe, recipe, made)
+    named = suite(tune={"log": "mine-trials.jsonl"})
+    tune.check_target(recipe, recipe, named)
+    (tmp_path / "other.toml").write_text("somebody's")
+    with pytest.raises(ConfigError, match=r"other\.toml exists"):
+        tune.check_target(tmp_path / "other.toml", recipe, made)
+
+
+def test_a_folder_keeps_the_trials_that_it_holds(tmp_path: Path):
+    (tmp_path / "log.jsonl").write_text("{}\n")
+    (tmp_path / "runs").mkdir()
+    named = suite(tune={"log": "log.jsonl"})
+    tune.bring_log(tmp_path / "mine.toml", named, tmp_path / "runs")
+    tune.bring_log(tmp_path / "mine.toml", named, tmp_path / "runs")
+    (tmp_path / "runs" / "trials.jsonl").write_text("other\n")
+    with pytest.raises(ConfigError, match="trials of another tuning"):
+        tune.bring_log(tmp_path / "mine.toml", named, tmp_path / "runs")
+    assert (tmp_path / "runs" / "trials.jsonl").read_text() == "other\n"
+
+
 def test_trials_are_made_once_and_scored_on_validation_questions(tmp_path: Path):
     content = tiny.recipe(methods=["grpo", "sft"], budget={"axis": "updates", "amount": 1})
     made = build_suite({**content, "tune": {"trials": 1, "seeds": 1}}, "tiny")
